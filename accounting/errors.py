@@ -1,0 +1,60 @@
+"""Every error a caller can meet.
+
+    AccountingError
+    ├── ConfigurationError        a setting, option, name or file that can't be used as it is
+    │   ├── AlreadyMetered        the client is wrapped already, for another project or other tags
+    │   ├── UnsupportedClient     not a client, or a version of one, that can be wrapped
+    │   └── RateCardError         a rate card that can't be read, or a line that contradicts another
+    ├── JournalUnavailable        a call was refused because it could not be written down (opt-in)
+    ├── CallInvalid               a delivered call that can't be read; it is kept in `rejected`
+    ├── CurrencyMismatch          two currencies met in one sum
+    └── StoreError
+        ├── StoreMissing          there is no store at the URL
+        └── SchemaMismatch        the store's schema is older or newer than this program
+
+Messages say what was found, what was expected and what to do.
+"""
+
+
+class AccountingError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(AccountingError):
+    """A setting, option, name or file that can't be used as it is."""
+
+
+class AlreadyMetered(ConfigurationError):
+    """The client is metered already, for another project or with other tags."""
+
+
+class UnsupportedClient(ConfigurationError):
+    """The object is no client that can be metered."""
+
+
+class RateCardError(ConfigurationError):
+    """A rate card can't be read, or one of its lines contradicts another."""
+
+
+class JournalUnavailable(AccountingError):
+    """The journal can't be written and `ACCOUNTING_JOURNAL_REQUIRED` is set: the call was not sent."""
+
+
+class CallInvalid(AccountingError):
+    """Bytes delivered as a call don't describe one."""
+
+
+class CurrencyMismatch(AccountingError):
+    """Amounts in two currencies met in one sum."""
+
+
+class StoreError(AccountingError):
+    """The store can't be used."""
+
+
+class StoreMissing(StoreError):
+    """There is no store at the URL."""
+
+
+class SchemaMismatch(StoreError):
+    """The store's schema is older or newer than this program."""

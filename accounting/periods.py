@@ -1,0 +1,82 @@
+"""Half-open stretches of time, and the date a call is billed on.
+
+Instants are aware datetimes in UTC; days and months belong to a zone. Nothing here reads the clock.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from accounting.errors import ConfigurationError
+
+QUARTER_HOUR = timedelta(minutes=15)
+"""Every zone in use is a whole number of quarter hours from UTC, so quarter hours add up to anybody's days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From `start`, included, to `end`, left out. Either may be open (None)."""
+
+    start: datetime | None
+    end: datetime | None
+
+    def __contains__(self, at: datetime) -> bool:
+        return (self.start is None or self.start <= at) and (self.end is None or at < self.end)
+
+
+def zone(name: str) -> ZoneInfo:
+    """The IANA zone of that name; raises `ConfigurationError` for an unknown one."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{name!r} is no time zone; expected an IANA name like UTC, Asia/Shanghai or Europe/Berlin."
+        ) from error
+
+
+def billed_on(at: datetime, where: ZoneInfo) -> date:
+    """The calendar day of the instant, in the zone."""
+    return at.astimezone(where).date()
+
+
+def quarter(at: datetime) -> datetime:
+    """The start of the quarter hour (UTC) that the instant lies in."""
+    utc = at.astimezone(UTC)
+    return utc.replace(minute=utc.minute - utc.minute % 15, second=0, microsecond=0)
+
+
+def midnight(day: date, where: ZoneInfo) -> datetime:
+    """The instant the day begins in the zone, in UTC.
+
+    Where clocks skip midnight the day begins with the first instant that exists.
+    """
+    return datetime.combine(day, time.min, where).astimezone(UTC)
+
+
+def parse_day(text: str) -> date:
+    """`2026-11-23` or `20261123`."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no date; expected YYYY-MM-DD or YYYYMMDD.") from error
+
+
+def parse_month(text: str) -> tuple[date, date]:
+    """`2026-11`: the month's first day, and the next month's."""
+    try:
+        first = date.fromisoformat(f"{text}-01")
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no month; expected YYYY-MM.") from error
+    return first, next_month(first)
+
+
+def next_month(day: date) -> date:
+    """The first day of the month after the day's."""
+    return date(day.year + day.month // 12, day.month % 12 + 1, 1)
+
+
+def days(first: date, end: date) -> Iterator[date]:
+    """Each day from `first`, included, to `end`, left out."""
+    for offset in range((end - first).days):
+        yield first + timedelta(days=offset)

@@ -1,0 +1,42 @@
+"""Where things are on this machine: the store's URL, the journals. Read from the environment on each call.
+
+The capture side reads nothing else from outside, so an application needs no settings object of ours.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+
+def data_directory() -> Path:
+    """`ACCOUNTING_DATA_DIR`, else the user's data directory for this program."""
+    if chosen := os.environ.get("ACCOUNTING_DATA_DIR"):
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("accounting", appauthor=False)
+
+
+def store_url() -> str:
+    """`ACCOUNTING_STORE_URL`, else a SQLite file in the data directory."""
+    return os.environ.get("ACCOUNTING_STORE_URL") or sqlite_url(data_directory() / "books.sqlite3")
+
+
+def sqlite_url(file: Path) -> str:
+    return f"sqlite:///{file.absolute().as_posix()}"
+
+
+def without_secret(url: str) -> str:
+    """The URL without user, password and query: how a journal names its destination."""
+    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+
+
+def journal_directory(url: str) -> Path:
+    """The folder of the journals that are to be delivered to the store at the URL.
+
+    One folder a destination: only a process with the same one continues another's journal.
+    """
+    root = os.environ.get("ACCOUNTING_JOURNAL_DIR")
+    base = Path(root).expanduser().absolute() if root else data_directory() / "journals"
+    return base / hashlib.sha256(without_secret(url).encode()).hexdigest()[:12]

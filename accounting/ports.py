@@ -1,0 +1,86 @@
+"""Where the capture side and the store side meet, and nowhere else.
+
+The journal's owner hands batches to a `Destination`; which one is loaded by name on first use, so that an
+application that only wants metering imports no database toolkit until its delivery thread does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from importlib import import_module
+from typing import Protocol, cast
+from uuid import UUID
+
+from accounting.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished row of a journal: its number there, and the call's bytes as journaled."""
+
+    number: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceReport:
+    """What others need to know of a journal, as it will stand once the batch it comes with is delivered.
+
+    `highest` numbers have been started without gaps from 1; of these `open` have no outcome yet and `backlog`
+    have one but are not delivered; `oldest_undelivered_at` is the earliest start among both. `faults` counts,
+    by step and since the journal began, what went wrong on our side. `closed_at` is set once by a clean end.
+    """
+
+    journal: UUID
+    host: str
+    highest: int
+    open: int
+    backlog: int
+    oldest_undelivered_at: datetime | None
+    seen_at: datetime
+    closed_at: datetime | None = None
+    faults: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Entries of one journal in the order of their numbers; a heartbeat has none."""
+
+    source: SourceReport
+    entries: tuple[Entry, ...] = ()
+
+
+class Verdict(StrEnum):
+    """What became of an entry. After any of these the journal may let it go."""
+
+    INSERTED = "inserted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+
+
+class Destination(Protocol):
+    """Takes batches. `deliver` returns only after they are durable, or raises, and then nothing of it counts."""
+
+    def deliver(self, batch: Batch) -> Mapping[int, Verdict]:
+        """A verdict for the number of each entry."""
+
+    def close(self) -> None:
+        """Give back connections. The destination is not used again."""
+
+
+_DESTINATIONS = {"sqlite": "accounting.ingest:StoreDestination", "postgresql": "accounting.ingest:StoreDestination"}
+
+
+def open_destination(url: str) -> Destination:
+    """The destination that takes batches for a store's URL."""
+    scheme = url.partition(":")[0].partition("+")[0]
+    try:
+        module, _, name = _DESTINATIONS[scheme].partition(":")
+    except KeyError:
+        raise ConfigurationError(
+            f"ACCOUNTING_STORE_URL begins with {scheme!r}; expected one of {', '.join(_DESTINATIONS)}, "
+            "like sqlite:////var/lib/accounting/books.sqlite3."
+        ) from None
+    return cast(Destination, getattr(import_module(module), name)(url))

@@ -1,0 +1,196 @@
+"""Rates: which price holds for a call, and what the call then costs.
+
+A rate card is a TOML file of dated lines, appended to and never edited:
+
+    provider = "wcode"
+    currency = "CNY"
+    source = "price list of 2026-02-12"
+
+    [[rate]]
+    model = "z-ai/glm-5"
+    valid_from = 2026-02-01      # a date begins at midnight UTC; a time with an offset is taken as it is
+    input = 0.011                # per 1000 tokens; cache_read and cache_write cost this where they have no price
+    output = 0.035               # reasoning costs this where it has no price of its own
+
+A line without `valid_until` holds until a later line of the same model takes over.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from accounting.errors import RateCardError
+from accounting.money import EXACT, PRICE_DECIMALS, Money, exact
+from accounting.periods import Period
+from accounting.usage import Quantities
+
+UNPRICED = 0
+"""The id that stands in the books for "no rate"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """Prices per 1000 tokens of one model at one provider, over one period. None: as the parent class; 0 is a price."""
+
+    provider: str
+    model: str
+    currency: str
+    period: Period
+    input_per_1k: Decimal
+    output_per_1k: Decimal
+    cache_read_per_1k: Decimal | None = None
+    cache_write_per_1k: Decimal | None = None
+    reasoning_per_1k: Decimal | None = None
+    source: str = ""
+    id: int = UNPRICED
+
+    @property
+    def valid_from(self) -> datetime:
+        assert self.period.start is not None  # noqa: S101 - every card line has one
+        return self.period.start
+
+    def __str__(self) -> str:
+        until = f" until {self.period.end:%Y-%m-%d %H:%M}Z" if self.period.end else ""
+        return f"{self.provider}/{self.model} from {self.valid_from:%Y-%m-%d %H:%M}Z{until}"
+
+
+def price(quantities: Quantities, rate: Rate) -> Money:
+    """What the tokens cost at the rate, exactly.
+
+    Linear in the quantities, so the price of a sum is the sum of the prices. Cached tokens are part of the
+    input and reasoning tokens of the output: each is charged once, at its own price if it has one.
+    """
+    tokens_in, cache_read, cache_write, tokens_out, reasoning = quantities
+    multiply, add = EXACT.multiply, EXACT.add
+    total = add(multiply(rate.input_per_1k, tokens_in), multiply(rate.output_per_1k, tokens_out))
+    if cache_read and rate.cache_read_per_1k is not None:
+        total = add(total, multiply(EXACT.subtract(rate.cache_read_per_1k, rate.input_per_1k), cache_read))
+    if cache_write and rate.cache_write_per_1k is not None:
+        total = add(total, multiply(EXACT.subtract(rate.cache_write_per_1k, rate.input_per_1k), cache_write))
+    if reasoning and rate.reasoning_per_1k is not None:
+        total = add(total, multiply(EXACT.subtract(rate.reasoning_per_1k, rate.output_per_1k), reasoning))
+    return Money(EXACT.scaleb(total, -3), rate.currency)
+
+
+class RateBook:
+    """Finds the rate that holds for a provider's model at an instant."""
+
+    def __init__(self, rates: Iterable[Rate]) -> None:
+        """Raises `RateCardError` where two lines would hold at once with nothing to choose between them."""
+        self._rates: dict[tuple[str, str], list[Rate]] = {}
+        for rate in rates:
+            self._rates.setdefault((rate.provider, rate.model), []).append(rate)
+        for lines in self._rates.values():
+            lines.sort(key=lambda rate: rate.valid_from, reverse=True)
+            for later, earlier in zip(lines, lines[1:], strict=False):
+                _refuse_contradiction(earlier, later)
+
+    def find(self, provider: str, model: str, at: datetime) -> Rate | None:
+        """The rate that holds at the instant: of the lines valid then, the one that began last."""
+        for rate in self._rates.get((provider, model), ()):
+            if at in rate.period:
+                return rate
+        return None
+
+    def __iter__(self) -> Any:
+        return (rate for lines in self._rates.values() for rate in reversed(lines))
+
+
+def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
+    if earlier.valid_from == later.valid_from:
+        raise RateCardError(
+            f"Two rates for {later}: {earlier.input_per_1k}/{earlier.output_per_1k} ({earlier.source}) and "
+            f"{later.input_per_1k}/{later.output_per_1k} ({later.source}). Keep one, or give the new one a later start."
+        )
+    if earlier.period.end is not None and earlier.period.end > later.valid_from:
+        raise RateCardError(
+            f"Rate {earlier} runs into {later}. End it with valid_until at the later one's start, "
+            "or leave valid_until out: the later line then takes over by itself."
+        )
+
+
+_CLASSES = {
+    "input": "input_per_1k",
+    "cache_read": "cache_read_per_1k",
+    "cache_write": "cache_write_per_1k",
+    "output": "output_per_1k",
+    "reasoning": "reasoning_per_1k",
+}
+_CARD_FIELDS = {"provider", "currency", "source", "rate"}
+_LINE_FIELDS = {"model", "valid_from", "valid_until", *_CLASSES}
+
+
+def parse_card(text: str, name: str) -> list[Rate]:
+    """The lines of a rate card; `name` is the file's, for messages. Raises `RateCardError`."""
+    try:
+        card = tomllib.loads(text, parse_float=exact)
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise RateCardError(f"{name} is no TOML: {error}") from error
+    for field in ("provider", "currency", "source"):
+        if not isinstance(card.get(field), str) or not card[field].strip():
+            raise RateCardError(f'{name}: expected {field} = "…" at the top, found {card.get(field)!r}.')
+    _refuse_unknown(card, _CARD_FIELDS, name)
+    if not (len(card["currency"]) == 3 and card["currency"].isalpha() and card["currency"].isupper()):
+        raise RateCardError(f"{name}: currency {card['currency']!r} is no ISO 4217 code like CNY or USD.")
+    lines = card.get("rate")
+    if not isinstance(lines, list) or not lines or not all(isinstance(line, dict) for line in lines):
+        raise RateCardError(f"{name}: expected at least one [[rate]].")
+    return [_rate(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
+
+
+def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
+    _refuse_unknown(line, _LINE_FIELDS, where)
+    model = line.get("model")
+    if not isinstance(model, str) or not model:
+        raise RateCardError(f'{where}: expected model = "…", found {model!r}.')
+    start = _instant(line.get("valid_from"), f"{where} ({model}): valid_from")
+    end = _instant(line["valid_until"], f"{where} ({model}): valid_until") if "valid_until" in line else None
+    if end is not None and end <= start:
+        raise RateCardError(f"{where} ({model}): valid_until {end} is not after valid_from {start}.")
+    prices = {
+        column: _price(line[field], f"{where} ({model}): {field}")
+        for field, column in _CLASSES.items()
+        if field in line
+    }
+    for field in ("input", "output"):
+        if field not in line:
+            raise RateCardError(f"{where} ({model}): {field} is missing. Write 0 if it costs nothing.")
+    return Rate(
+        provider=card["provider"],
+        model=model,
+        currency=card["currency"],
+        period=Period(start, end),
+        source=card["source"],
+        **prices,
+    )
+
+
+def _price(value: object, where: str) -> Decimal:
+    try:
+        number = exact(value)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise RateCardError(f"{where}: {error}") from error
+    if number < 0:
+        raise RateCardError(f"{where} is {number}; a price can't be negative.")
+    exponent = number.normalize(EXACT).as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > PRICE_DECIMALS:
+        raise RateCardError(f"{where} is {number}; at most {PRICE_DECIMALS} decimals per 1000 tokens.")
+    return number
+
+
+def _instant(value: object, where: str) -> datetime:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise RateCardError(f"{where} is {value}; add an offset, like {value.isoformat()}Z, or give a date.")
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min, UTC)
+    raise RateCardError(f"{where}: expected a date like 2026-02-01, found {value!r}.")
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        raise RateCardError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}.")

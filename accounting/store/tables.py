@@ -1,0 +1,242 @@
+"""All tables of the books, on one page. An index stands beside the query it serves.
+
+Instants are `Instant` (UTC), money and prices `Exact` (never a float), ids of calls UUIDv7 in order of time.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
+
+from accounting.store.types import Exact, Instant, Json
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# One row: which books these are. A copy restored from a backup keeps its generation until it is told otherwise.
+store = Table(
+    "store",
+    metadata,
+    Column("generation", sa.Uuid, primary_key=True),
+    Column("zone", Text, nullable=False),  # days of the books, fixed at creation
+    Column("created_at", Instant, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("first_seen_at", Instant, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("fingerprint", Text, nullable=False, unique=True),  # SHA-256, hex; empty for a call that sent no key
+    Column("last4", Text, nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("id", Integer, primary_key=True),  # from 1: 0 stands for unpriced
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("valid_from", Instant, nullable=False),
+    Column("valid_until", Instant),
+    Column("input_per_1k", Exact, nullable=False),
+    Column("cache_read_per_1k", Exact),  # NULL: as input
+    Column("cache_write_per_1k", Exact),  # NULL: as input
+    Column("output_per_1k", Exact, nullable=False),
+    Column("reasoning_per_1k", Exact),  # NULL: as output
+    Column("source", Text, nullable=False),
+    Column("loaded_at", Instant, nullable=False),
+    Column("withdrawn_at", Instant),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("journal", sa.Uuid, nullable=False, unique=True),
+    Column("host", Text, nullable=False),
+    Column("contiguous", sa.BigInteger, nullable=False),  # all numbers up to this one have been received
+    Column("highest", sa.BigInteger, nullable=False),
+    Column("open", Integer, nullable=False),
+    Column("backlog", Integer, nullable=False),
+    Column("oldest_undelivered_at", Instant),
+    Column("faults", Json, nullable=False),
+    Column("first_seen_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("closed_at", Instant),
+    Column("closed_why", Text),  # set where a person wrote the source off
+)
+
+# Numbers received ahead of `sources.contiguous`; a row leaves as soon as the numbers before it are there.
+received_ahead = Table(
+    "received_ahead",
+    metadata,
+    Column("source_id", Integer, ForeignKey("sources.id"), primary_key=True),
+    Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("inserted", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("conflicts", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("min_call_id", sa.Uuid),
+    Column("max_call_id", sa.Uuid),
+    Column("rolled_at", Instant),
+)
+# rollup: the batches not yet added up
+Index("ix_batches_unrolled", batches.c.id, sqlite_where=batches.c.rolled_at.is_(None),
+      postgresql_where=batches.c.rolled_at.is_(None))
+
+calls = Table(
+    "calls",
+    metadata,
+    Column("id", sa.Uuid, primary_key=True),
+    Column("batch_id", Integer, nullable=False),
+    Column("source_id", Integer, nullable=False),
+    Column("number", sa.BigInteger, nullable=False),
+    Column("digest", sa.LargeBinary, nullable=False),  # SHA-256 of the payload as delivered
+    Column("provider", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("request_model", Text),
+    Column("response_model", Text),
+    Column("model", Text, nullable=False),  # the one that is paid for
+    Column("response_id", Text),
+    Column("key_id", Integer, nullable=False),
+    Column("project_id", Integer, nullable=False),
+    Column("project_source", Text, nullable=False),
+    Column("end_user", Text),
+    Column("tags", Json, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("link_id", sa.Uuid),
+    Column("stream", sa.Boolean, nullable=False),
+    Column("effort", Text, nullable=False),  # empty where the request named none
+    Column("max_tokens", sa.BigInteger),
+    Column("started_at", Instant, nullable=False),
+    Column("first_token_at", Instant),
+    Column("ended_at", Instant),
+    Column("bytes_in", sa.BigInteger, nullable=False),
+    Column("bytes_out", sa.BigInteger, nullable=False),
+    Column("http_status", Integer),
+    Column("outcome", Text, nullable=False),
+    Column("finish_reason", Text),
+    Column("input_tokens", sa.BigInteger),
+    Column("cache_read_tokens", sa.BigInteger),
+    Column("cache_write_tokens", sa.BigInteger),
+    Column("output_tokens", sa.BigInteger),
+    Column("reasoning_tokens", sa.BigInteger),
+    Column("usage_source", Text, nullable=False),
+    Column("usage_block", Text),
+    Column("anomalies", Json, nullable=False),
+    Column("provider_cost", Exact),
+    Column("provider_cost_currency", Text),
+    # stamped at ingest
+    Column("rate_id", Integer, nullable=False),  # 0: unpriced
+    Column("quarter", Instant, nullable=False),
+    Column("billed_on", sa.Date, nullable=False),
+)
+# rollup: the calls of a claimed batch
+Index("ix_calls_batch_id", calls.c.batch_id)
+
+# A delivered call that can't be stored: its bytes and why.
+rejected = Table(
+    "rejected",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
+    Column("number", sa.BigInteger, nullable=False),
+    Column("payload", sa.LargeBinary, nullable=False),
+    Column("digest", sa.LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    UniqueConstraint("source_id", "number", "digest"),
+)
+
+# A call whose id is in the books already, with other contents: kept, shown, never added.
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("call_id", sa.Uuid, nullable=False),
+    Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
+    Column("number", sa.BigInteger, nullable=False),
+    Column("payload", sa.LargeBinary, nullable=False),
+    Column("digest", sa.LargeBinary, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    UniqueConstraint("call_id", "digest"),
+)
+
+
+def _spend_columns() -> list[Column[object]]:
+    """What both spend tables hold beside their time: who, what, at which rate, how much, and what it cost."""
+    return [
+        Column("project_id", Integer, primary_key=True, autoincrement=False),
+        Column("key_id", Integer, primary_key=True, autoincrement=False),
+        Column("provider", Text, primary_key=True),
+        Column("model", Text, primary_key=True),
+        Column("rate_id", Integer, primary_key=True, autoincrement=False),
+        Column("usage_source", Text, primary_key=True),
+        Column("effort", Text, primary_key=True),
+        Column("calls", sa.BigInteger, nullable=False),
+        Column("failed", sa.BigInteger, nullable=False),
+        Column("interrupted", sa.BigInteger, nullable=False),
+        Column("unknown", sa.BigInteger, nullable=False),
+        Column("input_tokens", sa.BigInteger, nullable=False),
+        Column("cache_read_tokens", sa.BigInteger, nullable=False),
+        Column("cache_write_tokens", sa.BigInteger, nullable=False),
+        Column("output_tokens", sa.BigInteger, nullable=False),
+        Column("reasoning_tokens", sa.BigInteger, nullable=False),
+        Column("amount", Exact),  # NULL where unpriced
+        Column("currency", Text),
+    ]
+
+
+# Reports in any zone read quarter hours; reports in the store's zone read days. Both keys begin with their time.
+spend_quarters = Table(
+    "spend_quarters",
+    metadata,
+    Column("quarter", Instant, primary_key=True),
+    Column("billed_on", sa.Date, primary_key=True),
+    *_spend_columns(),
+)
+spend_days = Table("spend_days", metadata, Column("billed_on", sa.Date, primary_key=True), *_spend_columns())
+
+# What is due, who is on it and until when; APScheduler only rings the bell.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("due_at", Instant, nullable=False),
+    Column("leased_until", Instant),
+    Column("leased_by", Text),
+)
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("state", Text, nullable=False),  # running, done, failed
+    Column("detail", Text),
+)

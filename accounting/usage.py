@@ -1,0 +1,377 @@
+"""What one call consumed, and the call itself, as frozen values.
+
+Token counts follow OpenTelemetry's meaning: input includes cached tokens, output includes reasoning.
+A count that nobody stated is None, never 0.
+"""
+
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from accounting.errors import CallInvalid
+from accounting.money import Money, exact, plain
+
+MAX_COUNT = 10**12
+"""A larger count is no count of tokens in one call; bounded so that sums fit 64 bits."""
+
+MAX_TEXT = 512
+MAX_BLOCK = 8192
+MAX_TAGS = 32
+
+
+class Outcome(StrEnum):
+    """How a call ended, in rising order of what is known of it."""
+
+    UNKNOWN = "unknown"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    FINISHED = "finished"
+
+
+class UsageSource(StrEnum):
+    """Who said what was used."""
+
+    PROVIDER = "provider"
+    PARTIAL = "partial"
+    ESTIMATED = "estimated"
+    MISSING = "missing"
+
+
+class Quantities(NamedTuple):
+    """Token counts to be priced or summed. `input` includes both caches, `output` includes reasoning."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one call, normalised; the block they were read from is kept beside them.
+
+    `anomalies` names each contradiction that was found and clamped. `block` is the provider's usage object
+    as JSON, at most `MAX_BLOCK` characters.
+    """
+
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    source: UsageSource = UsageSource.MISSING
+    anomalies: tuple[str, ...] = ()
+    block: str | None = None
+    provider_cost: Money | None = None
+
+    @property
+    def quantities(self) -> Quantities:
+        """The counts that are known; what is not adds nothing (and is shown by `source`)."""
+        return Quantities(
+            self.input_tokens or 0,
+            self.cache_read_tokens or 0,
+            self.cache_write_tokens or 0,
+            self.output_tokens or 0,
+            self.reasoning_tokens or 0,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One HTTP attempt to create something at a model API; `outcome` None while it runs."""
+
+    id: UUID
+    started_at: datetime
+    provider: str
+    endpoint: str
+    outcome: Outcome | None = None
+    request_model: str | None = None
+    response_model: str | None = None
+    response_id: str | None = None
+    key_fingerprint: str = ""
+    key_last4: str = ""
+    project: str | None = None
+    project_source: str | None = None
+    user: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    link_id: UUID | None = None
+    stream: bool = False
+    effort: str | None = None
+    max_tokens: int | None = None
+    first_token_at: datetime | None = None
+    ended_at: datetime | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    http_status: int | None = None
+    finish_reason: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def model(self) -> str:
+        """The model that is paid for: the response's, else the request's; empty where neither named one."""
+        return self.response_model or self.request_model or ""
+
+    def encode(self) -> bytes:
+        """The call as JSON, the form in which it is journaled and delivered."""
+        record = {name: getattr(self, name) for name in _NAMES}
+        usage = self.usage
+        cost = usage.provider_cost
+        record["usage"] = {
+            "input_tokens": usage.input_tokens,
+            "cache_read_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "output_tokens": usage.output_tokens,
+            "reasoning_tokens": usage.reasoning_tokens,
+            "source": usage.source,
+            "anomalies": usage.anomalies,
+            "block": usage.block,
+            "provider_cost": None if cost is None else [plain(cost.amount), cost.currency],
+        }
+        return _dumps(record).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Call":
+        """The call that `encode` wrote; raises `CallInvalid` naming the first field that is off."""
+        try:
+            record = json.loads(payload)
+        except (ValueError, RecursionError) as error:
+            raise CallInvalid(f"Not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise CallInvalid(f"Expected an object, found a {type(record).__name__}")
+        return _Reader(record).call()
+
+
+_NAMES = [f.name for f in fields(Call) if f.name != "usage"]
+
+
+def _jsonable(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+_dumps = json.JSONEncoder(default=_jsonable, separators=(",", ":")).encode
+_REQUIRED: Any = object()
+
+
+class _Reader:
+    """Reads a call's record field by field, so that a bad one is named."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self._record = record
+
+    def call(self) -> Call:
+        get = self._get
+        known = {*_NAMES, "usage"}
+        if extra := sorted(set(self._record) - known):
+            raise CallInvalid(f"Unknown fields {extra}: written by a newer version? Upgrade this program")
+        usage = get("usage", dict, None)
+        tags = get("tags", dict, {})
+        if not all(isinstance(value, str) for value in tags.values()) or len(tags) > MAX_TAGS:
+            raise CallInvalid(f"tags: expected at most {MAX_TAGS} texts")
+        return Call(
+            id=self._uuid("id", required=True),
+            started_at=self._instant("started_at", required=True),
+            provider=get("provider", str),
+            endpoint=get("endpoint", str),
+            outcome=self._member("outcome", Outcome),
+            request_model=get("request_model", str, None),
+            response_model=get("response_model", str, None),
+            response_id=get("response_id", str, None),
+            key_fingerprint=get("key_fingerprint", str, ""),
+            key_last4=get("key_last4", str, ""),
+            project=get("project", str, None),
+            project_source=get("project_source", str, None),
+            user=get("user", str, None),
+            tags=tags,
+            attempt=get("attempt", int, 1),
+            link_id=self._uuid("link_id"),
+            stream=get("stream", bool, False),
+            effort=get("effort", str, None),
+            max_tokens=get("max_tokens", int, None),
+            first_token_at=self._instant("first_token_at"),
+            ended_at=self._instant("ended_at"),
+            bytes_in=get("bytes_in", int, 0),
+            bytes_out=get("bytes_out", int, 0),
+            http_status=get("http_status", int, None),
+            finish_reason=get("finish_reason", str, None),
+            usage=Usage() if usage is None else _Reader(usage)._usage(),
+        )
+
+    def _usage(self) -> Usage:
+        get = self._get
+        anomalies = get("anomalies", list, [])
+        if not all(isinstance(name, str) for name in anomalies):
+            raise CallInvalid("anomalies: expected texts")
+        return Usage(
+            input_tokens=get("input_tokens", int, None),
+            cache_read_tokens=get("cache_read_tokens", int, None),
+            cache_write_tokens=get("cache_write_tokens", int, None),
+            output_tokens=get("output_tokens", int, None),
+            reasoning_tokens=get("reasoning_tokens", int, None),
+            source=self._member("source", UsageSource) or UsageSource.MISSING,
+            anomalies=tuple(anomalies),
+            block=get("block", str, None),
+            provider_cost=self._money("provider_cost"),
+        )
+
+    def _get(self, name: str, kind: type, default: Any = _REQUIRED) -> Any:
+        value = self._record.get(name)
+        if value is None:
+            if default is _REQUIRED:
+                raise CallInvalid(f"{name}: missing")
+            return default
+        if type(value) is not kind:
+            raise CallInvalid(f"{name}: expected {kind.__name__}, found {type(value).__name__}")
+        if kind is int and not 0 <= value <= 2**53:
+            raise CallInvalid(f"{name}: {value} is out of range")
+        if kind is str and (
+            "\0" in value or not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+        ):
+            raise CallInvalid(f"{name}: has a character that no database keeps")
+        return value
+
+    def _uuid(self, name: str, required: bool = False) -> Any:
+        text = self._get(name, str, _REQUIRED if required else None)
+        try:
+            return None if text is None else UUID(text)
+        except ValueError as error:
+            raise CallInvalid(f"{name}: {text!r} is no UUID") from error
+
+    def _instant(self, name: str, required: bool = False) -> Any:
+        text = self._get(name, str, _REQUIRED if required else None)
+        try:
+            at = None if text is None else datetime.fromisoformat(text)
+        except ValueError as error:
+            raise CallInvalid(f"{name}: {text!r} is no ISO time") from error
+        if at is not None and at.tzinfo is None:
+            raise CallInvalid(f"{name}: {text!r} has no offset")
+        return None if at is None else at.astimezone(UTC)
+
+    def _member(self, name: str, kind: type[StrEnum]) -> Any:
+        text = self._get(name, str, None)
+        try:
+            return None if text is None else kind(text)
+        except ValueError as error:
+            raise CallInvalid(f"{name}: {text!r} is none of {', '.join(kind)}") from error
+
+    def _money(self, name: str) -> Money | None:
+        pair = self._get(name, list, None)
+        try:
+            return None if pair is None else Money(exact(pair[0]), _currency(pair[1]))
+        except (ValueError, IndexError) as error:
+            raise CallInvalid(f"{name}: expected [amount, currency], found {pair!r}") from error
+
+
+def _currency(text: object) -> str:
+    if isinstance(text, str) and re.fullmatch(r"[A-Z]{3}", text):
+        return text
+    raise ValueError(f"{text!r} is no ISO 4217 code")
+
+
+def new_id() -> UUID:
+    """A UUIDv7: the time in milliseconds, then a fraction of it, then chance.
+
+    Ids made by one thread of a process rise; RFC 9562, method 3 (the sub-millisecond fraction in `rand_a`).
+    """
+    nanoseconds = time.time_ns()
+    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    fraction = rest * 4096 // 1_000_000
+    chance = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | chance)
+
+
+def id_time(id: UUID) -> datetime:  # noqa: A002 - the word of the books
+    """The instant a UUIDv7 was made, to the millisecond."""
+    return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
+
+
+def clean(text: object, limit: int = MAX_TEXT) -> str | None:
+    """The text in a form every database keeps: bounded, NUL and lone surrogates escaped; None for None.
+
+    Anything but text is spelt out, so that an odd name is kept rather than lost.
+    """
+    if text is None:
+        return None
+    value = text if type(text) is str else str(text)
+    if not value.isascii():
+        value = value.encode("utf-8", "backslashreplace").decode()
+    return value.replace("\0", "\\0")[:limit]
+
+
+class Counts:
+    """Reads token counts out of a provider's block and notes whatever is off about them."""
+
+    def __init__(self) -> None:
+        self.anomalies: list[str] = []
+
+    def flag(self, anomaly: str) -> None:
+        if anomaly not in self.anomalies:
+            self.anomalies.append(anomaly)
+
+    def read(self, block: object, *path: str) -> int | None:
+        """The whole number at the path, or None where there is none.
+
+        A numeric string or a fraction (rounded up) is taken and flagged; a negative, a bool, NaN, or more than
+        `MAX_COUNT` is unknown, and flagged.
+        """
+        value: object = block
+        for step in path:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(step)
+        if value is None:
+            return None
+        name = path[-1]
+        if type(value) is int:
+            return self._bounded(value, name)
+        return self._odd(value, name)
+
+    def _bounded(self, value: int, name: str) -> int | None:
+        if value < 0:
+            self.flag(f"{name}_negative")
+            return None
+        if value > MAX_COUNT:
+            self.flag(f"{name}_too_large")
+            return None
+        return value
+
+    def _odd(self, value: object, name: str) -> int | None:
+        if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
+            self.flag(f"{name}_text")
+            return self._bounded(int(value), name)
+        if isinstance(value, float | Decimal) and math.isfinite(value):
+            self.flag(f"{name}_fraction")
+            return self._bounded(math.ceil(value), name)
+        self.flag(f"{name}_unreadable")
+        return None
+
+
+def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) -> int | None:
+    """The part, clamped to the whole it belongs to; a larger one is flagged."""
+    if part is None or whole is None or part <= whole:
+        return part
+    counts.flag(anomaly)
+    return whole
+
+
+def block_text(block: object, counts: Counts) -> str | None:
+    """The usage block as JSON text; one past `MAX_BLOCK` is cut and flagged."""
+    text = json.dumps(block, separators=(",", ":"), default=str)
+    if len(text) > MAX_BLOCK:
+        counts.flag("block_too_large")
+        text = text[:MAX_BLOCK]
+    return clean(text, MAX_BLOCK)
