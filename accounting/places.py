@@ -20,7 +20,13 @@ def data_directory() -> Path:
 
 def store_url() -> str:
     """`ACCOUNTING_STORE_URL`, else a SQLite file in the data directory."""
-    return os.environ.get("ACCOUNTING_STORE_URL") or sqlite_url(data_directory() / "books.sqlite3")
+    url = os.environ.get("ACCOUNTING_STORE_URL")
+    if not url:
+        return sqlite_url(data_directory() / "books.sqlite3")
+    # A relative path would be another store, and another set of journals, in each working directory.
+    scheme, _, path = url.partition(":///")
+    is_relative_file = scheme.startswith("sqlite") and path and not Path(path).is_absolute() and path != ":memory:"
+    return f"{scheme}:///{Path(path).absolute().as_posix()}" if is_relative_file else url
 
 
 def sqlite_url(file: Path) -> str:

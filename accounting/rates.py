@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from accounting.errors import RateCardError
@@ -85,7 +86,7 @@ class RateBook:
             self._rates.setdefault((rate.provider, rate.model), []).append(rate)
         for lines in self._rates.values():
             lines.sort(key=lambda rate: rate.valid_from, reverse=True)
-            for later, earlier in zip(lines, lines[1:], strict=False):
+            for later, earlier in pairwise(lines):
                 _refuse_contradiction(earlier, later)
 
     def find(self, provider: str, model: str, at: datetime) -> Rate | None:
@@ -150,7 +151,7 @@ def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
     end = _instant(line["valid_until"], f"{where} ({model}): valid_until") if "valid_until" in line else None
     if end is not None and end <= start:
         raise RateCardError(f"{where} ({model}): valid_until {end} is not after valid_from {start}.")
-    prices = {
+    prices: dict[str, Any] = {
         column: _price(line[field], f"{where} ({model}): {field}")
         for field, column in _CLASSES.items()
         if field in line

@@ -228,8 +228,8 @@ class _Reader:
             provider_cost=self._money("provider_cost"),
         )
 
-    def _get(self, name: str, kind: type, default: Any = _REQUIRED) -> Any:
-        value = self._record.get(name)
+    def _get(self, name: str, kind: Any, default: Any = _REQUIRED) -> Any:
+        value: Any = self._record.get(name)
         if value is None:
             if default is _REQUIRED:
                 raise CallInvalid(f"{name}: missing")
@@ -239,7 +239,7 @@ class _Reader:
         if kind is int and not 0 <= value <= 2**53:
             raise CallInvalid(f"{name}: {value} is out of range")
         if kind is str and (
-            "\0" in value or not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value)
+            "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
         ):
             raise CallInvalid(f"{name}: has a character that no database keeps")
         return value
@@ -325,8 +325,8 @@ class Counts:
     def read(self, block: object, *path: str) -> int | None:
         """The whole number at the path, or None where there is none.
 
-        A numeric string or a fraction (rounded up) is taken and flagged; a negative, a bool, NaN, or more than
-        `MAX_COUNT` is unknown, and flagged.
+        A numeric string or a fraction (rounded up) is taken and flagged; a negative, a bool, NaN, or more
+        than `MAX_COUNT` is unknown, and flagged.
         """
         value: object = block
         for step in path:

@@ -1,0 +1,328 @@
+"""One call on its way through a client: what is read of it, and when it is written down.
+
+`Tap` knows no HTTP library and does no I/O but the journal's; the drivers, one for each colour, are in
+`transports`. Everything here may fail without harm: the drivers guard each step, and pass the bytes on.
+"""
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from accounting import attribution
+from accounting.decoding import READABLE, Decoder, Unreadable
+from accounting.formats import Answer, Ask, Format, StreamReader, find, loads
+from accounting.providers import known_hosts, provider_of
+from accounting.recorder import Recorder, Ticket, recorder
+from accounting.sse import Splitter
+from accounting.usage import Call, Outcome, clean, id_time, new_id
+
+MAX_BODY = 16 * 2**20
+"""Bytes of a body, decoded, that are read for its usage; a longer one passes unread, and is flagged."""
+
+LINK = "accounting.link"
+"""Where a request's link id travels: an HTTP library hands `extensions` on to the next hop of a redirect."""
+
+_link: ContextVar[UUID | None] = ContextVar("accounting_link", default=None)
+_declined: set[str] = set()
+"""Hosts that would not be asked for usage, or answered encoded in spite of being asked not to."""
+
+_NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
+
+
+@dataclass(frozen=True, slots=True)
+class Metering:
+    """What `meter()` was told of a client."""
+
+    project: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    provider: str | None = None
+    ask_for_usage: bool = True
+
+
+class Request(Protocol):
+    """What httpx and httpx2 requests have in common, as far as we look."""
+
+    method: str
+    url: Any
+    headers: Any
+    extensions: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """How the request is sent instead: `body` None leaves it as it is."""
+
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
+def tap_on(metering: Metering, request: Request, body: bytes | None, *, ask_for_usage: bool = True) -> "Tap | None":
+    """A tap on a call that is about to be sent, its start written down; None for what buys nothing.
+
+    `body` is None where the request's bytes are not in memory: such a call is metered without being asked about.
+    """
+    match = find(request.method, request.url.path)
+    if match is None:
+        return None
+    said = loads(body) if body is not None and len(body) <= MAX_BODY else None
+    fields = said if isinstance(said, dict) else {}
+    ask = match.format.ask(fields)
+    may_ask = ask_for_usage and metering.ask_for_usage and request.url.host not in _declined
+    wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
+    books = recorder()
+    ticket = books.start(_started(metering, request, match.endpoint, ask, body))
+    outgoing = _outgoing(request.headers, body, fields, wanted)
+    return Tap(books, ticket, match.format, request.url.host, outgoing, asked=wanted is not None)
+
+
+class Tap:
+    """Reads one call's answer as it passes, and writes its ending down once."""
+
+    def __init__(
+        self, books: Recorder, ticket: Ticket, format_: Format, host: str, outgoing: Outgoing | None, asked: bool
+    ) -> None:
+        self.outgoing = outgoing
+        self.asked = asked
+        self._books = books
+        self._ticket = ticket
+        self._format = format_
+        self._host = host
+        self._done = False
+        self._status: int | None = None
+        self._framed = False
+        self._stripping = False
+        self._decoder: Decoder | None = None
+        self._splitter: Splitter | None = None
+        self._reader: StreamReader | None = None
+        self._body = bytearray()
+        self._bytes_out = 0
+        self._first_token_at: datetime | None = None
+        self._unreadable: str | None = None
+
+    def headers(self, status: int, headers: Mapping[str, str], framed: bool = False) -> None:
+        """The answer begins. `framed`: its end can be told from a cut by the connection alone."""
+        self._status = status
+        self._framed = framed or "content-length" in headers or "transfer-encoding" in headers
+        if not 200 <= status < 300:
+            return
+        coding = headers.get("content-encoding", "identity")
+        try:
+            self._decoder = Decoder(coding, MAX_BODY)
+        except Unreadable as reason:
+            self._unreadable = str(reason)
+        if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream":
+            self._splitter, self._reader = Splitter(), self._format.stream()
+            self._stripping = self.asked and coding == "identity"
+            # A stream may be longer than any body: its events are bounded one by one.
+            self._decoder = self._decoder and Decoder(coding, 2**62)
+        if self.asked and coding != "identity":
+            _declined.add(self._host)
+
+    def read(self, held: bytes, chunk: bytes) -> tuple[bytes, bytes]:
+        """The next bytes of the answer, `held` being what was not passed on yet: what to pass on now, what to hold.
+
+        The newest piece of a plain body is held, so that the ending can be written down before the caller has all;
+        of an event stream only the event that is not complete yet, and only where one may have to be taken out.
+        """
+        self._bytes_out += len(chunk)
+        if self._splitter is None or self._reader is None:
+            self._body += self._decoded(chunk)
+            return held, chunk
+        kept = self._read_events(self._splitter, self._reader, chunk)
+        if self._reader.terminal:
+            self._finish(Outcome.FAILED if self._reader.answer().failed else Outcome.FINISHED)
+        return (kept, self._splitter.rest) if self._stripping else (held + chunk, b"")
+
+    def end(self) -> None:
+        """The answer has ended by itself."""
+        if self._done:
+            return
+        answer, is_whole = self._answer()
+        if self._has_failed(answer):
+            self._finish(Outcome.FAILED, answer)
+        else:
+            self._finish(Outcome.FINISHED if is_whole else Outcome.INTERRUPTED, answer)
+
+    def cut(self) -> None:
+        """The answer was cut after its headers, by either side."""
+        if self._done:
+            return
+        answer, _ = self._answer()
+        self._finish(Outcome.FAILED if self._has_failed(answer) else Outcome.INTERRUPTED, answer)
+
+    def broke(self, error: BaseException) -> None:
+        """No answer came. Where nothing can have been sent the call failed; otherwise nobody knows."""
+        if self._status is not None:
+            return self.cut()
+        nothing_sent = any(kind.__name__ in _NOTHING_SENT for kind in type(error).__mro__)
+        self._finish(Outcome.FAILED if nothing_sent else Outcome.UNKNOWN, Answer())
+
+    def refuses_asking(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether a 400 is about our asking for usage; the host is then not asked again."""
+        try:
+            text = Decoder(headers.get("content-encoding", "identity"), MAX_BODY).feed(body)
+        except Unreadable:
+            return False
+        if b"stream_options" not in text:
+            return False
+        _declined.add(self._host)
+        return True
+
+    def drop(self) -> None:
+        """We failed: nothing more is read of this call, and the books say so."""
+        self._done = True
+        self._books.abandon(self._ticket)
+
+    def __del__(self) -> None:
+        # A task that was cancelled without closing its stream. This may run anywhere, in the midst of a journal
+        # statement too: no lock may be taken here.
+        if not self._done:
+            with contextlib.suppress(Exception):
+                outcome = Outcome.UNKNOWN if self._status is None else Outcome.INTERRUPTED
+                self._books.leave(self._ticket, self._ended(outcome, self._answer()[0]))
+
+    def _read_events(self, splitter: Splitter, reader: StreamReader, chunk: bytes) -> bytes:
+        kept = []
+        for event in splitter.feed(self._decoded(chunk)):
+            reader.feed(event)
+            if not (self._stripping and reader.usage_only):
+                kept.append(event.raw)
+        if self._first_token_at is None and reader.token_seen:
+            self._first_token_at = datetime.now(UTC)
+        return b"".join(kept)
+
+    def _decoded(self, chunk: bytes) -> bytes:
+        if self._decoder is None:
+            return b""
+        try:
+            return self._decoder.feed(chunk)
+        except Unreadable as reason:
+            self._unreadable = str(reason)
+            self._decoder = None
+            self._body.clear()
+            return b""
+
+    def _answer(self) -> tuple[Answer, bool]:
+        """What the answer said, and whether it was whole."""
+        if self._reader is not None:
+            return self._flagged(self._reader.answer(), self._unreadable), self._reader.terminal
+        if self._decoder is None:
+            return self._flagged(Answer(), self._unreadable), self._framed
+        body = loads(bytes(self._body))
+        if body is None and self._body:
+            is_whole = self._framed and self._decoder.is_whole
+            return self._flagged(Answer(), "body_unreadable"), is_whole
+        return self._format.answer(body), self._decoder.is_whole and (body is not None or self._framed)
+
+    @staticmethod
+    def _flagged(answer: Answer, anomaly: str | None) -> Answer:
+        if anomaly is None:
+            return answer
+        return replace(answer, usage=replace(answer.usage, anomalies=(*answer.usage.anomalies, anomaly)))
+
+    def _has_failed(self, answer: Answer) -> bool:
+        return answer.failed or not 200 <= (self._status or 0) < 300
+
+    def _finish(self, outcome: Outcome, answer: Answer | None = None) -> None:
+        if self._done:
+            return
+        call = self._ended(outcome, answer or self._answer()[0])
+        self._done = True
+        self._books.finish(self._ticket, call)
+
+    def _ended(self, outcome: Outcome, answer: Answer) -> Call:
+        return replace(
+            self._ticket.call,
+            outcome=outcome,
+            response_model=answer.model,
+            response_id=answer.id,
+            finish_reason=answer.finish_reason,
+            usage=answer.usage,
+            first_token_at=self._first_token_at,
+            ended_at=datetime.now(UTC),
+            bytes_out=self._bytes_out,
+            http_status=self._status,
+        )
+
+
+def _started(metering: Metering, request: Request, endpoint: str, ask: Ask, body: bytes | None) -> Call:
+    here = attribution.current()
+    id_ = new_id()
+    attempt, link = _attempt(request, id_)
+    fingerprint, last4 = _key(request.headers)
+    url = request.url
+    return Call(
+        id=id_,
+        started_at=id_time(id_),
+        provider=metering.provider or provider_of(url.host, url.port, known_hosts()),
+        endpoint=endpoint,
+        request_model=ask.model,
+        key_fingerprint=fingerprint,
+        key_last4=last4,
+        project=here.project or metering.project,
+        project_source="attribute" if here.project else "meter" if metering.project else None,
+        user=here.user,
+        tags={**metering.tags, **here.tags},
+        attempt=attempt,
+        link_id=link,
+        stream=ask.stream,
+        effort=ask.effort,
+        max_tokens=ask.max_tokens,
+        bytes_in=len(body) if body is not None else _number(request.headers.get("content-length")),
+    )
+
+
+def _attempt(request: Request, id_: UUID) -> tuple[int, UUID]:
+    """Which try this is, and the id that ties the tries and hops of one request together."""
+    retries = _number(request.headers.get("x-stainless-retry-count"))
+    link = request.extensions.get(LINK) or (_link.get() if retries else None) or id_
+    request.extensions[LINK] = link
+    _link.set(link)
+    return retries + 1, link
+
+
+def _key(headers: Mapping[str, str]) -> tuple[str, str]:
+    """SHA-256 of the API key that pays, and its last four characters; empty where none was sent."""
+    key = headers.get("x-api-key") or headers.get("api-key") or headers.get("authorization", "")
+    key = re.sub(r"^\s*(bearer|basic)\s+", "", key, flags=re.IGNORECASE).strip()
+    if not key:
+        return "", ""
+    # The end of a short key would give too much of it away.
+    last4 = clean(key[-4:]) if len(key) >= 16 else None
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest(), last4 or ""
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+def _outgoing(
+    headers: Mapping[str, str], body: bytes | None, said: Mapping[str, Any], wanted: Mapping[str, Any] | None
+) -> Outgoing | None:
+    """The request that goes out in place of the caller's, or None where it can go as it is."""
+    if wanted is not None and body is not None:
+        asking = _with_added(body, said, wanted)
+        # Encoded, the extra event could not be taken out again.
+        return Outgoing({"accept-encoding": "identity", "content-length": str(len(asking))}, asking)
+    codings = [coding.strip() for coding in headers.get("accept-encoding", "").split(",") if coding.strip()]
+    readable = [coding for coding in codings if coding.partition(";")[0].strip().lower() in READABLE]
+    if len(readable) == len(codings):
+        return None
+    return Outgoing({"accept-encoding": ", ".join(readable) or "identity"})
+
+
+def _with_added(body: bytes, said: Mapping[str, Any], wanted: Mapping[str, Any]) -> bytes:
+    """The body with what is wanted added; where nothing is replaced, every byte of the caller's stays."""
+    added = {name: value for name, value in wanted.items() if name not in said}
+    if all(wanted[name] == said[name] for name in said):
+        start = body.index(b"{") + 1
+        return body[:start] + json.dumps(added)[1:-1].encode() + b"," + body[start:]
+    changed = {name: value for name, value in wanted.items() if value != said.get(name)}
+    return json.dumps(json.loads(body) | changed, ensure_ascii=False).encode()

@@ -1,0 +1,138 @@
+"""Metering a client: one line, and nothing else changes."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from accounting.attribution import clean_tags, project_name
+from accounting.capture import Metering
+from accounting.errors import AlreadyMetered, UnsupportedClient
+from accounting.providers import known_hosts
+from accounting.recorder import recorder
+from accounting.transports import Metered, library_of, transports
+from accounting.usage import clean
+
+C = TypeVar("C")
+
+
+def meter(
+    client: C,
+    *,
+    project: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    provider: str | None = None,
+    ask_for_usage: bool = True,
+) -> C:
+    """Meter every call of the client from here on; wraps it in place and returns it.
+
+    `client` is an OpenAI or Anthropic SDK client, or an httpx or httpx2 one, sync or async. Its own transport,
+    proxies, mounts, TLS, limits and timeouts stay: ours goes around what is there. What is derived from it
+    (`with_options()`) shares its transport, and so is metered too.
+
+    `project` is who pays, unless `attribute()` says otherwise; `provider` names the upstream where its host does
+    not tell. An OpenAI stream that did not ask for its usage is made to, and the extra event is taken out
+    again; `ask_for_usage=False` leaves such streams alone, and their usage unknown.
+
+    Metering a client again in the same way changes nothing; in another way raises `AlreadyMetered`. What can't
+    be metered raises `UnsupportedClient`.
+    """
+    metering = Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage)
+    known_hosts()  # an unreadable providers file is told here, not counted at each call
+    http = _http_client(client)
+    if metered := [transport for transport in _transports(http) if isinstance(transport, Metered)]:
+        _refuse_other(metered[0].metering, metering)
+        return client
+    kind = transports(library_of(http))[_is_async(http)]
+    http._transport = kind(http._transport, metering)
+    http._mounts = {
+        pattern: None if mounted is None else kind(mounted, metering) for pattern, mounted in http._mounts.items()
+    }
+    return client
+
+
+def MeteredTransport(  # noqa: N802 - used like the class it makes
+    transport: Any = None,
+    *,
+    project: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    provider: str | None = None,
+    ask_for_usage: bool = True,
+) -> Any:
+    """A transport of httpx or httpx2 that meters what passes through the one given.
+
+    Hand it to a client of the same library: `httpx.Client(transport=MeteredTransport(httpx.HTTPTransport()))`.
+    A client with a transport of its own ignores its `verify`, `http2`, `limits` and the proxies of the environment:
+    give them to the inner transport, or use `meter(client)`, which keeps them. Without an argument it goes
+    around a plain `httpx.HTTPTransport()`.
+    """
+    if transport is None:
+        import httpx
+
+        transport = httpx.HTTPTransport()
+    return _around(transport, 0, Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage))
+
+
+def AsyncMeteredTransport(  # noqa: N802 - used like the class it makes
+    transport: Any = None,
+    *,
+    project: str | None = None,
+    tags: Mapping[str, str] | None = None,
+    provider: str | None = None,
+    ask_for_usage: bool = True,
+) -> Any:
+    """`MeteredTransport` for `AsyncClient`."""
+    if transport is None:
+        import httpx
+
+        transport = httpx.AsyncHTTPTransport()
+    return _around(transport, 1, Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage))
+
+
+def flush(timeout: float = 10.0) -> bool:
+    """Deliver every call that has ended by now to the store; whether that was done within the seconds.
+
+    Not needed for safety: calls are in the journal already, and go out within a second, and at exit.
+    """
+    return recorder().flush(timeout)
+
+
+def _around(transport: Any, colour: int, metering: Metering) -> Any:
+    library = library_of(transport)
+    wanted = (library.BaseTransport, library.AsyncBaseTransport)[colour]
+    if not isinstance(transport, wanted):
+        raise UnsupportedClient(
+            f"{type(transport).__qualname__} is no {library.__name__}.{wanted.__name__}. "
+            "Use MeteredTransport for a Client's transport and AsyncMeteredTransport for an AsyncClient's."
+        )
+    return transports(library)[colour](transport, metering)
+
+
+def _http_client(client: Any) -> Any:
+    """The HTTP client to wrap: the argument itself, or the one inside an SDK client."""
+    http = client if hasattr(client, "_transport") else getattr(client, "_client", client)
+    library_of(http)  # raises for what is none
+    if not hasattr(http, "_transport") or not hasattr(http, "_mounts"):
+        raise UnsupportedClient(
+            f"{type(http).__module__}.{type(http).__qualname__} keeps its transport somewhere else than the versions "
+            "this program knows. Give it MeteredTransport(...) as its transport instead."
+        )
+    return http
+
+
+def _is_async(http: Any) -> bool:
+    return isinstance(http, library_of(http).AsyncClient)
+
+
+def _transports(http: Any) -> list[Any]:
+    return [http._transport, *http._mounts.values()]
+
+
+def _refuse_other(there: Metering, asked: Metering) -> None:
+    if there != asked:
+        raise AlreadyMetered(
+            f"This client is metered already, with {_told(there)}; now asked for {_told(asked)}. "
+            "For some of its calls say `with accounting.attribute(project=…, tags=…):` instead."
+        )
+
+
+def _told(metering: Metering) -> str:
+    return f"project={metering.project!r}, tags={dict(metering.tags)!r}, provider={metering.provider!r}"

@@ -1,0 +1,219 @@
+"""Journal -> Destination: a background thread hands ended calls over in batches and never gives up.
+
+A batch goes out when enough calls have ended or the oldest has waited a moment; with nothing to deliver, a
+heartbeat a minute says that the journal is alive. While the store is away the thread backs off, with jitter,
+and the journal keeps everything.
+"""
+
+import json
+import logging
+import os
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event, Thread
+
+from accounting.journal import Journal, orphans
+from accounting.places import journal_directory
+from accounting.ports import Batch, Destination, SourceReport, open_destination
+
+log = logging.getLogger("accounting")
+
+BATCH = 500
+AGE = 1.0
+"""Seconds an ended call waits at most before its batch goes out."""
+HEARTBEAT = 60.0
+LONGEST_PAUSE = 60.0
+
+
+def kept_for() -> timedelta:
+    """How long delivered rows stay, so that a store restored from a backup can be filled up again."""
+    return timedelta(days=float(os.environ.get("ACCOUNTING_JOURNAL_KEEP_DAYS", "7")))
+
+
+class Faults:
+    """Counts, by step, what went wrong on our side; the counts travel to the store with each batch."""
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self._counts: Counter[str] = Counter()
+        if journal is not None:
+            self.add_from(journal)
+
+    def count(self, step: str, error: BaseException) -> None:
+        """Count a fault, and log the first of each step. Nothing of the call is logged, only where we failed."""
+        self._counts[step] += 1
+        if self._counts[step] == 1:
+            log.warning("Metering failed at step %r (%s); calls go on.", step, type(error).__name__)
+
+    def add_from(self, journal: Journal) -> None:
+        """Go on from what former owners of the journal counted."""
+        self._counts.update(json.loads(journal.fact("faults") or "{}"))
+
+    def counts(self) -> dict[str, int]:
+        return dict(self._counts)
+
+
+def hand_over(journal: Journal, destination: Destination, faults: Faults, *, closing: bool = False) -> int:
+    """Deliver one batch, or a heartbeat where nothing is ready; returns how many calls it held.
+
+    With `closing` a report that leaves nothing behind says that the journal has come to a clean end.
+    """
+    entries = tuple(journal.entries(BATCH))
+    standing = journal.standing(frozenset(entry.number for entry in entries))
+    now = datetime.now(UTC)
+    is_end = closing and standing.open == 0 and standing.backlog == 0
+    counts = faults.counts()
+    journal.remember("faults", json.dumps(counts))
+    report = SourceReport(
+        journal=journal.id,
+        host=socket.gethostname(),
+        highest=standing.highest,
+        open=standing.open,
+        backlog=standing.backlog,
+        oldest_undelivered_at=standing.oldest_undelivered_at,
+        seen_at=now,
+        closed_at=now if is_end else None,
+        faults=counts,
+    )
+    verdicts = destination.deliver(Batch(report, entries))
+    journal.delivered(verdicts.keys() & {entry.number for entry in entries}, now)
+    if is_end:
+        journal.remember("closed", "yes")
+    return len(entries)
+
+
+class Delivery:
+    """The thread that empties one journal into one destination, calling `before_round` each time it looks."""
+
+    def __init__(self, journal: Journal, url: str, faults: Faults, before_round: Callable[[], None]) -> None:
+        self._journal = journal
+        self._url = url
+        self._faults = faults
+        self._before_round = before_round
+        self._destination: Destination | None = None
+        self._failures = 0  # in a row
+        self._bell = Event()  # somebody wants a round now
+        self._round = Event()  # a round has ended
+        self._stop_at: float | None = None
+        self._thread = Thread(target=self._run, name="accounting-delivery", daemon=True)
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Enough calls have ended to make a batch. While the store is away that hurries nothing."""
+        if not self._failures:
+            self._bell.set()
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver every call that has ended by now; False if the time was too short, or the store is away."""
+        deadline = time.monotonic() + timeout
+        goal = self._journal.highest
+        while not self._journal.is_delivered(goal):
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._thread.is_alive():
+                return False
+            self._round.clear()
+            self._bell.set()
+            self._round.wait(min(left, 0.25))
+        return True
+
+    def stop(self, timeout: float) -> None:
+        """Deliver what can be delivered in the time, say goodbye to the store, and end the thread."""
+        self._stop_at = time.monotonic() + timeout
+        self._bell.set()
+        self._thread.join(timeout + 1)
+
+    def _run(self) -> None:
+        heartbeat_at = 0.0
+        while True:
+            stop_at = self._stop_at
+            is_due = stop_at is not None or time.monotonic() >= heartbeat_at
+            if self._hand_over_all(is_due, closing=stop_at is not None) and is_due:
+                heartbeat_at = time.monotonic() + HEARTBEAT
+            self._round.set()
+            if stop_at is not None and (not self._failures or time.monotonic() >= stop_at):
+                break
+            self._bell.wait(pause(self._failures) if self._failures and stop_at is None else AGE)
+            self._bell.clear()
+        if self._destination is not None:
+            self._destination.close()
+
+    def _hand_over_all(self, heartbeat: bool, closing: bool) -> bool:
+        """Hand over all that is ready, and a report if one is due; returns whether the store took it."""
+        try:
+            self._before_round()
+            self._destination = self._destination or open_destination(self._url)
+            while self._journal.ready or heartbeat:
+                hand_over(self._journal, self._destination, self._faults, closing=closing)
+                heartbeat = False
+            self._journal.forget(datetime.now(UTC) - kept_for())
+        except Exception as error:  # noqa: BLE001 - whatever it is: the journal keeps the calls, and we try again
+            self._failures += 1
+            self._faults.count("deliver", error)
+            log.debug("Delivery to the store failed: %s", error)
+            return False
+        self._failures = 0
+        return True
+
+
+def pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: doubling, capped, and jittered against herds."""
+    return min(LONGEST_PAUSE, 0.25 * 2.0 ** min(failures, 12)) * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What was delivered out of journals without an owner."""
+
+    journals: int
+    calls: int
+
+
+def deliver_orphans(url: str, progress: Callable[[int], None] | None = None) -> Drained:
+    """Deliver the journals whose processes are gone. Calls they left open go as unknown.
+
+    `progress` is told the number of calls after each batch. Raises what the store raises; the journals then
+    keep everything, and the same command goes on where it stopped.
+    """
+    journals = calls = 0
+    destination: Destination | None = None
+    try:
+        for journal in _abandoned(journal_directory(url)):
+            try:
+                destination = destination or open_destination(url)
+                calls += _drain(journal, destination, progress)
+                journals += 1
+            finally:
+                journal.close()
+    finally:
+        if destination is not None:
+            destination.close()
+    return Drained(journals, calls)
+
+
+def _abandoned(directory: Path) -> Iterator[Journal]:
+    """The journals here without an owner that have something to deliver, or their end to report."""
+    for journal in orphans(directory) if directory.is_dir() else ():
+        if journal.ready or (journal.highest and journal.fact("closed") != "yes"):
+            yield journal
+            continue
+        journal.forget(datetime.now(UTC) - kept_for())
+        if journal.is_empty:
+            journal.delete()
+        journal.close()
+
+
+def _drain(journal: Journal, destination: Destination, progress: Callable[[int], None] | None) -> int:
+    faults = Faults(journal)
+    calls = 0
+    while True:
+        held = hand_over(journal, destination, faults, closing=True)
+        calls += held
+        if progress is not None:
+            progress(calls)
+        if not journal.ready:
+            return calls

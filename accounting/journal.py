@@ -1,0 +1,296 @@
+"""The durable local buffer: every call is written here when it starts and again when it ends.
+
+One SQLite file a process, held in exclusive locking mode: that lock is the ownership, on every platform, and
+it ends with the process. Who gets the lock of a file without an owner continues it: same id, same numbers.
+Numbers count starts without gaps, so the store can tell a lost call from one that is still on its way.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from uuid import UUID
+
+from accounting.errors import CallInvalid
+from accounting.ports import Entry
+from accounting.usage import Call, Outcome, new_id
+
+log = logging.getLogger("accounting")
+
+FORMAT = 1
+SUFFIX = ".journal"
+
+_SCHEMA = """
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_at INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    ended INTEGER NOT NULL DEFAULT 0,
+    delivered_at INTEGER
+);
+CREATE INDEX undelivered ON calls (started_at) WHERE delivered_at IS NULL;
+CREATE INDEX ready ON calls (number) WHERE delivered_at IS NULL AND ended = 1;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a journal stands, leaving out the numbers that are just being delivered."""
+
+    highest: int
+    open: int
+    backlog: int
+    oldest_undelivered_at: datetime | None
+
+
+class Journal:
+    """One journal file, owned by this process. Its methods may be called from any thread."""
+
+    def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
+        self.file = file
+        self.id = UUID(file.name.removesuffix(SUFFIX))
+        self._connection = connection
+        # One connection: statements take turns. Each is short, the longest a hundred rows marked delivered.
+        self._lock = Lock()
+        self._highest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'")
+        self._ready = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 1")
+        self._open = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 0")
+
+    def start(self, call: Call) -> int:
+        """Write a call down before it is sent; returns its number."""
+        return self._insert(call, ended=False)
+
+    def add(self, call: Call) -> int:
+        """Write down a call that has ended already, because its start could not be."""
+        return self._insert(call, ended=True)
+
+    def finish(self, number: int, call: Call) -> None:
+        """Write down how a call ended. A second ending of the same number changes nothing."""
+        self._end(number, call.encode())
+
+    def abandon(self, number: int) -> None:
+        """End a call of which no more will be learned: its outcome is unknown."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT payload FROM calls WHERE number = ? AND ended = 0", (number,)
+            ).fetchone()
+        if row is not None:
+            self._end(number, _ended_unknown(row[0]))
+
+    def abandon_open(self) -> None:
+        """End every call that a former owner left open, or that this one leaves at its end."""
+        with self._lock:
+            numbers = self._connection.execute(
+                "SELECT number FROM calls WHERE delivered_at IS NULL AND ended = 0"
+            ).fetchall()
+        for (number,) in numbers:
+            self.abandon(number)
+
+    @property
+    def ready(self) -> int:
+        """How many calls have ended and are not delivered."""
+        return self._ready
+
+    @property
+    def highest(self) -> int:
+        """The number of the call that started last; 0 before the first."""
+        return self._highest
+
+    def is_delivered(self, upto: int) -> bool:
+        """Whether every ended call up to the number is in the store."""
+        return not self._one(
+            "SELECT EXISTS (SELECT 1 FROM calls WHERE delivered_at IS NULL AND ended = 1 AND number <= ?)", upto
+        )
+
+    def entries(self, limit: int) -> list[Entry]:
+        """The next calls to deliver, in the order of their numbers."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT number, payload FROM calls WHERE delivered_at IS NULL AND ended = 1 ORDER BY number LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [Entry(number, payload) for number, payload in rows]
+
+    def standing(self, delivering: frozenset[int] = frozenset()) -> Standing:
+        """How the journal will stand once these numbers are delivered."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT number, started_at FROM calls WHERE delivered_at IS NULL ORDER BY started_at LIMIT ?",
+                (len(delivering) + 1,),
+            ).fetchall()
+            oldest = next((started for number, started in rows if number not in delivering), None)
+            return Standing(
+                self._highest, self._open, self._ready - len(delivering), None if oldest is None else _instant(oldest)
+            )
+
+    def delivered(self, numbers: Iterable[int], now: datetime) -> None:
+        """Let these numbers go: they are safe in the store. Their rows stay for a while, for replay."""
+        for some in _hundreds(sorted(numbers)):
+            with self._lock:
+                marks = ",".join("?" * len(some))
+                self._ready -= self._connection.execute(
+                    f"UPDATE calls SET delivered_at = ? WHERE number IN ({marks}) AND delivered_at IS NULL",  # noqa: S608
+                    (_microseconds(now), *some),
+                ).rowcount
+
+    def forget(self, before: datetime) -> int:
+        """Delete rows delivered before the instant, at most 500 at a time, oldest first; returns how many."""
+        with self._lock:
+            return self._connection.execute(
+                "DELETE FROM calls WHERE delivered_at < ? AND number < (SELECT min(number) + 500 FROM calls)",
+                (_microseconds(before),),
+            ).rowcount
+
+    def fact(self, name: str) -> str | None:
+        """A small remembered text: what the journal's owner wants its next owner to know."""
+        with self._lock:
+            row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def remember(self, name: str, value: str) -> None:
+        with self._lock:
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is kept here any more, not even for replay."""
+        return bool(self._one("SELECT NOT EXISTS (SELECT 1 FROM calls)"))
+
+    def delete(self) -> None:
+        """Remove the file while it is still owned, so that nobody continues it in between."""
+        self.file.unlink()
+
+    def close(self) -> None:
+        """Give up ownership."""
+        with self._lock:
+            self._connection.close()
+
+    def _end(self, number: int, payload: bytes) -> None:
+        with self._lock:
+            changed = self._connection.execute(
+                "UPDATE calls SET payload = ?, ended = 1 WHERE number = ? AND ended = 0", (payload, number)
+            ).rowcount
+            self._ready += changed
+            self._open -= changed
+
+    def _insert(self, call: Call, ended: bool) -> int:
+        payload = call.encode()
+        with self._lock:
+            number = self._connection.execute(
+                "INSERT INTO calls (started_at, payload, ended) VALUES (?, ?, ?)",
+                (_microseconds(call.started_at), payload, ended),
+            ).lastrowid
+            assert number is not None  # noqa: S101 - an INSERT has one
+            self._highest = number
+            if ended:
+                self._ready += 1
+            else:
+                self._open += 1
+        return number
+
+    def _one(self, query: str, *values: int) -> int:
+        with self._lock:
+            return int(self._connection.execute(query, values).fetchone()[0])
+
+
+def open_journal(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) -> Journal:
+    """Continue a journal without an owner, else begin one. Raises `OSError` or `sqlite3.Error`.
+
+    `sync` "normal" survives the death of the process, "full" also that of the machine. `max_bytes` bounds the file:
+    a full journal refuses, and what then happens to calls is its caller's to decide.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for journal in orphans(directory, sync=sync, max_bytes=max_bytes):
+        return journal
+    file = directory / f"{new_id()}{SUFFIX}"
+    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    begun = _own(file, sync, max_bytes)
+    assert begun is not None  # noqa: S101 - nobody else knows the new file's name
+    return begun
+
+
+def orphans(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) -> Iterator[Journal]:
+    """The journals here that nobody owns, oldest first, each owned from here on, their open calls ended."""
+    for file in sorted(directory.glob(f"*{SUFFIX}")):
+        try:
+            journal = _own(file, sync, max_bytes) if _is_ours(file) else None
+        except sqlite3.DatabaseError as error:
+            log.warning("Journal %s can't be read and is left as it is: %s", file, error)
+            continue
+        if journal is not None:
+            journal.abandon_open()
+            yield journal
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the file is a plain one of this user: never a link, never another user's."""
+    try:
+        status = file.lstat()
+    except FileNotFoundError:
+        return False
+    return not file.is_symlink() and (os.name == "nt" or status.st_uid == os.getuid())
+
+
+def _own(file: Path, sync: str, max_bytes: int) -> Journal | None:
+    """The journal, if its lock is free and its format is one we read; its bytes stay untouched otherwise."""
+    connection = None
+    try:
+        # mode=rw: a file that its owner has just deleted must not come back empty.
+        connection = sqlite3.connect(
+            f"{file.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute("COMMIT")
+        if not file.exists():  # deleted by its owner after we opened it
+            connection.close()
+            return None
+        if found > FORMAT:
+            log.warning("Journal %s was written by a newer version and is left to it.", file)
+            connection.close()
+            return None
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
+        connection.execute(f"PRAGMA max_page_count = {max(max_bytes // 4096, 64)}")
+        if found == 0:
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT")
+        return Journal(file, connection)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NOT_TO_BE_HAD:
+            return None
+        raise
+
+
+_NOT_TO_BE_HAD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _instant(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _ended_unknown(payload: bytes) -> bytes:
+    """The started call's bytes with the outcome unknown; bytes that are no call go on as they are, to `rejected`."""
+    try:
+        return replace(Call.decode(payload), outcome=Outcome.UNKNOWN).encode()
+    except CallInvalid:
+        return payload
+
+
+def _hundreds(numbers: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), 100):
+        yield numbers[start : start + 100]

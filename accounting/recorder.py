@@ -1,0 +1,176 @@
+"""The process's one way into its journal.
+
+The journal is opened, and delivery started, by the first call; after a fork both begin anew in the child. What
+can't be written is held in memory and tried again; what fails is counted, and never the caller's problem,
+unless `ACCOUNTING_JOURNAL_REQUIRED` says that a call which can't be written down must not be sent.
+"""
+
+import atexit
+import os
+import sqlite3
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from threading import RLock
+
+from accounting.delivery import BATCH, Delivery, Faults
+from accounting.errors import JournalUnavailable
+from accounting.journal import Journal, open_journal
+from accounting.places import journal_directory, store_url, without_secret
+from accounting.usage import Call, Outcome
+
+EXIT_SECONDS = 5.0
+REOPEN_SECONDS = 5.0
+MOST_HELD = 10_000
+"""Endings kept in memory while the journal can't be written; the oldest go first, and are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A started call: where it is written down. Without a number its start could not be."""
+
+    call: Call
+    journal: Journal | None = None
+    number: int | None = None
+
+
+class Recorder:
+    """Writes calls to the journal and sees to their delivery. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.url = store_url()
+        self.faults = Faults()
+        self._required = os.environ.get("ACCOUNTING_JOURNAL_REQUIRED", "").lower() in ("1", "true", "yes", "on")
+        self._lock = RLock()
+        self._journal: Journal | None = None
+        self._delivery: Delivery | None = None
+        self._held: deque[tuple[Ticket, Call]] = deque(maxlen=MOST_HELD)
+        self._retry_at = 0.0
+        self._closed = False
+
+    def start(self, call: Call) -> Ticket:
+        """Write the call down before it is sent. Raises `JournalUnavailable` only where the journal is required."""
+        try:
+            journal = self._opened()
+            return Ticket(call, journal, journal.start(call))
+        except Exception as error:
+            self.faults.count("journal.start", error)
+            if self._required:
+                raise JournalUnavailable(
+                    f"The call was not sent: it can't be written down in {journal_directory(self.url)} ({error}). "
+                    "Make that folder writable, or unset ACCOUNTING_JOURNAL_REQUIRED to let such calls pass."
+                ) from error
+            return Ticket(call)
+
+    def finish(self, ticket: Ticket, call: Call) -> None:
+        """Write down how the call ended."""
+        try:
+            self._write(ticket, call)
+        except Exception as error:  # noqa: BLE001 - counted, and tried again
+            self.faults.count("journal.finish", error)
+            self._held.append((ticket, call))
+            return
+        if self._held:
+            self._retry_held()
+        if self._journal is not None and self._journal.ready >= BATCH and self._delivery is not None:
+            self._delivery.nudge()
+
+    def leave(self, ticket: Ticket, call: Call) -> None:
+        """Have the ending written down soon, by another thread; takes no lock, so it may be called from `__del__`."""
+        self._held.append((ticket, call))
+
+    def abandon(self, ticket: Ticket) -> None:
+        """End a call whose ending we failed to read: it is in the books, its outcome unknown."""
+        self.finish(ticket, replace(ticket.call, outcome=Outcome.UNKNOWN))
+
+    def flush(self, timeout: float) -> bool:
+        """Deliver every call that has ended by now; whether that could be done in the time."""
+        self._retry_held()
+        if self._held:
+            return False
+        return self._delivery is None or self._delivery.flush(timeout)
+
+    def close(self, timeout: float = EXIT_SECONDS) -> None:
+        """Deliver within the time, end delivery, and give the journal up for the next process to continue."""
+        self._retry_held()
+        with self._lock:
+            self._closed = True
+            journal, delivery = self._journal, self._delivery
+            self._journal = self._delivery = None
+        if journal is None or delivery is None:
+            return
+        journal.abandon_open()
+        delivery.stop(timeout)
+        journal.close()
+
+    def _opened(self) -> Journal:
+        if self._journal is None:
+            with self._lock:
+                self._journal = self._journal or self._open()
+        return self._journal
+
+    def _open(self) -> Journal:
+        if self._closed:
+            raise JournalUnavailable("The program is ending.")
+        if time.monotonic() < self._retry_at:
+            raise JournalUnavailable(f"Could not be opened less than {REOPEN_SECONDS:.0f} s ago.")
+        self._retry_at = time.monotonic() + REOPEN_SECONDS
+        journal = open_journal(
+            journal_directory(self.url),
+            sync=os.environ.get("ACCOUNTING_JOURNAL_SYNC", "normal"),
+            max_bytes=int(os.environ.get("ACCOUNTING_JOURNAL_MAX_MB", "1024")) * 2**20,
+        )
+        journal.remember("destination", without_secret(self.url))
+        journal.remember("closed", "no")
+        self.faults.add_from(journal)
+        self._delivery = Delivery(journal, self.url, self.faults, before_round=self._retry_held)
+        return journal
+
+    def _write(self, ticket: Ticket, call: Call) -> None:
+        if ticket.journal is None or ticket.number is None:
+            self._opened().add(call)
+        elif ticket.journal is self._journal:
+            ticket.journal.finish(ticket.number, call)
+        # else: this process was forked while the call ran; the parent, whose call it is, writes it down.
+
+    def _retry_held(self) -> None:
+        while self._held:
+            ticket, call = self._held.popleft()
+            try:
+                self._write(ticket, call)
+            except (sqlite3.Error, OSError, JournalUnavailable):
+                self._held.appendleft((ticket, call))
+                return
+
+
+_recorder: Recorder | None = None
+_inherited: list[Recorder] = []
+
+
+def recorder() -> Recorder:
+    """The process's recorder."""
+    global _recorder
+    if _recorder is None:
+        _recorder = Recorder()
+    return _recorder
+
+
+def close(timeout: float = EXIT_SECONDS) -> None:
+    """Deliver within the time and forget the recorder; the next call begins a new one from the environment."""
+    global _recorder
+    closing, _recorder = _recorder, None
+    if closing is not None:
+        closing.close(timeout)
+
+
+def _begin_anew() -> None:
+    """After a fork the child must not touch the parent's journal: not even to close it, which would tidy its files."""
+    global _recorder
+    if _recorder is not None:
+        _inherited.append(_recorder)
+        _recorder = None
+
+
+atexit.register(close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -1,0 +1,322 @@
+"""The transports around a client's own: one core, two thin drivers, for httpx and httpx2 alike.
+
+The classes are made for a library on its first use, so that neither is imported for the other's sake; one class
+for both is refused by the SDKs. What is here runs in the caller's own frames: each step of ours stands under a
+`Guard`, so that a fault of ours is counted and the call goes on as if we were not there.
+"""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
+from functools import cache
+from types import ModuleType, TracebackType
+from typing import Any
+
+from accounting.capture import Metering, Outgoing, Tap, tap_on
+from accounting.errors import JournalUnavailable, UnsupportedClient
+from accounting.recorder import recorder
+
+_metered: ContextVar[bool] = ContextVar("accounting_metered", default=False)
+"""Set while a metering transport handles a request: of nested ones the outermost records."""
+
+LIBRARIES = ("httpx", "httpx2")
+MOST_READ_OF_A_400 = 2**20
+
+
+class Guard:
+    """Runs a step of ours on the caller's path: what it raises is counted and ends the metering, not the call.
+
+    The one exception to that is a refusal that the user asked for.
+    """
+
+    __slots__ = ("tap",)
+
+    def __init__(self) -> None:
+        self.tap: Tap | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if error is None or not isinstance(error, Exception) or isinstance(error, JournalUnavailable):
+            return False
+        tap, self.tap = self.tap, None
+        # Whatever fails now as well: there is nobody left to tell but the caller, whom it does not concern.
+        with contextlib.suppress(Exception):
+            recorder().faults.count(_step(trace), error)
+        with contextlib.suppress(Exception):
+            if tap is not None:
+                tap.drop()
+        return True
+
+
+def _step(trace: TracebackType | None) -> str:
+    """The innermost function of ours that the fault passed through."""
+    step = "guard"
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__", "").startswith("accounting."):
+            step = trace.tb_frame.f_code.co_qualname
+        trace = trace.tb_next
+    return step
+
+
+class Flow:
+    """An answer's bytes between its stream and the caller: what was received is passed on, exactly once."""
+
+    __slots__ = ("_guard", "_held")
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._held = b""
+
+    def push(self, chunk: bytes) -> bytes:
+        """Take the next piece; returns what goes to the caller now."""
+        out, held = self._held + chunk if self._held else chunk, b""
+        with self._guard:
+            if self._guard.tap is not None:
+                out, held = self._guard.tap.read(self._held, chunk)
+        self._held = held
+        return out
+
+    def end(self) -> bytes:
+        """The stream has ended; returns the rest."""
+        with self._guard:
+            if self._guard.tap is not None:
+                self._guard.tap.end()
+        return self._rest()
+
+    def cut(self) -> bytes:
+        """The stream broke, or is not wanted any more; returns the rest."""
+        with self._guard:
+            if self._guard.tap is not None:
+                self._guard.tap.cut()
+        return self._rest()
+
+    def _rest(self) -> bytes:
+        rest, self._held = self._held, b""
+        return rest
+
+
+class Metered:
+    """What the transports of both colours share."""
+
+    _library: ModuleType
+
+    def __init__(self, inner: Any, metering: Metering) -> None:
+        self.inner = inner
+        self.metering = metering
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not set yet: there is nothing to ask
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    def _tap(self, request: Any, guard: Guard, *, ask_for_usage: bool) -> Any:
+        """Put a tap on the request, if it is a call; returns the request to send."""
+        body = b"".join(request.stream) if isinstance(request.stream, self._library.ByteStream) else None
+        guard.tap = tap_on(self.metering, request, body, ask_for_usage=ask_for_usage)
+        if guard.tap is None or guard.tap.outgoing is None:
+            return request
+        return self._rewritten(request, guard.tap.outgoing)
+
+    def _rewritten(self, request: Any, outgoing: Outgoing) -> Any:
+        headers = request.headers.copy()
+        headers.update(outgoing.headers)
+        stream = request.stream if outgoing.body is None else self._library.ByteStream(outgoing.body)
+        return self._library.Request(
+            request.method, request.url, headers=headers, stream=stream, extensions=request.extensions
+        )
+
+    def _may_refuse_asking(self, response: Any, guard: Guard) -> bool:
+        """Whether the answer may be about our asking for usage, which can only be told by reading it."""
+        if guard.tap is None or not guard.tap.asked or response.status_code != 400 or response.is_stream_consumed:
+            return False
+        guard.tap.headers(response.status_code, response.headers)
+        length = response.headers.get("content-length", "0")
+        return length.isdigit() and int(length) <= MOST_READ_OF_A_400
+
+    def _refuses_asking(self, response: Any, body: bytes, guard: Guard) -> bool:
+        """Whether the 400, now read, says so: that call has failed, and the caller's own request is to be sent."""
+        if guard.tap is None or not guard.tap.refuses_asking(response.headers, body):
+            return False
+        guard.tap.read(b"", body)
+        guard.tap.end()
+        return True
+
+    def _answered(self, response: Any, guard: Guard, stream_class: type) -> None:
+        """Let the answer's bytes pass through the tap on their way to the caller."""
+        if guard.tap is None:
+            return
+        framed = response.extensions.get("http_version") == b"HTTP/2"
+        if response.is_stream_consumed:  # made in memory, and decoded already
+            plain = {name: value for name, value in response.headers.items() if name != "content-encoding"}
+            guard.tap.headers(response.status_code, plain, framed=True)
+            guard.tap.read(b"", response.content)
+            guard.tap.end()
+            return
+        guard.tap.headers(response.status_code, response.headers, framed)
+        response.stream = stream_class(response.stream, Flow(guard))
+
+
+@cache
+def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
+    """The metering transports, sync and async, of an HTTP library (httpx or httpx2)."""
+
+    class TappedStream(library.SyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, stream: Any, flow: Flow) -> None:
+            self._stream = stream
+            self._flow = flow
+
+        def __iter__(self) -> Iterator[bytes]:
+            flow = self._flow
+            try:
+                for chunk in self._stream:
+                    if out := flow.push(chunk):
+                        yield out
+            except Exception:
+                if rest := flow.cut():
+                    yield rest
+                raise
+            if rest := flow.end():
+                yield rest
+
+        def close(self) -> None:
+            self._flow.cut()
+            self._stream.close()
+
+    class AsyncTappedStream(library.AsyncByteStream):  # type: ignore[misc, name-defined]
+        def __init__(self, stream: Any, flow: Flow) -> None:
+            self._stream = stream
+            self._flow = flow
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            flow = self._flow
+            try:
+                async for chunk in self._stream:
+                    if out := flow.push(chunk):
+                        yield out
+            except Exception:
+                if rest := flow.cut():
+                    yield rest
+                raise
+            if rest := flow.end():
+                yield rest
+
+        async def aclose(self) -> None:
+            self._flow.cut()
+            await self._stream.aclose()
+
+    class MeteredTransport(Metered, library.BaseTransport):  # type: ignore[misc, name-defined]
+        _library = library
+
+        def __enter__(self) -> Any:
+            self.inner.__enter__()
+            return self
+
+        def __exit__(self, *failure: Any) -> None:
+            self.inner.__exit__(*failure)
+
+        def close(self) -> None:
+            self.inner.close()
+
+        def handle_request(self, request: Any) -> Any:
+            if _metered.get():
+                return self.inner.handle_request(request)
+            mark = _metered.set(True)
+            try:
+                return self._handle(request, ask_for_usage=True)
+            finally:
+                _metered.reset(mark)
+
+        def _handle(self, request: Any, *, ask_for_usage: bool) -> Any:
+            guard, outgoing = Guard(), request
+            with guard:
+                outgoing = self._tap(request, guard, ask_for_usage=ask_for_usage)
+            try:
+                response = self.inner.handle_request(outgoing)
+                doubtful = again = False
+                with guard:
+                    doubtful = self._may_refuse_asking(response, guard)
+                if doubtful:
+                    body = b"".join(response.stream)
+                    response.stream.close()
+                    response.stream = library.ByteStream(body)
+                    with guard:
+                        again = self._refuses_asking(response, body, guard)
+                    if again:
+                        return self._handle(request, ask_for_usage=False)
+            except BaseException as error:
+                with guard:
+                    if guard.tap is not None:
+                        guard.tap.broke(error)
+                raise
+            with guard:
+                self._answered(response, guard, TappedStream)
+            return response
+
+    class AsyncMeteredTransport(Metered, library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
+        _library = library
+
+        async def __aenter__(self) -> Any:
+            await self.inner.__aenter__()
+            return self
+
+        async def __aexit__(self, *failure: Any) -> None:
+            await self.inner.__aexit__(*failure)
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+
+        async def handle_async_request(self, request: Any) -> Any:
+            if _metered.get():
+                return await self.inner.handle_async_request(request)
+            mark = _metered.set(True)
+            try:
+                return await self._handle(request, ask_for_usage=True)
+            finally:
+                _metered.reset(mark)
+
+        async def _handle(self, request: Any, *, ask_for_usage: bool) -> Any:
+            guard, outgoing = Guard(), request
+            with guard:
+                outgoing = self._tap(request, guard, ask_for_usage=ask_for_usage)
+            try:
+                response = await self.inner.handle_async_request(outgoing)
+                doubtful = again = False
+                with guard:
+                    doubtful = self._may_refuse_asking(response, guard)
+                if doubtful:
+                    body = b"".join([piece async for piece in response.stream])
+                    await response.stream.aclose()
+                    response.stream = library.ByteStream(body)
+                    with guard:
+                        again = self._refuses_asking(response, body, guard)
+                    if again:
+                        return await self._handle(request, ask_for_usage=False)
+            except BaseException as error:
+                with guard:
+                    if guard.tap is not None:
+                        guard.tap.broke(error)
+                raise
+            with guard:
+                self._answered(response, guard, AsyncTappedStream)
+            return response
+
+    return MeteredTransport, AsyncMeteredTransport
+
+
+def library_of(thing: object) -> ModuleType:
+    """The HTTP library that a client or transport belongs to; neither is imported to find out."""
+    for name in LIBRARIES:
+        library = sys.modules.get(name)
+        if library is None:
+            continue
+        kinds = (library.Client, library.AsyncClient, library.BaseTransport, library.AsyncBaseTransport)
+        if isinstance(thing, kinds):
+            return library
+    raise UnsupportedClient(
+        f"{type(thing).__module__}.{type(thing).__qualname__} is no httpx or httpx2 client or transport. "
+        "Pass an OpenAI or Anthropic SDK client, or an httpx or httpx2 one."
+    )
