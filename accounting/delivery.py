@@ -118,7 +118,9 @@ class Delivery:
                 return False
             self._round.clear()
             self._bell.set()
-            self._round.wait(min(left, 0.25))
+            self._round.wait(left)
+            if self._failures:  # the store is away: ask again soon, but not in a spin
+                time.sleep(min(left, 0.25))
         return True
 
     def stop(self, timeout: float) -> None:
