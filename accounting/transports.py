@@ -25,9 +25,10 @@ MOST_READ_OF_A_400 = 2**20
 
 
 class Guard:
-    """Runs a step of ours on the caller's path: what it raises is counted and ends the metering, not the call.
+    """Runs the steps of ours on one call's path: what one raises is counted and ends the metering, not the call.
 
-    The one exception to that is a refusal that the user asked for.
+    The bytes are safe with the drivers: until a step has returned, all it was given is still to be passed on. The
+    one thing let through is a refusal that the user asked for.
     """
 
     __slots__ = ("tap",)
@@ -60,43 +61,6 @@ def _step(trace: TracebackType | None) -> str:
             step = trace.tb_frame.f_code.co_qualname
         trace = trace.tb_next
     return step
-
-
-class Flow:
-    """An answer's bytes between its stream and the caller: what was received is passed on, exactly once."""
-
-    __slots__ = ("_guard", "_held")
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._held = b""
-
-    def push(self, chunk: bytes) -> bytes:
-        """Take the next piece; returns what goes to the caller now."""
-        out, held = self._held + chunk if self._held else chunk, b""
-        with self._guard:
-            if self._guard.tap is not None:
-                out, held = self._guard.tap.read(self._held, chunk)
-        self._held = held
-        return out
-
-    def end(self) -> bytes:
-        """The stream has ended; returns the rest."""
-        with self._guard:
-            if self._guard.tap is not None:
-                self._guard.tap.end()
-        return self._rest()
-
-    def cut(self) -> bytes:
-        """The stream broke, or is not wanted any more; returns the rest."""
-        with self._guard:
-            if self._guard.tap is not None:
-                self._guard.tap.cut()
-        return self._rest()
-
-    def _rest(self) -> bytes:
-        rest, self._held = self._held, b""
-        return rest
 
 
 class Metered:
@@ -157,7 +121,7 @@ class Metered:
             guard.tap.end()
             return
         guard.tap.headers(response.status_code, response.headers, framed)
-        response.stream = stream_class(response.stream, Flow(guard))
+        response.stream = stream_class(response.stream, guard)
 
 
 @cache
@@ -165,47 +129,73 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
     """The metering transports, sync and async, of an HTTP library (httpx or httpx2)."""
 
     class TappedStream(library.SyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, stream: Any, flow: Flow) -> None:
+        def __init__(self, stream: Any, guard: Guard) -> None:
             self._stream = stream
-            self._flow = flow
+            self._guard = guard
 
         def __iter__(self) -> Iterator[bytes]:
-            flow = self._flow
+            guard, held = self._guard, b""
             try:
                 for chunk in self._stream:
-                    if out := flow.push(chunk):
+                    out, keep = held + chunk, b""
+                    with guard:
+                        if guard.tap is not None:
+                            out, keep = guard.tap.read(held, chunk)
+                    held = keep
+                    if out:
                         yield out
             except Exception:
-                if rest := flow.cut():
-                    yield rest
+                with guard:
+                    if guard.tap is not None:
+                        guard.tap.cut()
+                if held:
+                    yield held
                 raise
-            if rest := flow.end():
-                yield rest
+            with guard:
+                if guard.tap is not None:
+                    guard.tap.end()
+            if held:
+                yield held
 
         def close(self) -> None:
-            self._flow.cut()
+            with self._guard:
+                if self._guard.tap is not None:
+                    self._guard.tap.cut()
             self._stream.close()
 
     class AsyncTappedStream(library.AsyncByteStream):  # type: ignore[misc, name-defined]
-        def __init__(self, stream: Any, flow: Flow) -> None:
+        def __init__(self, stream: Any, guard: Guard) -> None:
             self._stream = stream
-            self._flow = flow
+            self._guard = guard
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            flow = self._flow
+            guard, held = self._guard, b""
             try:
                 async for chunk in self._stream:
-                    if out := flow.push(chunk):
+                    out, keep = held + chunk, b""
+                    with guard:
+                        if guard.tap is not None:
+                            out, keep = guard.tap.read(held, chunk)
+                    held = keep
+                    if out:
                         yield out
             except Exception:
-                if rest := flow.cut():
-                    yield rest
+                with guard:
+                    if guard.tap is not None:
+                        guard.tap.cut()
+                if held:
+                    yield held
                 raise
-            if rest := flow.end():
-                yield rest
+            with guard:
+                if guard.tap is not None:
+                    guard.tap.end()
+            if held:
+                yield held
 
         async def aclose(self) -> None:
-            self._flow.cut()
+            with self._guard:
+                if self._guard.tap is not None:
+                    self._guard.tap.cut()
             await self._stream.aclose()
 
     class MeteredTransport(Metered, library.BaseTransport):  # type: ignore[misc, name-defined]
