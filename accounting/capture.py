@@ -76,25 +76,24 @@ def tap_on(metering: Metering, request: Request, body: bytes | None, *, ask_for_
     ask = match.format.ask(fields)
     may_ask = ask_for_usage and metering.ask_for_usage and request.url.host not in _declined
     wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
-    books = recorder()
-    ticket = books.start(_started(metering, request, match.endpoint, ask, body))
     outgoing = _outgoing(request.headers, body, fields, wanted)
-    return Tap(books, ticket, match.format, request.url.host, outgoing, asked=wanted is not None)
+    tap = Tap(match.format, request.url.host, outgoing, asked=wanted is not None)
+    tap.start(recorder(), _started(metering, request, match.endpoint, ask, body))
+    return tap
 
 
 class Tap:
     """Reads one call's answer as it passes, and writes its ending down once."""
 
-    def __init__(
-        self, books: Recorder, ticket: Ticket, format_: Format, host: str, outgoing: Outgoing | None, asked: bool
-    ) -> None:
+    _done = True  # until it is started
+    _books: Recorder
+    _ticket: Ticket
+
+    def __init__(self, format_: Format, host: str, outgoing: Outgoing | None, asked: bool) -> None:
         self.outgoing = outgoing
         self.asked = asked
-        self._books = books
-        self._ticket = ticket
         self._format = format_
         self._host = host
-        self._done = False
         self._status: int | None = None
         self._framed = False
         self._stripping = False
@@ -105,6 +104,12 @@ class Tap:
         self._bytes_out = 0
         self._first_token_at: datetime | None = None
         self._unreadable: str | None = None
+
+    def start(self, books: Recorder, call: Call) -> None:
+        """Write the call down before it is sent."""
+        self._books = books
+        self._ticket = books.start(call)
+        self._done = False
 
     def headers(self, status: int, headers: Mapping[str, str], framed: bool = False) -> None:
         """The answer begins. `framed`: its end can be told from a cut by the connection alone."""
