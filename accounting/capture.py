@@ -8,17 +8,17 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from accounting import attribution
 from accounting.decoding import READABLE, Decoder, Unreadable
 from accounting.formats import Answer, Ask, Format, StreamReader, find, loads
-from accounting.providers import known_hosts, provider_of
+from accounting.providers import provider_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.sse import Splitter
 from accounting.usage import Call, Outcome, clean, id_time, new_id
@@ -44,15 +44,24 @@ class Metering:
     tags: Mapping[str, str] = field(default_factory=dict)
     provider: str | None = None
     ask_for_usage: bool = True
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Names of providers by host."""
 
 
-class Request(Protocol):
-    """What httpx and httpx2 requests have in common, as far as we look."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it is about to be sent: names of headers in lower case.
+
+    `body` is None where its bytes are not in memory; `extensions` is the request's own dictionary.
+    """
 
     method: str
-    url: Any
-    headers: Any
-    extensions: Any
+    host: str
+    port: int | None
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    extensions: MutableMapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +72,20 @@ class Outgoing:
     body: bytes | None = None
 
 
-def tap_on(metering: Metering, request: Request, body: bytes | None, *, ask_for_usage: bool = True) -> "Tap | None":
+def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Tap | None":
     """A tap on a call that is about to be sent, its start written down; None for what buys nothing.
 
-    `body` is None where the request's bytes are not in memory: such a call is metered without being asked about.
+    A call whose body is not in memory is metered without being asked about.
     """
-    match = find(request.method, request.url.path)
+    match = find(sent.method, sent.path)
     if match is None:
         return None
-    said = loads(body) if body is not None and len(body) <= MAX_BODY else None
+    said = loads(sent.body) if sent.body is not None and len(sent.body) <= MAX_BODY else None
     fields = said if isinstance(said, dict) else {}
-    ask = match.format.ask(fields)
-    may_ask = ask_for_usage and metering.ask_for_usage and request.url.host not in _declined
+    may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined
     wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
-    outgoing = _outgoing(request.headers, body, fields, wanted)
-    tap = Tap(match.format, request.url.host, outgoing, asked=wanted is not None)
-    tap.start(recorder(), _started(metering, request, match.endpoint, ask, body))
+    tap = Tap(match.format, sent.host, _outgoing(sent, fields, wanted), asked=wanted is not None)
+    tap.start(recorder(), _started(metering, sent, match.endpoint, match.format.ask(fields)))
     return tap
 
 
@@ -257,16 +264,15 @@ class Tap:
         )
 
 
-def _started(metering: Metering, request: Request, endpoint: str, ask: Ask, body: bytes | None) -> Call:
+def _started(metering: Metering, sent: Sent, endpoint: str, ask: Ask) -> Call:
     here = attribution.current()
     id_ = new_id()
-    attempt, link = _attempt(request, id_)
-    fingerprint, last4 = _key(request.headers)
-    url = request.url
+    attempt, link = _attempt(sent, id_)
+    fingerprint, last4 = _key(sent.headers)
     return Call(
         id=id_,
         started_at=id_time(id_),
-        provider=metering.provider or provider_of(url.host, url.port, known_hosts()),
+        provider=metering.provider or provider_of(sent.host, sent.port, metering.hosts),
         endpoint=endpoint,
         request_model=ask.model,
         key_fingerprint=fingerprint,
@@ -280,15 +286,15 @@ def _started(metering: Metering, request: Request, endpoint: str, ask: Ask, body
         stream=ask.stream,
         effort=ask.effort,
         max_tokens=ask.max_tokens,
-        bytes_in=len(body) if body is not None else _number(request.headers.get("content-length")),
+        bytes_in=_number(sent.headers.get("content-length")) if sent.body is None else len(sent.body),
     )
 
 
-def _attempt(request: Request, id_: UUID) -> tuple[int, UUID]:
+def _attempt(sent: Sent, id_: UUID) -> tuple[int, UUID]:
     """Which try this is, and the id that ties the tries and hops of one request together."""
-    retries = _number(request.headers.get("x-stainless-retry-count"))
-    link = request.extensions.get(LINK) or (_link.get() if retries else None) or id_
-    request.extensions[LINK] = link
+    retries = _number(sent.headers.get("x-stainless-retry-count"))
+    link = sent.extensions.get(LINK) or (_link.get() if retries else None) or id_
+    sent.extensions[LINK] = link
     _link.set(link)
     return retries + 1, link
 
@@ -296,27 +302,28 @@ def _attempt(request: Request, id_: UUID) -> tuple[int, UUID]:
 def _key(headers: Mapping[str, str]) -> tuple[str, str]:
     """SHA-256 of the API key that pays, and its last four characters; empty where none was sent."""
     key = headers.get("x-api-key") or headers.get("api-key") or headers.get("authorization", "")
-    key = re.sub(r"^\s*(bearer|basic)\s+", "", key, flags=re.IGNORECASE).strip()
+    key = _SCHEME.sub("", key).strip()
     if not key:
         return "", ""
     # The end of a short key would give too much of it away.
     last4 = clean(key[-4:]) if len(key) >= 16 else None
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest(), last4 or ""
+    return hashlib.sha256(key.encode("latin-1", "backslashreplace")).hexdigest(), last4 or ""
+
+
+_SCHEME = re.compile(r"\s*(bearer|basic)\s+", re.IGNORECASE)
 
 
 def _number(text: str | None) -> int:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else 0
 
 
-def _outgoing(
-    headers: Mapping[str, str], body: bytes | None, said: Mapping[str, Any], wanted: Mapping[str, Any] | None
-) -> Outgoing | None:
+def _outgoing(sent: Sent, said: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> Outgoing | None:
     """The request that goes out in place of the caller's, or None where it can go as it is."""
-    if wanted is not None and body is not None:
-        asking = _with_added(body, said, wanted)
+    if wanted is not None and sent.body is not None:
+        asking = _with_added(sent.body, said, wanted)
         # Encoded, the extra event could not be taken out again.
         return Outgoing({"accept-encoding": "identity", "content-length": str(len(asking))}, asking)
-    codings = [coding.strip() for coding in headers.get("accept-encoding", "").split(",") if coding.strip()]
+    codings = [coding.strip() for coding in sent.headers.get("accept-encoding", "").split(",") if coding.strip()]
     readable = [coding for coding in codings if coding.partition(";")[0].strip().lower() in READABLE]
     if len(readable) == len(codings):
         return None

@@ -1,15 +1,17 @@
-"""Metering a client: one line, and nothing else changes."""
+"""Metering a client: one line, and nothing else changes.
+
+What does the work is imported by the first client that is metered, not by everybody who imports the package.
+"""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from accounting.attribution import clean_tags, project_name
-from accounting.capture import Metering
 from accounting.errors import AlreadyMetered, UnsupportedClient
-from accounting.providers import known_hosts
-from accounting.recorder import recorder
-from accounting.transports import Metered, library_of, transports
 from accounting.usage import clean
+
+if TYPE_CHECKING:
+    from accounting.capture import Metering
 
 C = TypeVar("C")
 
@@ -35,13 +37,16 @@ def meter(
     Metering a client again in the same way changes nothing; in another way raises `AlreadyMetered`. What can't
     be metered raises `UnsupportedClient`.
     """
-    metering = Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage)
-    known_hosts()  # an unreadable providers file is told here, not counted at each call
+    from accounting.transports import Metered, library_of, transports
+
+    metering = _metering(project, tags, provider, ask_for_usage)
     http = _http_client(client)
-    if metered := [transport for transport in _transports(http) if isinstance(transport, Metered)]:
+    around = (http._transport, *http._mounts.values())
+    if metered := [transport for transport in around if isinstance(transport, Metered)]:
         _refuse_other(metered[0].metering, metering)
         return client
-    kind = transports(library_of(http))[_is_async(http)]
+    library = library_of(http)
+    kind = transports(library)[isinstance(http, library.AsyncClient)]
     http._transport = kind(http._transport, metering)
     http._mounts = {
         pattern: None if mounted is None else kind(mounted, metering) for pattern, mounted in http._mounts.items()
@@ -68,7 +73,7 @@ def MeteredTransport(  # noqa: N802 - used like the class it makes
         import httpx
 
         transport = httpx.HTTPTransport()
-    return _around(transport, 0, Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage))
+    return _around(transport, 0, _metering(project, tags, provider, ask_for_usage))
 
 
 def AsyncMeteredTransport(  # noqa: N802 - used like the class it makes
@@ -84,7 +89,7 @@ def AsyncMeteredTransport(  # noqa: N802 - used like the class it makes
         import httpx
 
         transport = httpx.AsyncHTTPTransport()
-    return _around(transport, 1, Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage))
+    return _around(transport, 1, _metering(project, tags, provider, ask_for_usage))
 
 
 def flush(timeout: float = 10.0) -> bool:
@@ -92,10 +97,23 @@ def flush(timeout: float = 10.0) -> bool:
 
     Not needed for safety: calls are in the journal already, and go out within a second, and at exit.
     """
+    from accounting.recorder import recorder
+
     return recorder().flush(timeout)
 
 
-def _around(transport: Any, colour: int, metering: Metering) -> Any:
+def _metering(
+    project: str | None, tags: Mapping[str, str] | None, provider: str | None, ask_for_usage: bool
+) -> "Metering":
+    from accounting.capture import Metering
+    from accounting.providers import known_hosts
+
+    return Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage, known_hosts())
+
+
+def _around(transport: Any, colour: int, metering: "Metering") -> Any:
+    from accounting.transports import library_of, transports
+
     library = library_of(transport)
     wanted = (library.BaseTransport, library.AsyncBaseTransport)[colour]
     if not isinstance(transport, wanted):
@@ -108,6 +126,8 @@ def _around(transport: Any, colour: int, metering: Metering) -> Any:
 
 def _http_client(client: Any) -> Any:
     """The HTTP client to wrap: the argument itself, or the one inside an SDK client."""
+    from accounting.transports import library_of
+
     http = client if hasattr(client, "_transport") else getattr(client, "_client", client)
     library_of(http)  # raises for what is none
     if not hasattr(http, "_transport") or not hasattr(http, "_mounts"):
@@ -118,15 +138,7 @@ def _http_client(client: Any) -> Any:
     return http
 
 
-def _is_async(http: Any) -> bool:
-    return isinstance(http, library_of(http).AsyncClient)
-
-
-def _transports(http: Any) -> list[Any]:
-    return [http._transport, *http._mounts.values()]
-
-
-def _refuse_other(there: Metering, asked: Metering) -> None:
+def _refuse_other(there: "Metering", asked: "Metering") -> None:
     if there != asked:
         raise AlreadyMetered(
             f"This client is metered already, with {_told(there)}; now asked for {_told(asked)}. "
@@ -134,5 +146,5 @@ def _refuse_other(there: Metering, asked: Metering) -> None:
         )
 
 
-def _told(metering: Metering) -> str:
+def _told(metering: "Metering") -> str:
     return f"project={metering.project!r}, tags={dict(metering.tags)!r}, provider={metering.provider!r}"

@@ -13,7 +13,7 @@ from functools import cache
 from types import ModuleType, TracebackType
 from typing import Any
 
-from accounting.capture import Metering, Outgoing, Tap, tap_on
+from accounting.capture import Metering, Outgoing, Sent, Tap, tap_on
 from accounting.errors import JournalUnavailable, UnsupportedClient
 from accounting.recorder import recorder
 
@@ -80,7 +80,9 @@ class Metered:
     def _tap(self, request: Any, guard: Guard, *, ask_for_usage: bool) -> Any:
         """Put a tap on the request, if it is a call; returns the request to send."""
         body = b"".join(request.stream) if isinstance(request.stream, self._library.ByteStream) else None
-        guard.tap = tap_on(self.metering, request, body, ask_for_usage=ask_for_usage)
+        url, headers = request.url, _plain(request.headers)
+        sent = Sent(request.method, url.host, url.port, url.path, headers, body, request.extensions)
+        guard.tap = tap_on(self.metering, sent, ask_for_usage=ask_for_usage)
         if guard.tap is None or guard.tap.outgoing is None:
             return request
         return self._rewritten(request, guard.tap.outgoing)
@@ -97,13 +99,14 @@ class Metered:
         """Whether the answer may be about our asking for usage, which can only be told by reading it."""
         if guard.tap is None or not guard.tap.asked or response.status_code != 400 or response.is_stream_consumed:
             return False
-        guard.tap.headers(response.status_code, response.headers)
-        length = response.headers.get("content-length", "0")
+        headers = _plain(response.headers)
+        guard.tap.headers(response.status_code, headers)
+        length = headers.get("content-length", "0")
         return length.isdigit() and int(length) <= MOST_READ_OF_A_400
 
     def _refuses_asking(self, response: Any, body: bytes, guard: Guard) -> bool:
         """Whether the 400, now read, says so: that call has failed, and the caller's own request is to be sent."""
-        if guard.tap is None or not guard.tap.refuses_asking(response.headers, body):
+        if guard.tap is None or not guard.tap.refuses_asking(_plain(response.headers), body):
             return False
         guard.tap.read(b"", body)
         guard.tap.end()
@@ -114,14 +117,19 @@ class Metered:
         if guard.tap is None:
             return
         framed = response.extensions.get("http_version") == b"HTTP/2"
+        headers = _plain(response.headers)
         if response.is_stream_consumed:  # made in memory, and decoded already
-            plain = {name: value for name, value in response.headers.items() if name != "content-encoding"}
-            guard.tap.headers(response.status_code, plain, framed=True)
+            guard.tap.headers(response.status_code, headers | {"content-encoding": "identity"}, framed=True)
             guard.tap.read(b"", response.content)
             guard.tap.end()
             return
-        guard.tap.headers(response.status_code, response.headers, framed)
+        guard.tap.headers(response.status_code, headers, framed)
         response.stream = stream_class(response.stream, guard)
+
+
+def _plain(headers: Any) -> dict[str, str]:
+    """The headers as a dictionary, names in lower case: a look-up in the library's own costs ten times as much."""
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in headers.raw}
 
 
 @cache
