@@ -104,8 +104,12 @@ batches = Table(
     Column("rolled_at", Instant),
 )
 # rollup: the batches not yet added up
-Index("ix_batches_unrolled", batches.c.id, sqlite_where=batches.c.rolled_at.is_(None),
-      postgresql_where=batches.c.rolled_at.is_(None))
+Index(
+    "ix_batches_unrolled",
+    batches.c.id,
+    sqlite_where=batches.c.rolled_at.is_(None),
+    postgresql_where=batches.c.rolled_at.is_(None),
+)
 
 calls = Table(
     "calls",

@@ -34,7 +34,7 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError(f"{value} has no zone; the books keep aware times only.")
         return value if dialect.name == "postgresql" else (value - _EPOCH) // _MICROSECOND
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, _dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if isinstance(value, datetime):
@@ -59,7 +59,7 @@ class Exact(TypeDecorator[Decimal]):
         number = exact(value)
         return number if dialect.name == "postgresql" else plain(number)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Decimal | None:
         return None if value is None else exact(value)
 
 
@@ -79,5 +79,5 @@ class Json(TypeDecorator[Any]):
             return value
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+    def process_result_value(self, value: Any, _dialect: Dialect) -> Any:
         return json.loads(value) if isinstance(value, str) else value

@@ -1,0 +1,50 @@
+"""The rates in the books: loaded from cards, never edited."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from accounting.rates import UNPRICED, Rate, RateBook
+from accounting.store import ratelines
+from accounting.store.ratelines import shipped
+
+__all__ = ["Loaded", "book", "load", "rates", "shipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading a card did, in lines."""
+
+    added: int
+    unchanged: int
+
+
+def load(conn: Connection, lines: Iterable[Rate], now: datetime) -> Loaded:
+    """Add the lines that are not there yet: all of them or, raising `RateCardError`, none.
+
+    A line whose prices and validity are in the books already is left as it is, also where its card names
+    another source by now: cards are appended to, and their heading then speaks of the newest lines.
+    """
+    lines = list(lines)
+    held = ratelines.read(conn, withdrawn=False)
+    known = {_content(rate) for rate in held}
+    fresh = list({_content(line): line for line in lines if _content(line) not in known}.values())
+    RateBook([*held, *fresh])
+    ratelines.append(conn, fresh, now)
+    return Loaded(added=len(fresh), unchanged=len(lines) - len(fresh))
+
+
+def rates(conn: Connection) -> list[Rate]:
+    """Every line ever loaded, as what was priced by a withdrawn one still names it."""
+    return ratelines.read(conn, withdrawn=True)
+
+
+def book(conn: Connection) -> RateBook:
+    """The lines that price calls from now on."""
+    return RateBook(ratelines.read(conn, withdrawn=False))
+
+
+def _content(rate: Rate) -> Rate:
+    return replace(rate, id=UNPRICED, source="")

@@ -1,0 +1,205 @@
+"""The journals that deliver to these books: what each has sent, what it still holds, whether any is lost.
+
+Calls travel after the fact, so every total has an instant up to which it is complete; it follows from here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from accounting.errors import ConfigurationError
+from accounting.ports import SourceReport
+from accounting.store import insert
+from accounting.store.tables import batches, received_ahead
+from accounting.store.tables import sources as table
+from accounting.usage import id_time
+
+SILENT_AFTER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A journal as the books know it. All numbers up to `contiguous` are here, and `ahead` more beyond it.
+
+    `missing` numbers were given to calls, are not here, and the journal doesn't hold them either: they are lost.
+    """
+
+    id: int
+    journal: UUID
+    host: str
+    contiguous: int
+    ahead: int
+    highest: int
+    open: int
+    backlog: int
+    oldest_undelivered_at: datetime | None
+    faults: Mapping[str, int]
+    first_seen_at: datetime
+    seen_at: datetime
+    closed_at: datetime | None
+    closed_why: str | None
+
+    @property
+    def missing(self) -> int:
+        return max(self.highest - self.contiguous - self.ahead - self.open - self.backlog, 0)
+
+    @property
+    def complete_until(self) -> datetime:
+        """Every call of this journal that began before is here, or known to be missing."""
+        return self.oldest_undelivered_at or self.seen_at
+
+    def is_silent(self, now: datetime) -> bool:
+        """Not closed, and unheard of for an hour: crashed without an heir, or cut off."""
+        return self.closed_at is None and self.seen_at < now - SILENT_AFTER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completeness:
+    """How far the totals are complete, and what they leave out.
+
+    Calls that began before `until` are in the totals; None: nobody has reported yet. `open` calls are running,
+    `backlog` have ended but are still with their journals, `unrolled` are in the books but not in spend yet,
+    `missing` are lost. `silent` sources hold `until` back until they return or are closed by a person.
+    """
+
+    until: datetime | None
+    open: int = 0
+    backlog: int = 0
+    unrolled: int = 0
+    missing: int = 0
+    silent: tuple[Source, ...] = ()
+
+
+def sources(conn: Connection) -> list[Source]:
+    """All journals that ever reported, the oldest first."""
+    ahead = sa.select(sa.func.count()).where(received_ahead.c.source_id == table.c.id).scalar_subquery()
+    rows = conn.execute(sa.select(table, ahead.label("ahead")).order_by(table.c.id))
+    return [Source(**row) for row in rows.mappings()]
+
+
+def complete_until(conn: Connection, now: datetime) -> Completeness:
+    """The completeness of what spend tells; with every source closed it is complete until now."""
+    known = sources(conn)
+    live = [source for source in known if source.closed_at is None]
+    unrolled, first_id = _unrolled(conn)
+    limits = [source.complete_until for source in live]
+    if first_id is not None:
+        limits.append(id_time(first_id))
+    return Completeness(
+        until=min([now, *limits]) if known else None,
+        open=sum(source.open for source in live),
+        backlog=sum(source.backlog for source in live),
+        unrolled=unrolled,
+        missing=sum(source.missing for source in known),
+        silent=tuple(source for source in live if source.is_silent(now)),
+    )
+
+
+def close(conn: Connection, journal: UUID, why: str, now: datetime) -> None:
+    """Write a source off: what it still holds is not waited for. It opens again if it reports again."""
+    if not why.strip():
+        raise ConfigurationError(f"Closing source {journal} needs a reason: it stays in the books.")
+    closed = sa.update(table).where(table.c.journal == journal, table.c.closed_at.is_(None))
+    if conn.execute(closed.values(closed_at=now, closed_why=why)).rowcount == 0:
+        raise ConfigurationError(
+            f"There is no open source {journal}; the open ones are {_listed(conn)}. "
+            "See them all: accounting sources list"
+        )
+
+
+def find_or_add(conn: Connection, report: SourceReport, now: datetime) -> int:
+    """The id of the report's source; a new one is known by its number alone until `report_in` is called."""
+    row = {
+        "journal": report.journal,
+        "host": report.host,
+        "contiguous": 0,
+        "highest": 0,
+        "open": 0,
+        "backlog": 0,
+        "faults": {},
+        "first_seen_at": now,
+        "seen_at": report.seen_at - timedelta(microseconds=1),  # so that the report itself is news
+    }
+    if (known := _id(conn, report.journal)) is not None:
+        return known
+    conn.execute(insert(conn, table).on_conflict_do_nothing().values(row))
+    added = _id(conn, report.journal)
+    assert added is not None  # noqa: S101 - inserted, or there before
+    return added
+
+
+def report_in(conn: Connection, source_id: int, report: SourceReport) -> None:
+    """Take over how the journal stands; an older report than the last changes nothing.
+
+    A report to a closed source opens it again, unless it is itself the closing one.
+    """
+    stands = sa.select(table.c.highest, table.c.seen_at).where(table.c.id == source_id)
+    highest, seen_at = conn.execute(stands.with_for_update()).one()
+    # Numbers first: a clock may step back, numbers never do.
+    if (report.highest, report.seen_at) <= (highest, seen_at):
+        return
+    values = {
+        "host": report.host,
+        "highest": report.highest,
+        "open": report.open,
+        "backlog": report.backlog,
+        "oldest_undelivered_at": report.oldest_undelivered_at,
+        "faults": dict(report.faults),
+        "seen_at": max(seen_at, report.seen_at),
+        "closed_at": report.closed_at,
+        "closed_why": None,
+    }
+    conn.execute(sa.update(table).where(table.c.id == source_id).values(values))
+
+
+def receive(conn: Connection, source_id: int, numbers: Iterable[int]) -> None:
+    """Note that these numbers are here. Those that close a gap move `contiguous`; others wait in `received_ahead`."""
+    query = sa.select(table.c.contiguous).where(table.c.id == source_id).with_for_update()
+    before: int = conn.execute(query).scalar_one()
+    news = sorted({number for number in numbers if number > before})
+    upto = _run(before, news)
+    if later := [{"source_id": source_id, "number": number} for number in news if number > upto]:
+        conn.execute(insert(conn, received_ahead).on_conflict_do_nothing(), later)
+    upto = _run(upto, _ahead(conn, source_id, upto))
+    if upto == before:
+        return
+    conn.execute(sa.update(table).where(table.c.id == source_id).values(contiguous=upto))
+    is_here = sa.and_(received_ahead.c.source_id == source_id, received_ahead.c.number <= upto)
+    conn.execute(sa.delete(received_ahead).where(is_here))
+
+
+def _run(start: int, numbers: Iterable[int]) -> int:
+    """The last number of the unbroken run that goes on from `start`."""
+    for number in numbers:
+        if number != start + 1:
+            break
+        start = number
+    return start
+
+
+def _ahead(conn: Connection, source_id: int, after: int) -> Iterable[int]:
+    query = sa.select(received_ahead.c.number).where(
+        received_ahead.c.source_id == source_id, received_ahead.c.number > after
+    )
+    return conn.execute(query.order_by(received_ahead.c.number)).scalars()
+
+
+def _unrolled(conn: Connection) -> tuple[int, UUID | None]:
+    unrolled = batches.c.rolled_at.is_(None)
+    count = conn.execute(sa.select(sa.func.coalesce(sa.func.sum(batches.c.inserted), 0)).where(unrolled)).scalar_one()
+    # Not min(): PostgreSQL before 18 has none for UUIDs.
+    lowest = sa.select(batches.c.min_call_id).where(unrolled, batches.c.min_call_id.is_not(None))
+    return int(count), conn.execute(lowest.order_by(batches.c.min_call_id).limit(1)).scalar()
+
+
+def _id(conn: Connection, journal: UUID) -> int | None:
+    return conn.execute(sa.select(table.c.id).where(table.c.journal == journal)).scalar()
+
+
+def _listed(conn: Connection) -> str:
+    query = sa.select(table.c.journal).where(table.c.closed_at.is_(None)).order_by(table.c.id).limit(5)
+    return ", ".join(str(journal) for journal in conn.execute(query).scalars()) or "none"

@@ -1,0 +1,59 @@
+"""Rate lines as rows, and the ones that ship with the program."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from importlib.resources import files
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from accounting.periods import Period
+from accounting.rates import Rate, parse_card
+from accounting.store.tables import rates
+
+PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
+
+
+def shipped() -> list[Rate]:
+    """The lines of the cards in `accounting/ratecards`."""
+    cards = sorted((files("accounting") / "ratecards").iterdir(), key=lambda card: card.name)
+    texts = [(card.name, card.read_text(encoding="utf-8")) for card in cards if card.name.endswith(".toml")]
+    return [rate for name, text in texts for rate in parse_card(text, name)]
+
+
+def append(conn: Connection, lines: Iterable[Rate], now: datetime) -> None:
+    """Write lines down. Whether they agree with those that are there is the caller's to know."""
+    if rows := [_row(line, now) for line in lines]:
+        conn.execute(sa.insert(rates), rows)
+
+
+def read(conn: Connection, *, withdrawn: bool) -> list[Rate]:
+    """The lines in the books, in the order they were loaded; with those withdrawn since, or without."""
+    query = sa.select(rates).order_by(rates.c.id)
+    rows = conn.execute(query if withdrawn else query.where(rates.c.withdrawn_at.is_(None)))
+    return [_rate(row) for row in rows.mappings()]
+
+
+def _row(rate: Rate, now: datetime) -> dict[str, object]:
+    return {
+        "provider": rate.provider,
+        "model": rate.model,
+        "currency": rate.currency,
+        "valid_from": rate.valid_from,
+        "valid_until": rate.period.end,
+        "source": rate.source,
+        "loaded_at": now,
+        **{name: getattr(rate, name) for name in PRICES},
+    }
+
+
+def _rate(row: sa.RowMapping) -> Rate:
+    return Rate(
+        id=row["id"],
+        provider=row["provider"],
+        model=row["model"],
+        currency=row["currency"],
+        period=Period(row["valid_from"], row["valid_until"]),
+        source=row["source"],
+        **{name: row[name] for name in PRICES},
+    )

@@ -1,0 +1,127 @@
+"""Making a store, and telling whether this program fits one.
+
+A new store is made from the tables alone and stamped as the newest revision, without Alembic: delivery does it
+inside applications that may run an Alembic of their own. Only `upgrade`, a person's command, imports it.
+"""
+
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from accounting import periods
+from accounting.errors import SchemaMismatch, StoreError, StoreMissing
+from accounting.rates import RateBook
+from accounting.store import ratelines
+from accounting.store.engine import prepare, writing
+from accounting.store.tables import metadata, store
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISIONS = ("0001",)
+"""All revisions in `migrations/versions`, in order."""
+HEAD = REVISIONS[-1]
+
+_alembic_version = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def create(engine: Engine, zone: str, now: datetime) -> bool:
+    """Make an empty store with the shipped rates, its days in the zone; False where one is there already.
+
+    One transaction: of two processes that come at once the second finds the store of the first.
+    """
+    days = periods.zone(zone).key
+    shipped = ratelines.shipped()
+    RateBook(shipped)
+    prepare(engine)
+    with writing(engine) as conn:
+        if revision(conn) is not None:
+            check(conn)
+            return False
+        _refuse_foreign(conn)
+        metadata.create_all(conn)
+        _alembic_version.create(conn)
+        conn.execute(_alembic_version.insert().values(version_num=HEAD))
+        conn.execute(store.insert().values(generation=uuid4(), zone=days, created_at=now))
+        ratelines.append(conn, shipped, now)
+    return True
+
+
+def check(conn: Connection) -> None:
+    """Raise where this program can't use the store: `StoreMissing`, `SchemaMismatch`."""
+    found = revision(conn)
+    if found == HEAD:
+        return
+    url = conn.engine.url
+    if found is None:
+        raise StoreMissing(
+            f"There is no store at {url}: the database is empty. Make one: accounting store create, "
+            "or set ACCOUNTING_STORE_URL to the one you mean."
+        )
+    if found in REVISIONS:
+        raise SchemaMismatch(
+            f"The store {url} has schema {found}; this program needs {HEAD}. Upgrade it: accounting store upgrade"
+        )
+    raise SchemaMismatch(
+        f"The store {url} has schema {found}, which is newer than this program's {HEAD}. "
+        "Upgrade the program: pip install -U llm-accounting"
+    )
+
+
+def revision(conn: Connection) -> str | None:
+    """The schema revision that the store is stamped with; None for an empty database."""
+    if not sa.inspect(conn).has_table(_alembic_version.name):
+        return None
+    return conn.execute(sa.select(_alembic_version.c.version_num)).scalar()
+
+
+def upgrade(engine: Engine) -> str:
+    """Bring the store to this program's schema; returns the revision it had.
+
+    One at a time, and whole or not at all: it runs in one transaction, under the lock of all writers.
+    """
+    with writing(engine) as conn:
+        found = revision(conn)
+        if found is None or found not in REVISIONS:
+            check(conn)
+        migrate(conn)
+    return str(found)
+
+
+def migrate(conn: Connection) -> None:
+    """Run the migrations that the database lacks, in the connection's own transaction."""
+    from alembic import command
+
+    config = _config()
+    config.attributes["connection"] = conn
+    command.upgrade(config, "head")
+
+
+def _config() -> "Config":
+    """Alembic's settings without an ini file: an installed program has none."""
+    from alembic.config import Config
+
+    packaged = Path(str(files("accounting") / "_migrations"))
+    directory = packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(directory).replace("%", "%%"))
+    return config
+
+
+def _refuse_foreign(conn: Connection) -> None:
+    """A database with tables in it, but not stamped, belongs to somebody else."""
+    if tables := sa.inspect(conn).get_table_names():
+        raise StoreError(
+            f"The database {conn.engine.url} has tables already ({', '.join(sorted(tables)[:5])}), "
+            "but no schema revision: it is not one of ours. Set ACCOUNTING_STORE_URL to a file that doesn't exist yet."
+        )
