@@ -88,6 +88,15 @@ def total(tokens: Iterable[Tokens]) -> Tokens:
     return Tokens(*(sum(counts) for counts in zip(*tokens, strict=True)))
 
 
+def costs(used: Iterable[tuple[str, Tokens]]) -> dict[str, Decimal]:
+    """What tokens of models cost together, by currency; a model without a price adds nothing."""
+    picos: dict[str, int] = {}
+    for model, tokens in used:
+        if price := PRICES.get(model):
+            picos[price.currency] = picos.get(price.currency, 0) + cost(tokens, price)
+    return {currency: amount(sum_) for currency, sum_ in picos.items()}
+
+
 def amount(picos: int) -> Decimal:
     """Picos in units of the currency: 7,515,000,000 are 0.007515000000."""
     return Decimal(picos).scaleb(-12)

@@ -22,7 +22,7 @@ which bytes         gzip | deflate            encoded, if the request accepts it
                     chunk=N | chunk=N,M,…     bytes sent at a time; the last size goes on
                     length | until-close      framed by Content-Length, or by the end of the connection
 which fate          wait=S, pause=S           seconds before the status line, and between the chunks
-                    cut=AT                    the connection ends there; `reset`: by a reset
+                    cut=AT                    the connection ends there, unannounced; `reset`: by a reset
                     stall=AT                  nothing more comes until the client leaves
                     drop                      the connection ends before a status line
                     close                     the connection ends after the answer

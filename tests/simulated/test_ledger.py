@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from accounting.simulated.ledger import PRICES, Price, Tokens, amount, cost, total
+from accounting.simulated.ledger import PRICES, Price, Tokens, amount, cost, costs, total
 
 
 def test_the_recorded_answer_costs_what_its_price_list_says() -> None:
@@ -18,3 +18,9 @@ def test_each_token_is_charged_once_in_its_own_class() -> None:
 def test_tokens_add_up_class_by_class() -> None:
     assert total([Tokens(1, 2, 3, 4, 5), Tokens(10, 20, 30, 40, 50)]) == Tokens(11, 22, 33, 44, 55)
     assert total([]) == Tokens()
+
+
+def test_costs_keep_currencies_apart_and_leave_out_what_has_no_price() -> None:
+    used = [("z-ai/glm-5", Tokens(15, 0, 0, 210, 210)), ("sim/messages", Tokens(1000)), ("sim/preview", Tokens(1000))]
+
+    assert costs([*used, *used]) == {"CNY": Decimal("0.01503"), "USD": Decimal("0.006")}
