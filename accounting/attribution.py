@@ -42,9 +42,9 @@ def attribute(
     named here goes before the one given to `meter()`. Use it with a plain `with` around `await`, too.
     """
     outer = _current.get()
-    inner = Attribution(
-        project_name(project) or outer.project, clean(user) or outer.user, {**outer.tags, **clean_tags(tags)}
-    )
+    # Cleaned again as a whole: blocks within blocks may come to more tags than a call keeps.
+    all_tags = clean_tags({**outer.tags, **clean_tags(tags)})
+    inner = Attribution(project_name(project) or outer.project, clean(user) or outer.user, all_tags)
     token = _current.set(inner)
     try:
         yield

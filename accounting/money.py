@@ -6,7 +6,17 @@ instead of rounding and refuses binary floats, so a result is right to the last 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Clamped, Context, Decimal, FloatOperation, Inexact, InvalidOperation, Overflow, Underflow
+from decimal import (
+    Clamped,
+    Context,
+    Decimal,
+    DecimalException,
+    FloatOperation,
+    Inexact,
+    InvalidOperation,
+    Overflow,
+    Underflow,
+)
 
 from accounting.errors import CurrencyMismatch
 
@@ -45,7 +55,7 @@ def exact(text: str | int | Decimal) -> Decimal:
         raise ValueError(f"{text!r} is a {type(text).__name__}; expected a decimal number as text, like \"0.011\".")
     try:
         number = EXACT.create_decimal(text)
-    except (Inexact, InvalidOperation) as error:
+    except DecimalException as error:
         raise ValueError(f"{text!r} is not a decimal number of at most {EXACT.prec} digits.") from error
     if not number.is_finite():
         raise ValueError(f"{text!r} is not a finite number.")

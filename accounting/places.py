@@ -35,7 +35,8 @@ def sqlite_url(file: Path) -> str:
 
 def without_secret(url: str) -> str:
     """The URL without user, password and query: how a journal names its destination."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])
+    # As SQLAlchemy reads it: a password ends at the first "@", and may have "/" and "?" in it.
+    return re.sub(r"://[^:/]*(:[^@]*)?@", "://", url, count=1).partition("?")[0]
 
 
 def journal_directory(url: str) -> Path:

@@ -42,10 +42,16 @@ def _hosts(own: Path, required: bool) -> Mapping[str, str]:
 def _read(file: Path) -> dict[str, str]:
     try:
         entries = tomllib.loads(file.read_text("utf-8")).get("provider", [])
-        return {host.lower(): entry["name"] for entry in entries for host in entry["hosts"]}
+        return {host.lower(): entry["name"] for entry in entries for host in _listed(entry["hosts"])}
     except OSError as error:
         raise ConfigurationError(f"Can't read the providers file {file}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError(
             f'{file} is no providers file ({error}); expected [[provider]] with name = "…" and hosts = ["…"].'
         ) from error
+
+
+def _listed(hosts: list[str]) -> list[str]:
+    if not isinstance(hosts, list):
+        raise TypeError(f"hosts = {hosts!r}")
+    return hosts

@@ -180,8 +180,9 @@ class _Reader:
             raise CallInvalid(f"Unknown fields {extra}: written by a newer version? Upgrade this program")
         usage = get("usage", dict, None)
         tags = get("tags", dict, {})
-        if not all(isinstance(value, str) for value in tags.values()) or len(tags) > MAX_TAGS:
-            raise CallInvalid(f"tags: expected at most {MAX_TAGS} texts")
+        # meter() and attribute() may each give as many as are allowed.
+        if len(tags) > 2 * MAX_TAGS or not all(_is_kept(text) for pair in tags.items() for text in pair):
+            raise CallInvalid(f"tags: expected at most {2 * MAX_TAGS} texts")
         return Call(
             id=self._uuid("id", required=True),
             started_at=self._instant("started_at", required=True),
@@ -238,9 +239,7 @@ class _Reader:
             raise CallInvalid(f"{name}: expected {kind.__name__}, found {type(value).__name__}")
         if kind is int and not 0 <= value <= 2**53:
             raise CallInvalid(f"{name}: {value} is out of range")
-        if kind is str and (
-            "\0" in value or (not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value))
-        ):
+        if kind is str and not _is_kept(value):
             raise CallInvalid(f"{name}: has a character that no database keeps")
         return value
 
@@ -274,6 +273,15 @@ class _Reader:
             return None if pair is None else Money(exact(pair[0]), _currency(pair[1]))
         except (ValueError, IndexError) as error:
             raise CallInvalid(f"{name}: expected [amount, currency], found {pair!r}") from error
+
+
+def _is_kept(text: object) -> bool:
+    """Whether every database keeps the text as it is."""
+    return (
+        isinstance(text, str)
+        and "\0" not in text
+        and (text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text))
+    )
 
 
 def _currency(text: object) -> str:

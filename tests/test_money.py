@@ -1,0 +1,61 @@
+from decimal import Context, Decimal, FloatOperation, Inexact, localcontext
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounting.errors import CurrencyMismatch
+from accounting.money import EXACT, Money, by_currency, exact, plain
+
+AMOUNTS = st.decimals(-(10**15), 10**15, places=12, allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(AMOUNTS, max_size=30))
+def test_a_sum_is_right_to_the_last_digit(amounts: list[Decimal]) -> None:
+    sums = by_currency(Money(amount, "CNY") for amount in amounts)
+    assert Fraction(sums.get("CNY", Decimal(0))) == sum((Fraction(amount) for amount in amounts), Fraction(0))
+
+
+@given(AMOUNTS)
+def test_an_amount_survives_being_written_and_read(amount: Decimal) -> None:
+    text = plain(amount)
+    assert exact(text) == amount
+    assert "E" not in text.upper()
+    assert "." not in text or not text.endswith(("0", "."))
+
+
+@pytest.mark.parametrize(("amount", "text"), [
+    ("0.007515", "0.007515"), ("12.000", "12"), ("1E+3", "1000"), ("-0.00", "0"), ("1E-9", "0.000000001"),
+])  # fmt: skip
+def test_an_amount_is_written_in_full_without_padding(amount: str, text: str) -> None:
+    assert plain(Decimal(amount)) == text
+
+
+@pytest.mark.parametrize("not_a_number", [
+    0.011, True, None, "", "0.01.1", "NaN", "sNaN", "-Infinity", "1" * 61, "1e9999999", "1e-9999999", "0e-9999999",
+    b"1",
+])  # fmt: skip
+def test_only_a_finite_decimal_number_is_an_amount(not_a_number: object) -> None:
+    with pytest.raises(ValueError, match=r"decimal number|finite"):
+        exact(not_a_number)  # type: ignore[arg-type]
+
+
+def test_two_currencies_never_meet_in_one_sum() -> None:
+    with pytest.raises(CurrencyMismatch, match="2 USD to 1 CNY"):
+        Money(Decimal(1), "CNY") + Money(Decimal(2), "USD")
+    assert by_currency([Money(Decimal(2), "USD"), Money(Decimal(1), "CNY")]) == {"CNY": 1, "USD": 2}
+
+
+def test_arithmetic_raises_where_it_would_round() -> None:
+    with pytest.raises(Inexact):
+        EXACT.divide(Decimal(1), Decimal(3))
+    with pytest.raises(FloatOperation):
+        EXACT.create_decimal(0.1)
+
+
+@given(AMOUNTS, AMOUNTS)
+def test_the_caller_s_own_decimal_context_changes_nothing(left: Decimal, right: Decimal) -> None:
+    with localcontext(Context(prec=3)):
+        total = Money(left, "CNY") + Money(right, "CNY")
+    assert Fraction(total.amount) == Fraction(left) + Fraction(right)

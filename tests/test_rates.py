@@ -1,0 +1,162 @@
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import accounting.rates
+from accounting.errors import RateCardError
+from accounting.money import Money
+from accounting.periods import Period
+from accounting.rates import Rate, RateBook, parse_card, price
+from accounting.usage import MAX_COUNT, Quantities
+
+CARD = """
+provider = "wcode"
+currency = "CNY"
+source = "price list"
+"""
+SEED_CARD = Path(accounting.rates.__file__).with_name("ratecards") / "wcode.toml"
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+PRICES = st.decimals(0, 10_000, places=9, allow_nan=False, allow_infinity=False)
+
+
+@st.composite
+def quantities(draw: st.DrawFn) -> Quantities:
+    cache_read, cache_write, fresh, reasoning, spoken = (draw(st.integers(0, MAX_COUNT)) for _ in range(5))
+    return Quantities(cache_read + cache_write + fresh, cache_read, cache_write, reasoning + spoken, reasoning)
+
+
+RATES = st.builds(
+    Rate,
+    provider=st.just("wcode"), model=st.just("m"), currency=st.just("CNY"), period=st.just(Period(MARCH, None)),
+    input_per_1k=PRICES, output_per_1k=PRICES, cache_read_per_1k=st.none() | PRICES,
+    cache_write_per_1k=st.none() | PRICES, reasoning_per_1k=st.none() | PRICES,
+)  # fmt: skip
+
+
+def a_rate(
+    start: datetime = MARCH, end: datetime | None = None, input_: str = "0.01", model: str = "m", source: str = "list"
+) -> Rate:
+    return Rate(provider="wcode", model=model, currency="CNY", period=Period(start, end), input_per_1k=Decimal(input_),
+                output_per_1k=Decimal("0.03"), source=source)  # fmt: skip
+
+
+@given(quantities(), RATES)
+def test_a_price_is_the_fraction_that_arithmetic_gives(tokens: Quantities, rate: Rate) -> None:
+    def per_token(own: Decimal | None, parent: Decimal) -> Fraction:
+        return Fraction(parent if own is None else own) / 1000
+
+    fresh = tokens.input - tokens.cache_read - tokens.cache_write
+    expected = (
+        fresh * per_token(None, rate.input_per_1k)
+        + tokens.cache_read * per_token(rate.cache_read_per_1k, rate.input_per_1k)
+        + tokens.cache_write * per_token(rate.cache_write_per_1k, rate.input_per_1k)
+        + (tokens.output - tokens.reasoning) * per_token(None, rate.output_per_1k)
+        + tokens.reasoning * per_token(rate.reasoning_per_1k, rate.output_per_1k)
+    )
+    assert Fraction(price(tokens, rate).amount) == expected
+
+
+@given(st.lists(quantities(), max_size=8), RATES)
+def test_the_price_of_a_sum_is_the_sum_of_the_prices(parts: list[Quantities], rate: Rate) -> None:
+    whole = Quantities(*map(sum, zip(*parts, strict=True))) if parts else Quantities()
+    assert price(whole, rate) == sum((price(part, rate) for part in parts), Money(Decimal(0), "CNY"))
+
+
+def test_the_seed_provider_s_glm_5_answer_costs_exactly_0_007515() -> None:
+    (rate,) = parse_card(SEED_CARD.read_text("utf-8"), SEED_CARD.name)
+    usage = Quantities(input=15, output=210, reasoning=210)  # the answer claims 229 of reasoning, and is clamped
+    assert price(usage, rate) == Money(Decimal("0.007515"), "CNY")
+    assert rate.valid_from == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_cached_tokens_are_not_billed_as_input() -> None:
+    (rate,) = parse_card(f"""{CARD}
+        [[rate]]
+        model = "m"
+        valid_from = 2026-03-01
+        input = 1
+        cache_read = 0
+        output = 0
+    """, "card.toml")  # fmt: skip
+    assert price(Quantities(input=1000, cache_read=900), rate).amount == Decimal("0.1")
+
+
+def test_a_class_without_a_price_costs_what_its_parent_costs() -> None:
+    rate = a_rate()
+    assert price(Quantities(1000, 300, 200, 1000, 400), rate) == price(Quantities(1000, 0, 0, 1000, 0), rate)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=6, unique=True), st.integers(-10, 1010))
+def test_of_the_lines_begun_the_last_holds_to_the_microsecond(starts: list[int], day: int) -> None:
+    book = RateBook([a_rate(MARCH + timedelta(days=start), input_=str(start)) for start in starts])
+    for at in (MARCH + timedelta(days=day), MARCH + timedelta(days=day) - MICROSECOND):
+        begun = [start for start in starts if MARCH + timedelta(days=start) <= at]
+        found = book.find("wcode", "m", at)
+        assert (found and found.input_per_1k) == (max(begun) if begun else None)
+
+
+def test_a_line_ends_before_the_instant_it_is_valid_until() -> None:
+    end = MARCH + timedelta(days=31)
+    book = RateBook([a_rate(MARCH, end)])
+    assert book.find("wcode", "m", end - MICROSECOND) is not None
+    assert book.find("wcode", "m", end) is None
+    assert book.find("wcode", "m", MARCH - MICROSECOND) is None
+    assert book.find("other", "m", MARCH) is None
+
+
+def test_two_lines_that_begin_at_once_are_refused_with_both_prices() -> None:
+    with pytest.raises(RateCardError, match=r"0\.02/0\.03 \(new\) and 0\.01/0\.03 \(old\)"):
+        RateBook([a_rate(source="old"), a_rate(input_="0.02", source="new")])
+
+
+def test_a_line_that_runs_into_the_next_is_refused() -> None:
+    april = MARCH + timedelta(days=31)
+    with pytest.raises(RateCardError, match="runs into"):
+        RateBook([a_rate(MARCH, april + MICROSECOND), a_rate(april)])
+    RateBook([a_rate(MARCH, april), a_rate(april)])
+
+
+@given(PRICES)
+def test_a_card_s_price_is_read_to_the_digit_it_was_written(amount: Decimal) -> None:
+    (rate,) = parse_card(f'{CARD}\n[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = {amount:f}\noutput = 1', "c")
+    assert rate.input_per_1k == amount
+
+
+def test_a_time_with_an_offset_is_taken_as_it_is() -> None:
+    (rate,) = parse_card(
+        f'{CARD}\n[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01T00:00:00+08:00\ninput = 1\noutput = 1', "c"
+    )
+    assert rate.valid_from == datetime(2026, 2, 28, 16, tzinfo=UTC)
+
+
+LINE = '[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = 1\noutput = 1\n'
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("provider = ", "no TOML"),
+    (LINE, 'expected provider = "…"'),
+    (CARD, r"at least one \[\[rate\]\]"),
+    (CARD.replace("CNY", "yuan") + LINE, "no ISO 4217"),
+    (CARD + "discount = 3\n" + LINE, "unknown discount"),
+    (CARD + LINE + "cached = 1", "unknown cached"),
+    (CARD + LINE.replace('"m"', '""'), "expected model"),
+    (CARD + LINE.replace("output = 1", ""), r"\(m\): output is missing. Write 0"),
+    (CARD + LINE.replace("input = 1", "input = -1"), "can't be negative"),
+    (CARD + LINE.replace("input = 1", "input = true"), "is a bool"),
+    (CARD + LINE.replace("input = 1", "input = nan"), "finite"),
+    (CARD + LINE.replace("input = 1", "input = 0.0000000001"), "at most 9 decimals"),
+    (CARD + LINE.replace("2026-03-01", "2026-03-01T00:00:00"), "add an offset"),
+    (CARD + LINE.replace("2026-03-01", '"March"'), "expected a date"),
+    (CARD + LINE + "valid_until = 2026-03-01", "not after"),
+])  # fmt: skip
+def test_a_card_that_is_off_is_refused_with_the_place_named(text: str, says: str) -> None:
+    with pytest.raises(RateCardError, match=says) as refused:
+        parse_card(text, "card.toml")
+    assert str(refused.value).startswith("card.toml")
