@@ -1,0 +1,197 @@
+"""What is done by the clock. APScheduler only rings the bell.
+
+What is due, who is on it and until when stands in `jobs`, and each run is a row of `job_runs`. So two
+schedulers, a late one, or one killed half-way do no harm: a lease lapses and the next ring takes over, and the
+work itself may be done twice, as it claims in its own transactions what it does.
+"""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import sqlalchemy as sa
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
+from sqlalchemy import Connection, Engine, or_, select, update
+
+from accounting import delivery, rollup
+from accounting.sheets import counted
+from accounting.store import insert, reading, writing
+from accounting.store.tables import job_runs, jobs
+
+log = logging.getLogger(__name__)
+
+KEPT_RUNS = 50_000
+"""So many last runs are kept: about a week of them."""
+
+RINGS = 3
+"""The bell rings so often in a job's interval, so that a job is late by a third of it at most."""
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a job works with."""
+
+    engine: Engine
+    url: str
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that falls due every so often; `work` says in a few words what it did, or nothing.
+
+    `lease` bounds how long a run that was killed keeps others away.
+    """
+
+    name: str
+    every: timedelta
+    lease: timedelta
+    work: Callable[[Desk], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job: running, done or failed; `detail` is empty where there was nothing to do."""
+
+    id: int
+    job: str
+    started_at: datetime
+    ended_at: datetime | None
+    state: str
+    detail: str
+
+
+def _roll(desk: Desk) -> str:
+    rolled = rollup.roll_all(desk.engine, desk.clock)
+    return _from(rolled.calls, counted(rolled.batches, "batch", "batches")) if rolled.batches else ""
+
+
+def _deliver_orphans(desk: Desk) -> str:
+    drained = delivery.deliver_orphans(desk.url)
+    return _from(drained.calls, counted(drained.journals, "journal")) if drained.journals else ""
+
+
+def _from(calls: int, where: str) -> str:
+    return f"{counted(calls, 'call')} from {where}"
+
+
+JOBS = (
+    Job("rollup", timedelta(seconds=15), timedelta(minutes=5), _roll),
+    Job("deliver", timedelta(minutes=1), timedelta(minutes=15), _deliver_orphans),
+)
+
+
+def ring(desk: Desk, job: Job) -> Run | None:
+    """Run the job if it is due and nobody is on it; None if not. A fault ends in the run's row, and is not raised."""
+    with reading(desk.engine) as conn:
+        if not conn.scalar(select(_due(job, desk.clock()))):
+            return None
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    with writing(desk.engine) as conn:
+        run = claim(conn, job, desk.clock(), holder)
+    if run is None:
+        return None
+    state, detail = _attempt(desk, job)
+    with writing(desk.engine) as conn:
+        return finish(conn, job, run, holder, state, detail, desk.clock())
+
+
+def claim(conn: Connection, job: Job, now: datetime, holder: str) -> int | None:
+    """Take the job's lease and begin a run, whose id is returned; None if it isn't due or another holds it."""
+    conn.execute(insert(conn, jobs).values(name=job.name, due_at=now).on_conflict_do_nothing())
+    taken = conn.execute(
+        update(jobs)
+        .where(jobs.c.name == job.name, *_free(job, now))
+        .values(leased_until=now + job.lease, leased_by=holder)
+    )
+    if taken.rowcount == 0:
+        return None
+    _bury(conn, job, now)
+    begun = conn.execute(sa.insert(job_runs).values(job=job.name, started_at=now, state="running"))
+    assert begun.inserted_primary_key is not None  # noqa: S101 - the table has one
+    return int(begun.inserted_primary_key[0])
+
+
+def finish(conn: Connection, job: Job, run: int, holder: str, state: str, detail: str, now: datetime) -> Run:
+    """Write down how the run ended; give the lease back, unless it has lapsed and is another's by now."""
+    conn.execute(update(job_runs).where(job_runs.c.id == run).values(state=state, ended_at=now, detail=detail))
+    started_at = conn.scalar(select(job_runs.c.started_at).where(job_runs.c.id == run)) or now
+    conn.execute(
+        update(jobs)
+        .where(jobs.c.name == job.name, jobs.c.leased_by == holder)
+        .values(leased_until=None, leased_by=None, due_at=started_at + job.every)
+    )
+    conn.execute(sa.delete(job_runs).where(job_runs.c.id <= run - KEPT_RUNS))
+    return Run(run, job.name, started_at, now, state, detail)
+
+
+def last_runs(conn: Connection) -> list[Run]:
+    """The last run of each job, by the job's name."""
+    last = select(sa.func.max(job_runs.c.id)).group_by(job_runs.c.job)
+    rows = conn.execute(select(job_runs).where(job_runs.c.id.in_(last)).order_by(job_runs.c.job))
+    return [Run(row.id, row.job, row.started_at, row.ended_at, row.state, row.detail or "") for row in rows]
+
+
+@contextmanager
+def ringing(desk: Desk, jobs: Sequence[Job], told: Callable[[Run], None]) -> Iterator[None]:
+    """Ring for the jobs in the background; `told` gets each run as it ends. Leaving waits for runs under way."""
+    bell = BackgroundScheduler(timezone=UTC)
+    for job in jobs:
+        bell.add_job(
+            _pull,
+            IntervalTrigger(seconds=job.every.total_seconds() / RINGS, timezone=UTC),
+            args=(desk, job, told),
+            next_run_time=datetime.now(UTC),
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
+    bell.start()
+    try:
+        yield
+    finally:
+        bell.shutdown(wait=True)
+
+
+def _pull(desk: Desk, job: Job, told: Callable[[Run], None]) -> None:
+    try:
+        if (run := ring(desk, job)) is not None:
+            told(run)
+    except Exception as error:  # noqa: BLE001 - the store is away: say so, the next ring tries again
+        log.warning("Job %s could not run: %s: %s", job.name, type(error).__name__, error)
+
+
+def _attempt(desk: Desk, job: Job) -> tuple[str, str]:
+    try:
+        return "done", job.work(desk)
+    except Exception as error:  # noqa: BLE001 - kept in the run's row, where a person sees it
+        return "failed", f"{type(error).__name__}: {error}"
+
+
+def _due(job: Job, now: datetime) -> sa.ColumnElement[bool]:
+    waiting = select(jobs.c.name).where(jobs.c.name == job.name, sa.not_(sa.and_(*_free(job, now))))
+    return sa.not_(waiting.exists())
+
+
+def _free(job: Job, now: datetime) -> tuple[sa.ColumnElement[bool], ...]:
+    # A time further ahead than any that is written now comes from a clock that has since been put back.
+    due = or_(jobs.c.due_at <= now, jobs.c.due_at > now + job.every)
+    lapsed = or_(jobs.c.leased_until.is_(None), jobs.c.leased_until <= now, jobs.c.leased_until > now + job.lease)
+    return due, lapsed
+
+
+def _bury(conn: Connection, job: Job, now: datetime) -> None:
+    """A run still called running by a job that nobody holds was killed."""
+    conn.execute(
+        update(job_runs)
+        .where(job_runs.c.job == job.name, job_runs.c.state == "running")
+        .values(state="failed", ended_at=now, detail="Its lease lapsed: whoever ran it was killed or is stuck.")
+    )
