@@ -1,0 +1,61 @@
+"""The command line, one file a group of commands. Settings, the clock and the console are read here and nowhere below.
+
+Exit codes: 0 done; 1 the books don't balance, or a job failed; 2 it could not be done, and a sentence says why.
+"""
+
+import os
+import sys
+from io import TextIOWrapper
+
+import typer
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from accounting import __version__
+from accounting.cli import calls, demo, rates, report, sources, store, verify, work
+from accounting.errors import AccountingError
+
+app = typer.Typer(
+    help="The books of a team that buys tokens: what was spent, by key, project and model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(report.report)
+app.command()(calls.calls)
+app.command()(verify.verify)
+app.command()(work.work)
+app.command()(work.rollup)
+app.command()(work.deliver)
+app.add_typer(rates.app, name="rates")
+app.add_typer(sources.app, name="sources")
+app.add_typer(store.app, name="store")
+app.command()(demo.demo)
+
+
+@app.command()
+def version() -> None:
+    """Print the version of this program."""
+    typer.echo(f"accounting {__version__}")
+
+
+def main() -> None:
+    """Run the command line; what a person can mend is told in a sentence, without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name the terminal can't show must not end a report
+    try:
+        app(prog_name="accounting")
+    except AccountingError as error:
+        _give_up(str(error))
+    except DatabaseError as error:
+        # Its subclasses but OperationalError are faults of this program, and those keep their traceback.
+        if type(error) not in (DatabaseError, OperationalError):
+            raise
+        _give_up(f"The store can't be used: {error.orig}. Nothing was changed by the step that failed.")
+    except BrokenPipeError:
+        # The reader of the pipe has seen enough; without this Python complains once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _give_up(sentence: str) -> None:
+    typer.echo(sentence, err=True)
+    sys.exit(2)

@@ -1,0 +1,60 @@
+"""What every command needs: the books, the clock, the consoles."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from sqlalchemy import Engine
+
+from accounting.settings import Settings
+from accounting.sheets import json_text
+from accounting.store import open_engine, reading, schema
+
+AsJson = Annotated[bool, typer.Option("--json", "-j", help="JSON; amounts and prices as decimal strings.")]
+
+
+@contextmanager
+def books() -> Iterator[Engine]:
+    """The store that the settings name; raises where there is none, or one of another schema."""
+    engine = open_engine(Settings().store_url)
+    try:
+        with reading(engine) as conn:
+            schema.check(conn)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def out() -> Console:
+    """Where the answer goes."""
+    return Console()
+
+
+def err() -> Console:
+    """Where progress and complaints go, so that a pipe holds the answer alone."""
+    return Console(stderr=True)
+
+
+def put_json(value: object) -> None:
+    typer.echo(json_text(value))
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A count that runs while the block does, on a terminal; its total isn't known beforehand."""
+    columns = (TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TextColumn("{task.completed:,} calls"))
+    with Progress(*columns, console=err(), transient=True, disable=not err().is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def told(calls: int) -> None:
+            bar.update(task, completed=calls)
+
+        yield told

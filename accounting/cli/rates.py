@@ -1,0 +1,150 @@
+"""`accounting rates`: load, list and show prices."""
+
+from datetime import datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from accounting import ratebook
+from accounting.cli.books import AsJson, books, now, out, put_json
+from accounting.errors import ConfigurationError, RateCardError
+from accounting.money import EXACT
+from accounting.rates import Rate, parse_card
+from accounting.sheets import Column, Sheet, counted, say, show
+from accounting.store import reading, writing
+
+app = typer.Typer(help="Prices per 1000 tokens.", no_args_is_help=True)
+
+_PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
+_PARENTS = {"cache_read_per_1k": "input", "cache_write_per_1k": "input", "reasoning_per_1k": "output"}
+
+
+@app.command()
+def load(
+    files: Annotated[list[Path], typer.Argument(help="Rate cards (TOML); each is loaded whole or not at all.")],
+) -> None:
+    """Add the lines of rate cards to the books. A line that is there already is left as it is."""
+    cards = [(file, parse_card(_text(file), file.name)) for file in files]
+    with books() as engine:
+        for file, lines in cards:
+            with writing(engine) as conn:
+                loaded = ratebook.load(conn, lines, now())
+            say(out(), f"{file.name}: {counted(loaded.added, 'rate')} added, {loaded.unchanged:,} already there.")
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """All rates, by provider, model and the day they begin."""
+    rates = sorted(_rates(), key=lambda rate: (rate.provider, rate.model, rate.valid_from))
+    if as_json:
+        put_json({"rates": [_fields(rate) for rate in rates]})
+    elif rates:
+        show(out(), _sheet(rates))
+        say(out(), "", "Prices per 1000 tokens; - costs what its parent costs: cache as input, reasoning as output.")
+    else:
+        say(out(), "No rates yet. Add some: accounting rates load FILE")
+
+
+@app.command("show")
+def show_(
+    model: Annotated[str, typer.Argument(help="The model as its provider names it, or provider/model.")],
+    as_json: AsJson = False,
+) -> None:
+    """Each rate of one model: when it holds, each price per 1000 and per million tokens, and where it is from."""
+    rates = _of(model, _rates())
+    if as_json:
+        put_json({"rates": [_fields(rate) for rate in rates]})
+        return
+    at = now()
+    for rate in rates:
+        say(out(), f"{rate.provider}/{rate.model}: {_validity(rate, at)}", style="bold")
+        say(out(), f"Source: {rate.source}", "")
+        show(out(), _price_sheet(rate))
+        say(out(), "")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"Can't read the rate card {file}: {error.strerror}.") from error
+
+
+def _rates() -> list[Rate]:
+    with books() as engine, reading(engine) as conn:
+        return list(ratebook.book(conn))
+
+
+def _of(model: str, rates: list[Rate]) -> list[Rate]:
+    found = [rate for rate in rates if model in (rate.model, f"{rate.provider}/{rate.model}")]
+    if not found:
+        near = get_close_matches(model, {rate.model for rate in rates}, n=3, cutoff=0.5)
+        hint = f" Near it: {', '.join(near)}." if near else ""
+        raise ConfigurationError(
+            f"No rate for {model!r}.{hint} See accounting rates list, or add one: accounting rates load FILE"
+        )
+    return sorted(found, key=lambda rate: (rate.provider, rate.valid_from))
+
+
+def _sheet(rates: list[Rate]) -> Sheet:
+    columns = (
+        Column("provider", figure=False),
+        Column("model", figure=False),
+        Column("valid from", figure=False),
+        Column("valid until", figure=False, spare=1),
+        Column("currency", figure=False),
+        Column("input"),
+        Column("cache read", spare=3),
+        Column("cache write", spare=3),
+        Column("output"),
+        Column("reasoning", spare=2),
+        Column("source", figure=False, spare=4),
+    )
+    return Sheet(columns, tuple(_row(rate) for rate in rates))
+
+
+def _row(rate: Rate) -> tuple[str | Decimal | None, ...]:
+    prices = (getattr(rate, name) for name in _PRICES)
+    until = _day(rate.period.end) if rate.period.end else None
+    return (rate.provider, rate.model, _day(rate.valid_from), until, rate.currency, *prices, rate.source)
+
+
+def _price_sheet(rate: Rate) -> Sheet:
+    prices = (Column(f"{rate.currency} per 1000"), Column(f"{rate.currency} per million"))
+    columns = (Column("tokens", figure=False), *prices, Column("", figure=False))
+    return Sheet(columns, tuple(_price_row(rate, name) for name in _PRICES))
+
+
+def _price_row(rate: Rate, name: str) -> tuple[str | Decimal | None, ...]:
+    parent = _PARENTS.get(name)
+    own: Decimal | None = getattr(rate, name)
+    price: Decimal = getattr(rate, f"{parent}_per_1k") if own is None else own
+    note = f"as {parent}" if own is None else ""
+    return (name.removesuffix("_per_1k").replace("_", " "), price, EXACT.scaleb(price, 3), note)
+
+
+def _validity(rate: Rate, at: datetime) -> str:
+    until = f"until {_day(rate.period.end)}" if rate.period.end else "until a later rate takes over"
+    return f"from {_day(rate.valid_from)} {until}{' (holds now)' if at in rate.period else ''}"
+
+
+def _day(at: datetime) -> str:
+    """The day where the time is midnight UTC, as most cards write it; else the time."""
+    return f"{at:%Y-%m-%d}" if f"{at:%H:%M:%S}" == "00:00:00" else f"{at:%Y-%m-%d %H:%M}Z"
+
+
+def _fields(rate: Rate) -> dict[str, Any]:
+    return {
+        "provider": rate.provider,
+        "model": rate.model,
+        "currency": rate.currency,
+        "valid_from": rate.valid_from,
+        "valid_until": rate.period.end,
+        **{name: getattr(rate, name) for name in _PRICES},
+        "source": rate.source,
+    }

@@ -1,0 +1,64 @@
+"""The options that choose days, the same for each command that has them."""
+
+from datetime import date, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from sqlalchemy import Connection, select
+
+from accounting.errors import ConfigurationError
+from accounting.periods import next_month, parse_day, parse_month
+from accounting.periods import zone as named_zone
+from accounting.spend_sheet import Span
+from accounting.store.tables import store
+
+Since = Annotated[
+    str | None, typer.Option("--since", "-s", metavar="DAY", help="First day, included: YYYY-MM-DD or YYYYMMDD.")
+]
+Until = Annotated[str | None, typer.Option("--until", "-u", metavar="DAY", help="Last day, included.")]
+Month = Annotated[str | None, typer.Option("--month", "-m", metavar="MONTH", help="One month: YYYY-MM.")]
+Zone = Annotated[
+    str | None,
+    typer.Option("--tz", "-z", metavar="ZONE", help="Whose days: an IANA zone like Asia/Shanghai; else the books'."),
+]
+
+_EARLIEST, _LATEST = date(1970, 1, 1), date(9998, 12, 31)
+
+
+def span(since: str | None, until: str | None, month: str | None, zone: str, today: date | None = None) -> Span:
+    """The days that the options name; without any, today's month, or all if there is no today."""
+    if month is not None:
+        if since or until:
+            raise ConfigurationError("--month names all its days; leave out --since and --until, or --month.")
+        return Span(*_month(month), zone)
+    if since is None and until is None and today is not None:
+        return Span(today.replace(day=1), next_month(today), zone)
+    first = None if since is None else _day(since)
+    last = None if until is None else _day(until)
+    if first and last and first > last:
+        raise ConfigurationError(f"--since {first} is after --until {last}; exchange them.")
+    return Span(first, None if last is None else last + timedelta(days=1), zone)
+
+
+def books_zone(conn: Connection) -> ZoneInfo:
+    """The zone of the books' days, fixed when the store was made."""
+    return named_zone(conn.scalars(select(store.c.zone)).one())
+
+
+def _day(text: str) -> date:
+    return _in_range(parse_day(text))
+
+
+def _month(text: str) -> tuple[date, date]:
+    if text == "9999-12":  # it has none after it
+        _in_range(date.max)
+    first, end = parse_month(text)
+    return _in_range(first), end
+
+
+def _in_range(day: date) -> date:
+    """Outside these a day's midnight in some zone is no date."""
+    if not _EARLIEST <= day <= _LATEST:
+        raise ConfigurationError(f"{day} is out of range; expected a day from {_EARLIEST} to {_LATEST}.")
+    return day

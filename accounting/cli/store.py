@@ -1,0 +1,94 @@
+"""`accounting store`: make, upgrade and look at a store."""
+
+from datetime import datetime
+from typing import Any
+
+import typer
+from sqlalchemy import Connection, func, select
+
+from accounting.cli.books import AsJson, books, now, out, put_json
+from accounting.places import without_secret
+from accounting.scheduler import Run, last_runs
+from accounting.settings import Settings
+from accounting.sheets import Column, Sheet, instant, say, show
+from accounting.store import open_engine, reading, schema, tables
+
+app = typer.Typer(help="Make, upgrade and look at the store.", no_args_is_help=True)
+
+
+@app.command()
+def create() -> None:
+    """Make an empty store at ACCOUNTING_STORE_URL, with the days of ACCOUNTING_ZONE and the shipped rates."""
+    settings = Settings()
+    engine = open_engine(settings.store_url)
+    try:
+        made = schema.create(engine, settings.zone, now())
+    finally:
+        engine.dispose()
+    what = f"Made an empty store, days in {settings.zone}" if made else "There is a store already, left as it is"
+    say(out(), f"{what}: {without_secret(settings.store_url)}")
+
+
+@app.command()
+def upgrade() -> None:
+    """Bring the store to this program's schema. Stop other programs first; nothing is half done if it fails."""
+    engine = open_engine(Settings().store_url)
+    try:
+        before = schema.upgrade(engine)
+        say(out(), f"The store had schema {before} and has {schema.HEAD}: {without_secret(str(engine.url))}")
+    finally:
+        engine.dispose()
+
+
+@app.command("show")
+def show_(as_json: AsJson = False) -> None:
+    """Where the store is, its schema and zone, what waits or was put aside, and the last run of each job."""
+    with books() as engine, reading(engine) as conn:
+        facts = {"url": without_secret(str(engine.url)), **_facts(conn)}
+        runs = last_runs(conn)
+    if as_json:
+        put_json({**facts, "runs": [_fields(run) for run in runs]})
+        return
+    for name, value in facts.items():
+        say(out(), f"{name.replace('_', ' '):20}{_text(value)}")
+    say(out(), "")
+    if runs:
+        show(out(), _sheet(runs))
+    else:
+        say(out(), "No job has run yet; reports roll up by themselves, accounting work does it on a schedule.")
+
+
+def _facts(conn: Connection) -> dict[str, Any]:
+    row = conn.execute(select(tables.store)).one()
+    waiting = select(func.count(), func.coalesce(func.sum(tables.batches.c.inserted), 0))
+    batches, calls = conn.execute(waiting.where(tables.batches.c.rolled_at.is_(None))).one()
+    return {
+        "schema": schema.revision(conn),
+        "zone": row.zone,
+        "created_at": row.created_at,
+        "calls_rolled_up": conn.scalar(select(func.coalesce(func.sum(tables.spend_days.c.calls), 0))),
+        "calls_not_rolled_up": int(calls),
+        "batches_waiting": batches,
+        "rejected": conn.scalar(select(func.count()).select_from(tables.rejected)),
+        "conflicts": conn.scalar(select(func.count()).select_from(tables.conflicts)),
+    }
+
+
+def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return instant(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _sheet(runs: list[Run]) -> Sheet:
+    columns = ("last run of", "state", "started", "ended", "what")
+    rows = (
+        (run.job, run.state, instant(run.started_at), instant(run.ended_at), run.detail or "nothing to do")
+        for run in runs
+    )
+    return Sheet(tuple(Column(title, figure=False) for title in columns), tuple(rows))
+
+
+def _fields(run: Run) -> dict[str, Any]:
+    names = ("job", "state", "started_at", "ended_at", "detail")
+    return {name: getattr(run, name) for name in names}

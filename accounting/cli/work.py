@@ -1,0 +1,74 @@
+"""`accounting work`: the scheduler in the foreground; `rollup` and `deliver` do its two jobs once."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from types import FrameType
+
+from accounting import delivery
+from accounting.cli.books import books, counting, err, now, out
+from accounting.rollup import roll_all
+from accounting.scheduler import JOBS, Desk, Job, Run, ringing
+from accounting.settings import Settings
+from accounting.sheets import counted, instant, say
+
+
+def work() -> None:
+    """Roll up and deliver what ended processes left behind, until stopped (Ctrl-C or SIGTERM)."""
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a ring during a long run is no event
+    settings = Settings()
+    jobs = tuple(_timed(job, settings) for job in JOBS)
+    with books() as engine, _stop_signal() as stopped:
+        say(err(), f"Working on {engine.url}: {', '.join(f'{job.name} every {_every(job)}' for job in jobs)}.")
+        with ringing(Desk(engine, settings.store_url, now), jobs, _tell):
+            while not stopped.wait(1.0):
+                pass
+        say(err(), "Stopped.")
+
+
+def rollup() -> None:
+    """Add delivered calls to the spend tables, once. Reports do this by themselves."""
+    with books() as engine, counting("Rolling up") as told:
+        rolled = roll_all(engine, now, lambda so_far: told(so_far.calls))
+    say(out(), f"Rolled up {counted(rolled.calls, 'call')} from {counted(rolled.batches, 'batch', 'batches')}.")
+
+
+def deliver() -> None:
+    """Hand over to the store what ended processes left in their journals, once."""
+    with counting("Delivering") as told:
+        drained = delivery.deliver_orphans(Settings().store_url, told)
+    say(out(), f"Delivered {counted(drained.calls, 'call')} from {counted(drained.journals, 'journal')}.")
+
+
+def _timed(job: Job, settings: Settings) -> Job:
+    return replace(job, every=timedelta(seconds=settings.rollup_seconds)) if job.name == "rollup" else job
+
+
+def _every(job: Job) -> str:
+    return f"{job.every.total_seconds():g} s"
+
+
+def _tell(run: Run) -> None:
+    """A line for a run that did something or failed; nothing for the many that found nothing to do."""
+    if run.state != "done" or run.detail:
+        say(err(), f"{instant(run.ended_at)} {run.job} {run.state}: {run.detail}")
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Set by the first SIGINT or SIGTERM; the second is the system's own again, for the impatient."""
+    stopped = threading.Event()
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopped.set()
+        for one, handler in former.items():
+            signal.signal(one, handler)
+
+    for number in former:
+        signal.signal(number, stop)
+    yield stopped

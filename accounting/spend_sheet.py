@@ -1,0 +1,180 @@
+"""The spend report as people read it, on a terminal or in a pipe, and as programs do.
+
+Under the lines stands the total in words with all that it may hide, so it is whole at any width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+
+from accounting.sheets import Column, Sheet, amount, counted, instant, say, show
+from accounting.sources import Completeness
+from accounting.spend import Report, SpendLine
+from accounting.usage import Quantities
+
+_COUNTS = (
+    Column("calls"),
+    Column("failed", spare=3),
+    Column("interrupted", spare=5),
+    Column("unknown", spare=6),
+    Column("no usage", spare=4),
+    Column("unpriced", spare=2),
+)
+_TOKENS = (
+    Column("input tokens"),
+    Column("cache read", spare=7),
+    Column("cache write", spare=8),
+    Column("output tokens"),
+    Column("reasoning tokens", spare=9),
+)
+
+_WRITE_OFF = "accounting deliver there brings its calls, accounting sources close writes them off."
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days from `first`, included, to `end`, left out (None: open), in the zone of that name."""
+
+    first: date | None
+    end: date | None
+    zone: str
+
+    @property
+    def last(self) -> date | None:
+        return None if self.end is None else self.end - timedelta(days=1)
+
+    def __str__(self) -> str:
+        if self.first is None and self.last is None:
+            return f"all days ({self.zone})"
+        since = f"from {self.first}" if self.first else ""
+        until = f"to {self.last}" if self.last else ""
+        return f"{' '.join(filter(None, (since, until)))} ({self.zone})"
+
+
+def show_report(console: Console, report: Report, span: Span) -> None:
+    """Print the report, with a heading above and the total in words below."""
+    say(console, f"Spend by {report.by}, {span}", style="bold")
+    say(console, "")
+    if report.lines:
+        show(console, sheet(report))
+        say(console, "")
+    say(console, *total_in_words(report.total), *_put_aside(report), *completeness_in_words(report.completeness))
+
+
+def sheet(report: Report) -> Sheet:
+    """A row for each line, a column for each count and each currency."""
+    currencies = tuple(report.total.spent)
+    costs = tuple(Column(f"cost {code}") for code in currencies) or (Column("cost"),)
+    return Sheet(
+        (Column(report.by, figure=False), *_COUNTS, *_TOKENS, *costs),
+        tuple(_cells(line, currencies) for line in report.lines),
+        _cells(report.total, currencies),
+    )
+
+
+def total_in_words(total: SpendLine) -> list[str]:
+    """The total's counts, tokens and cost, and how many calls the cost doesn't cover."""
+    used = total.quantities
+    return [
+        f"{counted(total.calls, 'call')}: {total.failed:,} failed, {total.interrupted:,} interrupted, "
+        f"{total.unknown:,} unknown.",
+        f"Tokens: {used.input:,} input (cache: {used.cache_read:,} read, {used.cache_write:,} written), "
+        f"{used.output:,} output ({used.reasoning:,} reasoning).",
+        f"Cost: {money(total.spent)}; not in it: {total.unpriced:,} unpriced, {total.usage_missing:,} without usage.",
+    ]
+
+
+def _put_aside(report: Report) -> list[str]:
+    """Delivered calls that are in no total; a line only where there are any."""
+    if not report.rejected and not report.conflicts:
+        return []
+    return [
+        f"In no total, over all time: {report.rejected:,} that could not be read, {report.conflicts:,} that came again "
+        "with other contents. They are kept as delivered (tables rejected and conflicts)."
+    ]
+
+
+def completeness_in_words(found: Completeness) -> list[str]:
+    """How many calls are still to come, and until when the total holds everything."""
+    if found.until is None:
+        return ["No journal has reported yet: metered programs deliver within seconds, accounting deliver at once."]
+    to_come = [
+        f"{number:,} {what}"
+        for number, what in (
+            (found.backlog, "ended but not delivered"),
+            (found.unrolled, "delivered but not rolled up"),
+            (found.missing, "lost (see accounting sources list)"),
+        )
+        if number
+    ]
+    return [
+        f"Open calls: {', '.join([f'{found.open:,}', *to_come])}. Complete until {instant(found.until)}.",
+        *(
+            f"Silent since {instant(source.seen_at)}: journal {source.journal} on {source.host}. {_WRITE_OFF}"
+            for source in found.silent
+        ),
+    ]
+
+
+def money(spent: Mapping[str, Decimal]) -> str:
+    """Each currency's sum, exact: `12.50 CNY and 0.3 USD`; `nothing priced` where there is none."""
+    return " and ".join(f"{amount(value)} {code}" for code, value in spent.items()) or "nothing priced"
+
+
+def report_json(report: Report, span: Span) -> dict[str, Any]:
+    """The report for programs: lines under the name of their grouping, then the totals."""
+    return {
+        report.by: [{report.by: line.group, "id": line.id, **_fields(line)} for line in report.lines],
+        "totals": _fields(report.total),
+        "since": span.first,
+        "until": span.last,
+        "zone": span.zone,
+        "rejected_calls": report.rejected,
+        "conflicting_calls": report.conflicts,
+        **_completeness(report.completeness),
+    }
+
+
+def _completeness(found: Completeness) -> dict[str, Any]:
+    return {
+        "complete_until": found.until,
+        "open_calls": found.open,
+        "undelivered_calls": found.backlog,
+        "unrolled_calls": found.unrolled,
+        "lost_calls": found.missing,
+        "silent_journals": [source.journal for source in found.silent],
+    }
+
+
+def _tokens(used: Quantities) -> dict[str, int]:
+    return {
+        "input_tokens": used.input,
+        "cache_read_tokens": used.cache_read,
+        "cache_write_tokens": used.cache_write,
+        "output_tokens": used.output,
+        "reasoning_tokens": used.reasoning,
+        "total_tokens": used.input + used.output,
+    }
+
+
+def _fields(line: SpendLine) -> dict[str, Any]:
+    return {
+        "calls": line.calls,
+        "failed": line.failed,
+        "interrupted": line.interrupted,
+        "unknown": line.unknown,
+        "usage_missing": line.usage_missing,
+        "unpriced": line.unpriced,
+        **_tokens(line.quantities),
+        "spent": dict(line.spent),
+    }
+
+
+def _cells(line: SpendLine, currencies: tuple[str, ...]) -> tuple[str | int | Decimal | None, ...]:
+    counts = (line.calls, line.failed, line.interrupted, line.unknown, line.usage_missing, line.unpriced)
+    costs = tuple(map(line.spent.get, currencies)) or (None,)
+    return (line.group, *counts, *line.quantities, *costs)

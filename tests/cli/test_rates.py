@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.books import Books
+from tests.cli.conftest import Run
+
+CARD = """
+provider = "acme"
+currency = "USD"
+source = "price list of 2026-03-01"
+
+[[rate]]
+model = "large"
+valid_from = 2026-03-01
+input = 0.0025
+cache_read = 0
+output = 0.01
+"""
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    file = tmp_path / "acme.toml"
+    file.write_text(CARD)
+    return file
+
+
+def test_a_card_is_loaded_once(run: Run, books: Books, card: Path) -> None:
+    assert run("rates", "load", card).out == "acme.toml: 1 rate added, 0 already there.\n"
+    assert run("rates", "load", card).out == "acme.toml: 0 rates added, 1 already there.\n"
+
+
+def test_of_several_files_with_one_that_is_wrong_none_is_loaded(run: Run, books: Books, card: Path) -> None:
+    wrong = card.with_name("wrong.toml")
+    wrong.write_text(CARD.replace("0.0025", '"cheap"'))
+    ran = run("rates", "load", card, wrong)
+    assert ran.code == 2
+    assert "wrong.toml" in ran.err
+    assert "acme" not in run("rates", "list").out
+
+
+def test_a_card_that_is_not_there_is_named(run: Run, books: Books, tmp_path: Path) -> None:
+    ran = run("rates", "load", tmp_path / "none.toml")
+    assert (ran.code, ran.out) == (2, "")
+    assert "none.toml" in ran.err
+
+
+def test_the_list_shows_prices_per_1000_and_leaves_out_what_the_parent_says(run: Run, books: Books, card: Path) -> None:
+    run("rates", "load", card)
+    lines = run("rates", "list").lines
+    assert lines[1].split()[:10] == ["acme", "large", "2026-03-01", "-", "USD", "0.0025", "0", "-", "0.010", "-"]
+    assert lines[2].split()[:7] == ["wcode", "z-ai/glm-5", "2026-02-01", "-", "CNY", "0.0110", "-"]
+
+
+def test_prices_in_json_are_decimal_strings(run: Run, books: Books, card: Path) -> None:
+    run("rates", "load", card)
+    acme = json.loads(run("rates", "list", "--json").out)["rates"][0]
+    assert acme == {
+        "provider": "acme",
+        "model": "large",
+        "currency": "USD",
+        "valid_from": "2026-03-01T00:00:00Z",
+        "valid_until": None,
+        "input_per_1k": "0.0025",
+        "cache_read_per_1k": "0",
+        "cache_write_per_1k": None,
+        "output_per_1k": "0.01",
+        "reasoning_per_1k": None,
+        "source": "price list of 2026-03-01",
+    }
+
+
+@pytest.mark.parametrize("name", ["z-ai/glm-5", "wcode/z-ai/glm-5"])
+def test_a_models_rate_is_shown_per_1000_and_per_million(run: Run, books: Books, name: str) -> None:
+    lines = [line.split() for line in run("rates", "show", name).lines]
+    assert ["input", "0.011", "11"] in lines
+    assert ["cache", "read", "0.011", "11", "as", "input"] in lines
+    assert ["reasoning", "0.035", "35", "as", "output"] in lines
+
+
+def test_a_model_without_a_rate_is_answered_with_those_near_it(run: Run, books: Books) -> None:
+    ran = run("rates", "show", "glm-5")
+    assert (ran.code, ran.out) == (2, "")
+    assert "z-ai/glm-5" in ran.err

@@ -1,0 +1,37 @@
+import json
+
+from tests.books import Books, at, made
+from tests.cli.conftest import Run
+
+
+def test_a_journal_is_listed_with_what_it_still_holds(run: Run, books: Books) -> None:
+    books.deliver(made(), still_open=2)
+    source = json.loads(run("sources", "list", "--json").out)["sources"][0]
+    assert source["journal"] == str(books.journal.id)
+    assert (source["highest"], source["open"], source["missing"]) == (3, 2, 0)
+    row = run("sources", "list").lines[1].split()
+    assert row[:2] == [str(books.journal.id), "build-7"]
+
+
+def test_a_silent_journal_holds_the_total_back_until_it_is_written_off(run: Run, books: Books) -> None:
+    morning = at("2026-03-23 10:58:12")
+    books.deliver(made(morning), still_open=1, now=morning)
+    before = run("report", "--month", "2026-03").out
+    assert f"Silent since 2026-03-23 10:58:12 UTC: journal {books.journal.id} on build-7." in before
+    assert "Complete until 2026-03-23 10:58:12 UTC" in before
+    ran = run("sources", "close", str(books.journal.id)[:8], "--why", "the machine burnt down")
+    assert ran.out == f"Closed journal {books.journal.id} on build-7; 1 call it still held is in no total.\n"
+    after = run("report", "--month", "2026-03").out
+    assert "Silent" not in after
+    assert "Complete until 2026-03-23" not in after
+    assert "written off: the machine burnt down" in run("sources", "list").out
+
+
+def test_an_id_that_names_no_journal_is_refused(run: Run, books: Books) -> None:
+    ran = run("sources", "close", "ffff", "--why", "x")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'ffff' names no journal" in ran.err
+
+
+def test_without_journals_the_list_says_so(run: Run, books: Books) -> None:
+    assert run("sources", "list").out == "No journal has reported yet.\n"
