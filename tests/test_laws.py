@@ -1,0 +1,180 @@
+"""The laws of the books, on any calls in any order: nothing twice (L2), in balance (L3), exact (L4)."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounting.ingest import ingest
+from accounting.rollup import roll
+from accounting.spend import BY, BookedCall, Report, Selection, added, calls
+from accounting.store import reading
+from accounting.store.tables import received_ahead, sources, spend_days, spend_quarters
+from accounting.usage import Call, Outcome, Usage, UsageSource
+from accounting.verify import verify
+from tests.books import NOON, Books, made
+
+ZONES = (None, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/St_Johns"), ZoneInfo("Pacific/Apia"))
+PRICED, FREE, UNPRICED = "priced", "free", "nobody/knows"
+
+few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@st.composite
+def usages(draw: st.DrawFn, most: int = 5000) -> Usage:
+    if draw(st.integers(0, 4)) == 0:
+        return Usage()
+    tokens_in, tokens_out = draw(st.integers(0, most)), draw(st.integers(0, most))
+    read = draw(st.none() | st.integers(0, tokens_in))
+    write = draw(st.none() | st.integers(0, tokens_in - (read or 0)))
+    thought = draw(st.none() | st.integers(0, tokens_out))
+    source = draw(st.sampled_from((UsageSource.PROVIDER, UsageSource.PARTIAL)))
+    return Usage(tokens_in, read, write, tokens_out, thought, source)
+
+
+@st.composite
+def some_calls(draw: st.DrawFn, most: int = 5000) -> list[Call]:
+    """Calls of two weeks around a month's end, in few enough groups for several to meet in one."""
+    return [
+        made(
+            NOON - timedelta(minutes=draw(st.integers(0, 14 * 24 * 60))),
+            number,
+            request_model=draw(st.sampled_from((PRICED, FREE, UNPRICED))),
+            project=draw(st.sampled_from(("checkout", "search"))),
+            key_fingerprint=draw(st.sampled_from(("a1" * 32, "c3" * 32, ""))),
+            outcome=draw(st.sampled_from(Outcome)),
+            effort=draw(st.sampled_from((None, "high"))),
+            usage=draw(usages(most)),
+        )
+        for number in range(draw(st.integers(1, 12)))
+    ]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty store, to be copied: making one takes longer than an example."""
+    directory = tmp_path_factory.mktemp("template")
+    Books(directory, zone="Asia/Shanghai").close()
+    return directory / "books.sqlite3"
+
+
+@contextmanager
+def fresh(
+    template: Path, prices: Sequence[Decimal] = (Decimal(2), Decimal("0.1"), Decimal(3), Decimal(7), Decimal(9))
+) -> Iterator[Books]:
+    with TemporaryDirectory() as directory:
+        shutil.copy(template, directory)
+        books = Books(Path(directory), zone="Asia/Shanghai")
+        books.load(card(prices))
+        yield books
+        books.close()
+
+
+def card(prices: Sequence[Decimal]) -> str:
+    """Classes in order of the columns; a second model whose every price is 0."""
+    fields = ("input", "cache_read", "cache_write", "output", "reasoning")
+    dear = "\n".join(f"{name} = {price:f}" for name, price in zip(fields, prices, strict=True))
+    head = 'provider = "wcode"\ncurrency = "USD"\nsource = "test"\n'
+    return (
+        f'{head}[[rate]]\nmodel = "{PRICED}"\nvalid_from = 2026-01-01\n{dear}\n'
+        f'[[rate]]\nmodel = "{FREE}"\nvalid_from = 2026-01-01\ninput = 0\noutput = 0\n'
+    )
+
+
+def reports(books: Books) -> list[Report]:
+    return [books.spend(by, None, None, zone) for by in BY for zone in ZONES]
+
+
+def all_calls(books: Books) -> list[BookedCall]:
+    with reading(books.engine) as conn:
+        return calls(conn, Selection(), limit=1000)
+
+
+@few
+@given(made_calls=some_calls(), data=st.data())
+def test_delivering_in_any_order_split_and_number_of_times_equals_once(
+    template: Path, made_calls: list[Call], data: st.DataObject
+) -> None:
+    some = st.lists(st.sampled_from(made_calls), unique_by=lambda call: call.id)
+    pieces = data.draw(st.lists(st.tuples(some, st.booleans()), max_size=5))
+    last = data.draw(st.permutations(made_calls))
+    with fresh(template) as once, fresh(template) as often:
+        once.deliver(*made_calls)
+        once.roll()
+        often.journal.batch(*made_calls)  # numbered as they were made; delivered as follows
+        for piece, rolled in [*pieces, (last[:3], True), (last[3:], False), (last, True)]:
+            ingest(often.engine, often.journal.batch(*piece), NOON)
+            if rolled:
+                roll(often.engine, NOON, limit=2)
+        often.roll()
+        assert reports(often) == reports(once)
+        assert all_calls(often) == all_calls(once)
+        assert verify(often.engine).balanced
+        assert [row["contiguous"] for row in often.rows(sources)] == [len(made_calls)]
+        assert often.rows(received_ahead) == []
+
+
+@few
+@given(made_calls=some_calls())
+def test_the_books_balance_in_every_dimension(template: Path, made_calls: list[Call]) -> None:
+    with fresh(template) as books:
+        books.deliver(*made_calls)
+        books.roll()
+        assert verify(books.engine).differences == ()
+        totals = []
+        for report in reports(books):
+            assert added("total", "", report.lines) == report.total
+            totals.append(report.total)
+        assert totals == [totals[0]] * len(totals)
+        assert totals[0].calls == len(made_calls)
+        assert totals[0].quantities == tuple(
+            map(sum, zip(*(call.usage.quantities for call in made_calls), strict=True))
+        )
+
+
+@few
+@given(made_calls=some_calls(), day=st.dates(date(2026, 11, 8), date(2026, 11, 25)), zone=st.sampled_from(ZONES))
+def test_any_split_of_a_period_adds_up_to_the_whole(
+    template: Path, made_calls: list[Call], day: date, zone: ZoneInfo | None
+) -> None:
+    with fresh(template) as books:
+        books.deliver(*made_calls)
+        books.roll()
+        before, after, whole = (
+            books.spend("key", *span, zone).total for span in ((None, day), (day, None), (None, None))
+        )
+        assert added("total", "", [before, after]) == whole
+
+
+@few
+@given(
+    made_calls=some_calls(most=10**12),
+    prices=st.lists(st.decimals(0, 1000, places=9), min_size=5, max_size=5),
+)
+def test_money_is_exact_to_the_last_digit(template: Path, made_calls: list[Call], prices: list[Decimal]) -> None:
+    expected = sum((cost(call, prices) for call in made_calls if call.request_model == PRICED), Fraction())
+    with fresh(template, prices) as books:
+        books.deliver(*made_calls)
+        books.roll()
+        spent = books.spend("model").total.spent
+        assert Fraction(spent.get("USD", Decimal(0))) == expected
+        assert sum((Fraction(one.cost.amount) for one in all_calls(books) if one.cost), Fraction()) == expected
+        for table in (spend_days, spend_quarters):
+            amounts = (Fraction(row["amount"]) for row in books.rows(table) if row["amount"] is not None)
+            assert sum(amounts, Fraction()) == expected
+
+
+def cost(call: Call, prices: Sequence[Decimal]) -> Fraction:
+    """The call's cost by common fractions, each token charged once."""
+    tokens_in, read, write, tokens_out, thought = call.usage.quantities
+    charged = (tokens_in - read - write, read, write, tokens_out - thought, thought)
+    return sum((count * Fraction(price) for count, price in zip(charged, prices, strict=True)), Fraction()) / 1000
