@@ -87,10 +87,10 @@ class Comparison:
         return self.verification.balanced and all(line.agrees for line in self.lines)
 
 
-def run(directory: Path, console: Console, calls: int = 2000) -> Comparison:
+def run(directory: Path, console: Console, calls: int = 2000, program: str = "accounting") -> Comparison:
     """Make the calls, keep books of them in the directory, print the report and hold the ledger against it.
 
-    Raises `ConfigurationError` if the directory has books already.
+    `program` is what the person has to type for this program. Raises `ConfigurationError` if the directory has books already.
     """
     url = _fresh_books(directory)
     with own_books(directory, url), Simulator() as provider, _progress() as step:
@@ -103,7 +103,8 @@ def run(directory: Path, console: Console, calls: int = 2000) -> Comparison:
             comparison, report = _compare(engine, provider.ledger, step)
         finally:
             engine.dispose()
-    _tell(console, url, report, comparison)
+    _tell(console, report, comparison)
+    _say_what_next(console, url, program)
     return comparison
 
 
@@ -228,12 +229,11 @@ def _say_where(console: Console, provider: str, url: str) -> None:
     say(console, "")
 
 
-def _tell(console: Console, url: str, report: Report, comparison: Comparison) -> None:
+def _tell(console: Console, report: Report, comparison: Comparison) -> None:
     show_report(console, report, Span(None, None, "UTC"))
     say(console, "", "The provider's ledger and these books, each by its own arithmetic", "")
     show(console, _sheet(comparison.lines))
     say(console, "", *verdict(comparison), "")
-    _say_what_next(console, url)
 
 
 def _sheet(lines: Iterable[Compared]) -> Sheet:
@@ -280,13 +280,13 @@ def _beyond(untold: Untold) -> list[str]:
     ]
 
 
-def _say_what_next(console: Console, url: str) -> None:
+def _say_what_next(console: Console, url: str, program: str) -> None:
     for line in (
         "Look around in these books:",
         "",
         f"    export ACCOUNTING_STORE_URL={shlex.quote(url)}",
-        "    accounting report --by key",
-        "    accounting calls",
+        f"    {program} report --by key",
+        f"    {program} calls",
         "",
         "Meter your own calls, in a shell without that variable. In your program:",
         "",
@@ -296,7 +296,7 @@ def _say_what_next(console: Console, url: str) -> None:
         "",
         "Then:",
         "",
-        "    accounting report --by key",
+        f"    {program} report --by key",
     ):
         console.print(Text(line), soft_wrap=True)
 

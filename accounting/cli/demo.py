@@ -1,5 +1,8 @@
 """`accounting demo`: a first look without a key."""
 
+import shlex
+import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -18,5 +21,7 @@ def demo(
 ) -> None:
     """Meter calls to a simulated provider and hold the books against its own ledger. Your books are not touched."""
     where = directory or Path(tempfile.mkdtemp(prefix="accounting-demo-"))
-    compared = story.run(where, out(), calls)
+    # Run as .venv/bin/accounting, without the environment being active, that is what has to be typed next, too.
+    program = "accounting" if shutil.which("accounting") else shlex.quote(sys.argv[0])
+    compared = story.run(where, out(), calls, program)
     raise typer.Exit(0 if compared.agrees else 1)
