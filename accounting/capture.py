@@ -156,6 +156,7 @@ class Tap:
         """The answer has ended by itself."""
         if self._done:
             return
+        self._read_rest()
         answer, is_whole = self._answer()
         if self._has_failed(answer):
             self._finish(Outcome.FAILED, answer)
@@ -209,6 +210,12 @@ class Tap:
         if self._first_token_at is None and reader.token_seen:
             self._first_token_at = datetime.now(UTC)
         return b"".join(kept)
+
+    def _read_rest(self) -> None:
+        """Some servers leave out the last blank line: what they said last counts all the same."""
+        if self._splitter is not None and self._reader is not None and self._splitter.rest:
+            for event in self._splitter.feed(b"\n\n"):
+                self._reader.feed(event)
 
     def _decoded(self, chunk: bytes) -> bytes:
         if self._decoder is None:

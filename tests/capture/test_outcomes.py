@@ -151,6 +151,19 @@ def test_a_stream_that_ends_without_its_terminal_event_is_interrupted(
     assert journaled.outcomes() == [Outcome.INTERRUPTED]
 
 
+@pytest.mark.parametrize("path", [CHAT, MESSAGES], ids=["openai", "anthropic"])
+def test_a_stream_that_ends_without_its_last_blank_line_is_finished(
+    path: str, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    body = (OPENAI if path == CHAT else ANTHROPIC).rstrip()
+    server.says(stream(body))
+    assert caller.post(server.url + path, ASK_STREAM).error is None
+
+    call = journaled.only()
+    assert call.outcome is Outcome.FINISHED
+    assert (call.usage.input_tokens, call.usage.output_tokens) == (9, 4)
+
+
 def test_a_read_timeout_after_the_headers_is_interrupted(
     server: Server, make_caller: MakeCaller, journaled: Journaled
 ) -> None:
