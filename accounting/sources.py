@@ -23,10 +23,7 @@ SILENT_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A journal as the books know it. All numbers up to `contiguous` are here, and `ahead` more beyond it.
-
-    `missing` numbers were given to calls, are not here, and the journal doesn't hold them either: they are lost.
-    """
+    """A journal as the books know it. All numbers up to `contiguous` are here, and `ahead` more beyond it."""
 
     id: int
     journal: UUID
@@ -45,7 +42,9 @@ class Source:
 
     @property
     def missing(self) -> int:
-        return max(self.highest - self.contiguous - self.ahead - self.open - self.backlog, 0)
+        """Numbers that are not here and that nobody will bring: of a closed source also those it held."""
+        awaited = self.open + self.backlog if self.closed_at is None else 0
+        return max(self.highest - self.contiguous - self.ahead - awaited, 0)
 
     @property
     def complete_until(self) -> datetime:

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 
 from accounting.errors import ConfigurationError, StoreError, StoreMissing
 from accounting.store.sums import exact_add
@@ -26,6 +26,7 @@ from accounting.store.sums import exact_add
 LOCK_SECONDS = 60.0
 """How long a writer waits for the others. A write transaction takes about 100 ms at most."""
 
+_LIKE = "like sqlite:////var/lib/accounting/books.sqlite3."
 _POLL_SECONDS = 0.005
 _BUSY_MS = 10_000
 _CHECKPOINT_BYTES = 4 * 2**20
@@ -103,17 +104,16 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert:
 
 
 def _sqlite_file(url: str) -> Path:
-    parsed = sa.make_url(url)
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {_LIKE}") from error
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise ConfigurationError(
-            f"ACCOUNTING_STORE_URL names {parsed.drivername!r}; supported now is sqlite, "
-            "like sqlite:////var/lib/accounting/books.sqlite3."
-        )
+        raise ConfigurationError(f"ACCOUNTING_STORE_URL names {parsed.drivername!r}; supported now is sqlite, {_LIKE}")
     path = parsed.database or ":memory:"
     if path == ":memory:" or path.startswith("file:") or parsed.query:
         raise ConfigurationError(
-            f"ACCOUNTING_STORE_URL is {url!r}; expected the path of a file and no options, "
-            "like sqlite:////var/lib/accounting/books.sqlite3."
+            f"ACCOUNTING_STORE_URL is {url!r}; expected the path of a file and no options, {_LIKE}"
         )
     # One name only: SQLite's locks and its -wal file go by the path, so a link would be a second store.
     return Path(path).expanduser().resolve()
@@ -218,7 +218,8 @@ def _user() -> str:
 
 
 def _forget_parents_connections() -> None:
-    """In a forked child: SQLite forbids even closing a connection that was opened before the fork."""
+    """In a forked child: SQLite forbids even closing a connection from before the fork, and filelock its locks."""
+    _lock.cache_clear()
     for engine in _engines:
         _inherited.append(engine.pool)
         engine.dispose(close=False)

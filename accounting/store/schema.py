@@ -7,7 +7,6 @@ inside applications that may run an Alembic of their own. Only `upgrade`, a pers
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -19,9 +18,6 @@ from accounting.rates import RateBook
 from accounting.store import ratelines
 from accounting.store.engine import prepare, writing
 from accounting.store.tables import metadata, store
-
-if TYPE_CHECKING:
-    from alembic.config import Config
 
 REVISIONS = ("0001",)
 """All revisions in `migrations/versions`, in order."""
@@ -101,21 +97,18 @@ def upgrade(engine: Engine) -> str:
 def migrate(conn: Connection) -> None:
     """Run the migrations that the database lacks, in the connection's own transaction."""
     from alembic import command
+    from alembic.config import Config
 
-    config = _config()
+    config = Config()  # without an ini file: an installed program has none
+    config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     config.attributes["connection"] = conn
     command.upgrade(config, "head")
 
 
-def _config() -> "Config":
-    """Alembic's settings without an ini file: an installed program has none."""
-    from alembic.config import Config
-
+def migrations() -> Path:
+    """The folder of the migrations: inside an installed package, beside it in a checkout."""
     packaged = Path(str(files("accounting") / "_migrations"))
-    directory = packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
-    config = Config()
-    config.set_main_option("script_location", str(directory).replace("%", "%%"))
-    return config
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
 
 
 def _refuse_foreign(conn: Connection) -> None:

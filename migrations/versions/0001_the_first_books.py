@@ -241,9 +241,9 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("received_at", Instant(), nullable=False),
-        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name="fk_conflicts_source_id"),
         sa.PrimaryKeyConstraint("id", name="pk_conflicts"),
         sa.UniqueConstraint("call_id", "digest", name="uq_conflicts_call_id_digest"),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name="fk_conflicts_source_id"),
     )
     op.create_table(
         "received_ahead",
@@ -261,7 +261,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("received_at", Instant(), nullable=False),
-        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name="fk_rejected_source_id"),
         sa.PrimaryKeyConstraint("id", name="pk_rejected"),
         sa.UniqueConstraint("source_id", "number", "digest", name="uq_rejected_source_id_number_digest"),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name="fk_rejected_source_id"),
     )
