@@ -50,6 +50,10 @@ class Faults:
         if self._counts[step] == 1:
             log.warning("Metering failed at step %r (%s); calls go on.", step, type(error).__name__)
 
+    def note(self, step: str) -> None:
+        """Count a fault where nothing may be logged, as a log takes locks."""
+        self._counts[step] += 1
+
     def add_from(self, journal: Journal) -> None:
         """Go on from what former owners of the journal counted."""
         self._counts.update(json.loads(journal.fact("faults") or "{}"))
@@ -178,8 +182,8 @@ class Drained:
 def deliver_orphans(url: str, progress: Callable[[int], None] | None = None) -> Drained:
     """Deliver the journals whose processes are gone. Calls they left open go as unknown.
 
-    `progress` is told the number of calls after each batch. Raises what the store raises; the journals then
-    keep everything, and the same command goes on where it stopped.
+    `progress` is told after each batch how many calls were delivered so far. Raises what the store raises; the
+    journals then keep everything, and the same command goes on where it stopped.
     """
     journals = calls = 0
     destination: Destination | None = None
@@ -187,7 +191,10 @@ def deliver_orphans(url: str, progress: Callable[[int], None] | None = None) -> 
         for journal in _abandoned(journal_directory(url)):
             try:
                 destination = destination or open_destination(url)
-                calls += _drain(journal, destination, progress)
+                for held in _drain(journal, destination):
+                    calls += held
+                    if progress is not None:
+                        progress(calls)
                 journals += 1
             finally:
                 journal.close()
@@ -209,13 +216,9 @@ def _abandoned(directory: Path) -> Iterator[Journal]:
         journal.close()
 
 
-def _drain(journal: Journal, destination: Destination, progress: Callable[[int], None] | None) -> int:
+def _drain(journal: Journal, destination: Destination) -> Iterator[int]:
+    """Deliver the journal batch by batch; how many calls each held."""
     faults = Faults(journal)
-    calls = 0
-    while True:
-        held = hand_over(journal, destination, faults, closing=True)
-        calls += held
-        if progress is not None:
-            progress(calls)
-        if not journal.ready:
-            return calls
+    yield hand_over(journal, destination, faults, closing=True)
+    while journal.ready:
+        yield hand_over(journal, destination, faults, closing=True)

@@ -15,13 +15,15 @@ from pathlib import Path
 from threading import Lock
 from uuid import UUID
 
-from accounting.errors import CallInvalid
+from accounting.errors import CallInvalid, JournalUnavailable
 from accounting.ports import Entry
 from accounting.usage import Call, Outcome, new_id
 
 log = logging.getLogger("accounting")
 
 FORMAT = 1
+PAGE_BYTES = 4096
+SPARE_BYTES = 8 * PAGE_BYTES
 SUFFIX = ".journal"
 
 _SCHEMA = """
@@ -34,6 +36,7 @@ CREATE TABLE calls (
 );
 CREATE INDEX undelivered ON calls (started_at) WHERE delivered_at IS NULL;
 CREATE INDEX ready ON calls (number) WHERE delivered_at IS NULL AND ended = 1;
+CREATE INDEX kept ON calls (delivered_at) WHERE delivered_at IS NOT NULL;
 CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 """
 
@@ -51,8 +54,9 @@ class Standing:
 class Journal:
     """One journal file, owned by this process. Its methods may be called from any thread."""
 
-    def __init__(self, file: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, file: Path, connection: sqlite3.Connection, max_bytes: int) -> None:
         self.file = file
+        self._max_bytes = max_bytes
         self.id = UUID(file.name.removesuffix(SUFFIX))
         self._connection = connection
         # One connection: statements take turns. Each is short, the longest a hundred rows marked delivered.
@@ -141,10 +145,7 @@ class Journal:
     def forget(self, before: datetime) -> int:
         """Delete rows delivered before the instant, at most 500 at a time, oldest first; returns how many."""
         with self._lock:
-            return self._connection.execute(
-                "DELETE FROM calls WHERE delivered_at < ? AND number < (SELECT min(number) + 500 FROM calls)",
-                (_microseconds(before),),
-            ).rowcount
+            return self._forget(_microseconds(before))
 
     def fact(self, name: str) -> str | None:
         """A small remembered text: what the journal's owner wants its next owner to know."""
@@ -162,8 +163,9 @@ class Journal:
         return bool(self._one("SELECT NOT EXISTS (SELECT 1 FROM calls)"))
 
     def delete(self) -> None:
-        """Remove the file while it is still owned, so that nobody continues it in between."""
+        """Remove the files while they are still owned, so that nobody continues them in between."""
         self.file.unlink()
+        self.file.with_name(f"{self.file.name}-wal").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Give up ownership."""
@@ -181,6 +183,7 @@ class Journal:
     def _insert(self, call: Call, ended: bool) -> int:
         payload = call.encode()
         with self._lock:
+            self._make_room()
             number = self._connection.execute(
                 "INSERT INTO calls (started_at, payload, ended) VALUES (?, ?, ?)",
                 (_microseconds(call.started_at), payload, ended),
@@ -192,6 +195,29 @@ class Journal:
             else:
                 self._open += 1
         return number
+
+    def _make_room(self) -> None:
+        """Refuse a new call where the file has its full size; rows kept for replay go first.
+
+        The bound is for new calls alone: what was let in must be able to end, and to be delivered.
+        """
+        if self._bytes("page_count") < self._max_bytes or self._bytes("freelist_count") >= SPARE_BYTES:
+            return
+        if not self._forget(_microseconds(datetime.max.replace(tzinfo=UTC))):
+            raise JournalUnavailable(
+                f"{self.file} is full of calls that the store has not taken ({self._max_bytes // 2**20} MB): "
+                "make the store reachable, or raise ACCOUNTING_JOURNAL_MAX_MB"
+            )
+
+    def _bytes(self, pages: str) -> int:
+        return PAGE_BYTES * int(self._connection.execute(f"PRAGMA {pages}").fetchone()[0])
+
+    def _forget(self, before: int) -> int:
+        return self._connection.execute(
+            "DELETE FROM calls WHERE number IN "
+            "(SELECT number FROM calls WHERE delivered_at < ? ORDER BY delivered_at, number LIMIT 500)",
+            (before,),
+        ).rowcount
 
     def _one(self, query: str, *values: int) -> int:
         with self._lock:
@@ -207,11 +233,13 @@ def open_journal(directory: Path, *, sync: str = "normal", max_bytes: int = 2**3
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     for journal in orphans(directory, sync=sync, max_bytes=max_bytes):
         return journal
-    file = directory / f"{new_id()}{SUFFIX}"
-    os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    begun = _own(file, sync, max_bytes)
-    assert begun is not None  # noqa: S101 - nobody else knows the new file's name
-    return begun
+    for _ in range(10):
+        file = directory / f"{new_id()}{SUFFIX}"
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        # A process that looks for orphans at this moment may own the new file before we do.
+        if (begun := _own(file, sync, max_bytes)) is not None:
+            return begun
+    raise JournalUnavailable(f"Each of ten new journals in {directory} was taken by other processes at once.")
 
 
 def orphans(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) -> Iterator[Journal]:
@@ -219,19 +247,29 @@ def orphans(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) ->
     for file in sorted(directory.glob(f"*{SUFFIX}")):
         try:
             journal = _own(file, sync, max_bytes) if _is_ours(file) else None
+            if journal is not None:
+                _end_open_calls(journal)
         except sqlite3.DatabaseError as error:
             log.warning("Journal %s can't be read and is left as it is: %s", file, error)
             continue
         if journal is not None:
-            journal.abandon_open()
             yield journal
 
 
-def _is_ours(file: Path) -> bool:
-    """Whether the file is a plain one of this user: never a link, never another user's."""
+def _end_open_calls(journal: Journal) -> None:
     try:
+        journal.abandon_open()
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the file is a journal of this user: never a link, another user's, or somebody's file of another name."""
+    try:
+        UUID(file.name.removesuffix(SUFFIX))
         status = file.lstat()
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return False
     return not file.is_symlink() and (os.name == "nt" or status.st_uid == os.getuid())
 
@@ -257,10 +295,10 @@ def _own(file: Path, sync: str, max_bytes: int) -> Journal | None:
             return None
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
-        connection.execute(f"PRAGMA max_page_count = {max(max_bytes // 4096, 64)}")
         if found == 0:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT")
-        return Journal(file, connection)
+        return Journal(file, connection, max_bytes)
     except BaseException as error:
         if connection is not None:
             connection.close()

@@ -68,7 +68,7 @@ class Recorder:
             self._write(ticket, call)
         except Exception as error:  # noqa: BLE001 - counted, and tried again
             self.faults.count("journal.finish", error)
-            self._held.append((ticket, call))
+            self._hold(ticket, call)
             return
         if self._held:
             self._retry_held()
@@ -77,7 +77,7 @@ class Recorder:
 
     def leave(self, ticket: Ticket, call: Call) -> None:
         """Have the ending written down soon, by another thread; takes no lock, so it may be called from `__del__`."""
-        self._held.append((ticket, call))
+        self._hold(ticket, call)
 
     def abandon(self, ticket: Ticket) -> None:
         """End a call whose ending we failed to read: it is in the books, its outcome unknown."""
@@ -88,7 +88,9 @@ class Recorder:
         self._retry_held()
         if self._held:
             return False
-        return self._delivery is None or self._delivery.flush(timeout)
+        if self._delivery is None:
+            return self._journal is None or self._journal.ready == 0
+        return self._delivery.flush(timeout)
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Deliver within the time, end delivery, and give the journal up for the next process to continue."""
@@ -97,11 +99,23 @@ class Recorder:
             self._closed = True
             journal, delivery = self._journal, self._delivery
             self._journal = self._delivery = None
-        if journal is None or delivery is None:
+        if journal is None:
             return
-        journal.abandon_open()
-        delivery.stop(timeout)
+        try:
+            journal.abandon_open()
+        except Exception as error:  # noqa: BLE001 - they stay open in the journal, and its next owner ends them
+            self.faults.count("journal.close", error)
+        if delivery is not None:
+            delivery.stop(timeout)
         journal.close()
+
+    def disown(self) -> None:
+        """In a forked child: the journal is the parent's. Nothing is written to it here, not even by closing it."""
+        _inherited.append(self._journal)
+        self._lock = RLock()  # a thread of the parent may have held it
+        self._journal = self._delivery = None
+        self._held.clear()
+        self._closed = True
 
     def _opened(self) -> Journal:
         if self._journal is None:
@@ -123,7 +137,10 @@ class Recorder:
         journal.remember("destination", without_secret(self.url))
         journal.remember("closed", "no")
         self.faults.add_from(journal)
-        self._delivery = Delivery(journal, self.url, self.faults, before_round=self._retry_held)
+        try:
+            self._delivery = Delivery(journal, self.url, self.faults, before_round=self._retry_held)
+        except RuntimeError as error:  # no thread to be had: the journal keeps the calls for its next owner
+            self.faults.count("delivery.start", error)
         return journal
 
     def _write(self, ticket: Ticket, call: Call) -> None:
@@ -133,6 +150,11 @@ class Recorder:
             ticket.journal.finish(ticket.number, call)
         # else: this process was forked while the call ran; the parent, whose call it is, writes it down.
 
+    def _hold(self, ticket: Ticket, call: Call) -> None:
+        if len(self._held) == MOST_HELD:
+            self.faults.note("journal.held_lost")
+        self._held.append((ticket, call))
+
     def _retry_held(self) -> None:
         while self._held:
             ticket, call = self._held.popleft()
@@ -141,18 +163,23 @@ class Recorder:
             except (sqlite3.Error, OSError, JournalUnavailable):
                 self._held.appendleft((ticket, call))
                 return
+            except Exception as error:  # noqa: BLE001 - no second try will do better; the others' turn must come
+                self.faults.count("journal.held", error)
 
 
 _recorder: Recorder | None = None
-_inherited: list[Recorder] = []
+_first = RLock()
+_inherited: list[Journal | None] = []
 
 
 def recorder() -> Recorder:
     """The process's recorder."""
     global _recorder
-    if _recorder is None:
-        _recorder = Recorder()
-    return _recorder
+    found = _recorder
+    if found is None:
+        with _first:
+            found = _recorder = _recorder or Recorder()
+    return found
 
 
 def close(timeout: float = EXIT_SECONDS) -> None:
@@ -165,9 +192,10 @@ def close(timeout: float = EXIT_SECONDS) -> None:
 
 def _begin_anew() -> None:
     """After a fork the child must not touch the parent's journal: not even to close it, which would tidy its files."""
-    global _recorder
+    global _recorder, _first
+    _first = RLock()
     if _recorder is not None:
-        _inherited.append(_recorder)
+        _recorder.disown()
         _recorder = None
 
 

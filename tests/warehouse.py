@@ -1,0 +1,79 @@
+"""A destination in memory, as real as the port asks: it keeps what it took, and can fail in every way a store can."""
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from accounting.ports import Batch, SourceReport, Verdict
+from accounting.usage import Call, Outcome, Usage, id_time, new_id
+
+NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
+
+
+class Warehouse:
+    """Takes batches, by journal and number; `away`, `loses_replies` and `seconds` are turned while it runs."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.loses_replies = False
+        self.seconds = 0.0
+        self.calls: dict[tuple[str, int], Call] = {}
+        self.reports: list[SourceReport] = []
+        self.tries = 0
+        self.closed = False
+
+    def deliver(self, batch: Batch) -> Mapping[int, Verdict]:
+        self.tries += 1
+        time.sleep(self.seconds)
+        if self.away:
+            raise ConnectionError("the store is away")
+        self.reports.append(batch.source)
+        verdicts = {entry.number: self._take(str(batch.source.journal), entry.number, entry.payload) for entry in
+                    batch.entries}  # fmt: skip
+        if self.loses_replies:
+            raise ConnectionError("the reply was lost after the commit")
+        return verdicts
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _take(self, journal: str, number: int, payload: bytes) -> Verdict:
+        call = Call.decode(payload)
+        if (journal, number) in self.calls:
+            return Verdict.DUPLICATE if self.calls[journal, number] == call else Verdict.CONFLICT
+        self.calls[journal, number] = call
+        return Verdict.INSERTED
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers taken, of all journals, in order."""
+        return sorted(number for _, number in self.calls)
+
+    @property
+    def outcomes(self) -> list[Outcome | None]:
+        return [self.calls[key].outcome for key in sorted(self.calls)]
+
+
+def started(at: datetime | None = None, model: str = "z-ai/glm-5") -> Call:
+    """A call on its way."""
+    id_ = new_id()
+    return Call(id=id_, started_at=at or id_time(id_), provider="wcode", endpoint="chat/completions",
+                request_model=model)  # fmt: skip
+
+
+def ended(call: Call, outcome: Outcome = Outcome.FINISHED, usage: Usage | None = None) -> Call:
+    """The same call with its outcome."""
+    from dataclasses import replace
+
+    return replace(call, outcome=outcome, http_status=200, usage=usage or Usage())
+
+
+def until(true: object, seconds: float = 5.0) -> bool:
+    """Wait for a condition (a function without arguments) that another thread brings about."""
+    assert callable(true)
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
