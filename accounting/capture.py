@@ -338,10 +338,33 @@ def _outgoing(sent: Sent, said: Mapping[str, Any], wanted: Mapping[str, Any] | N
 
 
 def _with_added(body: bytes, said: Mapping[str, Any], wanted: Mapping[str, Any]) -> bytes:
-    """The body with what is wanted added; where nothing is replaced, every byte of the caller's stays."""
-    added = {name: value for name, value in wanted.items() if name not in said}
-    if all(wanted[name] == said[name] for name in said):
-        start = body.index(b"{") + 1
-        return body[:start] + json.dumps(added)[1:-1].encode() + b"," + body[start:]
-    changed = {name: value for name, value in wanted.items() if value != said.get(name)}
-    return json.dumps(json.loads(body) | changed, ensure_ascii=False).encode()
+    """The body with what is wanted put into it; every other byte of the caller's stays."""
+    text = body.decode("utf-8", "surrogateescape")
+    for name, value in wanted.items():
+        put = json.dumps(value, default=float)
+        if name not in said:
+            text = text.replace("{", f"{{{json.dumps(name)}: {put},", 1)
+        elif value is not said[name]:
+            start, end = _place(text, name)
+            text = text[:start] + put + text[end:]
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _place(text: str, name: str) -> tuple[int, int]:
+    """Where in a JSON object's text the value of one of its names stands; of two, the one that holds."""
+    place, at = (0, 0), _skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = _decoded_at(text, at)
+        start = _skip(text, at)
+        _, end = _decoded_at(text, start)
+        place, at = (start, end) if key == name else place, _skip(text, end)
+    return place
+
+
+_BETWEEN = re.compile(r"[\s:,]*")
+_decoded_at = json.JSONDecoder().raw_decode
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BETWEEN.match(text, at)
+    return found.end() if found else at
