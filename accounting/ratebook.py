@@ -1,6 +1,6 @@
 """The rates in the books: loaded from cards, never edited."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -41,9 +41,9 @@ def rates(conn: Connection) -> list[Rate]:
     return ratelines.read(conn, withdrawn=True)
 
 
-def book(conn: Connection) -> RateBook:
-    """The lines that price calls from now on."""
-    return RateBook(ratelines.read(conn, withdrawn=False))
+def book(conn: Connection, providers: Collection[str] | None = None) -> RateBook:
+    """The lines that price calls from now on: all, or those of some providers."""
+    return RateBook(ratelines.read(conn, withdrawn=False, providers=providers))
 
 
 def _content(rate: Rate) -> Rate:

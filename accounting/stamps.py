@@ -90,7 +90,7 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
     last4 = {call.key_fingerprint: call.key_last4 for call in calls}
     return Stamps(
         zone=zone(conn),
-        rates=_rates(conn),
+        rates=_rates(conn, {call.provider for call in calls}),
         projects=projects.project_ids(conn, {payer(call) for call in calls}, now),
         keys=projects.key_ids(conn, last4, now),
     )
@@ -106,8 +106,9 @@ def payer(call: Call) -> str:
     return call.project or projects.UNASSIGNED
 
 
-def _rates(conn: Connection) -> RateBook | None:
+def _rates(conn: Connection, providers: Collection[str]) -> RateBook | None:
+    # Not the whole book: a few thousand lines take longer to read than a small batch to store.
     try:
-        return ratebook.book(conn)
+        return ratebook.book(conn, providers)
     except (RateCardError, ValueError):  # a line that contradicts another, or is no number: each call says so
         return None

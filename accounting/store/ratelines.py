@@ -1,6 +1,6 @@
 """Rate lines as rows, and the ones that ship with the program."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from importlib.resources import files
 
@@ -27,11 +27,14 @@ def append(conn: Connection, lines: Iterable[Rate], now: datetime) -> None:
         conn.execute(sa.insert(rates), rows)
 
 
-def read(conn: Connection, *, withdrawn: bool) -> list[Rate]:
+def read(conn: Connection, *, withdrawn: bool, providers: Collection[str] | None = None) -> list[Rate]:
     """The lines in the books, in the order they were loaded; with those withdrawn since, or without."""
     query = sa.select(rates).order_by(rates.c.id)
-    rows = conn.execute(query if withdrawn else query.where(rates.c.withdrawn_at.is_(None)))
-    return [_rate(row) for row in rows.mappings()]
+    if not withdrawn:
+        query = query.where(rates.c.withdrawn_at.is_(None))
+    if providers is not None:
+        query = query.where(rates.c.provider.in_(providers))
+    return [_rate(row) for row in conn.execute(query).mappings()]
 
 
 def _row(rate: Rate, now: datetime) -> dict[str, object]:
