@@ -57,7 +57,7 @@ def project_name(name: str | None) -> str | None:
     if name is None:
         return None
     if not isinstance(name, str) or not name.strip():
-        raise ConfigurationError(f"project={name!r}: expected a name like \"checkout\", or leave it out.")
+        raise ConfigurationError(f'project={name!r}: expected a name like "checkout", or leave it out.')
     return clean(name.strip())
 
 

@@ -90,7 +90,8 @@ class Comparison:
 def run(directory: Path, console: Console, calls: int = 2000, program: str = "accounting") -> Comparison:
     """Make the calls, keep books of them in the directory, print the report and hold the ledger against it.
 
-    `program` is what the person has to type for this program. Raises `ConfigurationError` if the directory has books already.
+    `program` is what the person has to type for this program. Raises `ConfigurationError` if the directory has
+    books already.
     """
     url = _fresh_books(directory)
     with own_books(directory, url), Simulator() as provider, _progress() as step:

@@ -52,7 +52,7 @@ def exact(text: str | int | Decimal) -> Decimal:
     are not the ones somebody wrote.
     """
     if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
-        raise ValueError(f"{text!r} is a {type(text).__name__}; expected a decimal number as text, like \"0.011\".")
+        raise ValueError(f'{text!r} is a {type(text).__name__}; expected a decimal number as text, like "0.011".')
     try:
         number = EXACT.create_decimal(text)
     except DecimalException as error:
