@@ -1,5 +1,5 @@
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 from pathlib import Path
 
@@ -67,6 +67,13 @@ def test_a_price_is_the_fraction_that_arithmetic_gives(tokens: Quantities, rate:
 def test_the_price_of_a_sum_is_the_sum_of_the_prices(parts: list[Quantities], rate: Rate) -> None:
     whole = Quantities(*map(sum, zip(*parts, strict=True))) if parts else Quantities()
     assert price(whole, rate) == sum((price(part, rate) for part in parts), Money(Decimal(0), "CNY"))
+
+
+@given(quantities(), RATES)
+def test_the_caller_s_own_decimal_context_changes_no_price(tokens: Quantities, rate: Rate) -> None:
+    expected = price(tokens, rate)
+    with localcontext(Context(prec=3)):
+        assert price(tokens, rate) == expected
 
 
 def test_the_seed_provider_s_glm_5_answer_costs_exactly_0_007515() -> None:

@@ -66,7 +66,14 @@ def test_the_journal_names_its_destination_without_its_secret(warehouse: Warehou
     assert ticket.journal.fact("destination") == "memory://warehouse"
 
 
-def test_threads_that_call_first_at_once_share_one_recorder_and_one_journal(warehouse: Warehouse) -> None:
+def test_threads_that_call_first_at_once_share_one_recorder_and_one_journal(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow_url() -> str:
+        time.sleep(0.01)  # lets them meet
+        return URL
+
+    monkeypatch.setattr(recorder_module, "store_url", slow_url)
     with ThreadPoolExecutor(16) as pool:
         found = set(pool.map(lambda _: recorder(), range(64)))
         tickets = list(pool.map(lambda _: recorder().start(started()), range(64)))
@@ -256,7 +263,7 @@ PROGRAM = """
 import json, os, sys, time
 from pathlib import Path
 from accounting import delivery, recorder
-from accounting.usage import Call
+from accounting.usage import Call, Outcome
 from tests.warehouse import Warehouse, ended, started
 
 class Shelf(Warehouse):
@@ -304,16 +311,19 @@ def test_a_program_s_journal_is_empty_when_it_ends_however_it_ends(
 
 
 FORK = """
+while ticket.journal.fact("faults") is None:
+    time.sleep(0.01)  # until delivery's first round has written what it writes
+wal = Path(f"{ticket.journal.file}-wal")
+before = wal.read_bytes()
 child = os.fork()
 if child == 0:
-    books.finish(ticket, ended(call))               # the parent's call, which the parent will end
+    books.finish(ticket, ended(call, Outcome.FAILED))  # the parent's call, which the parent will end
     assert recorder.recorder() is not books
     own = recorder.recorder().start(started())
     recorder.recorder().finish(own, ended(own.call))
     sys.exit(own.number)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-wal = Path(f"{ticket.journal.file}-wal")
-print(code, wal.exists(), own_is_open := ticket.journal.standing().open)
+print(code, wal.read_bytes() == before, ticket.journal.standing().open)
 books.finish(ticket, ended(call))
 """
 
