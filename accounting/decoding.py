@@ -1,6 +1,7 @@
 """Our own copy of an encoded body, decoded as it arrives; the caller's bytes stay as they came."""
 
 import zlib
+from typing import Any
 
 READABLE = ("identity", "gzip", "deflate")
 """Content codings that we can read, with nothing beyond the standard library."""
@@ -18,11 +19,12 @@ class Decoder:
         self._coding = coding.strip().lower() or "identity"
         if self._coding not in READABLE:
             raise Unreadable(f"encoding_{self._coding[:16]}")
-        self._inflate = None if self._coding == "identity" else zlib.decompressobj(wbits=47)
+        self._head = b""
+        self._inflate: Any = None
 
     def feed(self, data: bytes) -> bytes:
         """The decoded bytes; raises `Unreadable`."""
-        if self._inflate is not None:
+        if self._coding != "identity":
             data = self._inflated(data)
         self._left -= len(data)
         if self._left < 0:
@@ -32,16 +34,22 @@ class Decoder:
     @property
     def is_whole(self) -> bool:
         """Whether the coding's own end was seen; a compressed body may be cut without anybody noticing."""
-        return self._inflate is None or self._inflate.eof
+        return self._coding == "identity" or (self._inflate is not None and self._inflate.eof)
 
     def _inflated(self, data: bytes) -> bytes:
-        assert self._inflate is not None  # noqa: S101
+        if self._inflate is None:
+            self._head = data = self._head + data
+            if len(data) < 2:
+                return b""
+            self._inflate = zlib.decompressobj(wbits=_window(self._coding, data))
         try:
-            return self._inflate.decompress(data, self._left + 1)
+            inflated: bytes = self._inflate.decompress(data, self._left + 1)
         except zlib.error as error:
-            # Some servers send "deflate" without the zlib header; only the first bytes can tell.
-            if self._coding == "deflate" and not self._inflate.unconsumed_tail:
-                self._inflate = zlib.decompressobj(wbits=-15)
-                self._coding = "raw deflate"
-                return self._inflated(data)
             raise Unreadable("encoding_broken") from error
+        return inflated
+
+
+def _window(coding: str, head: bytes) -> int:
+    """Some servers send "deflate" without the zlib header; the first two bytes tell. RFC 1950, 2.2."""
+    has_header = head[0] & 15 == 8 and int.from_bytes(head[:2]) % 31 == 0
+    return 47 if coding == "gzip" or has_header else -15
