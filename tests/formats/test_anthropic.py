@@ -1,0 +1,161 @@
+"""Anthropic Messages, whole and streamed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from accounting.formats import Answer, Ask
+from accounting.formats.anthropic import Reader, answer, ask, asking_for_usage, usage
+from accounting.sse import Event
+from accounting.usage import Quantities, UsageSource
+
+
+def event(kind: str, named: bool = True, **fields: object) -> Event:
+    return Event(b"", kind if named else "", json.dumps({"type": kind, **fields}).encode())
+
+
+def start(**stated: object) -> Event:
+    return event("message_start", message={"id": "msg_1", "model": "claude", "stop_reason": None, "usage": stated})
+
+
+def delta(**stated: object) -> Event:
+    return event("message_delta", delta={"stop_reason": "end_turn"}, usage=stated)
+
+
+CONTENT = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "Hi"})
+STOP = event("message_stop")
+
+
+def fed(*events: Event) -> Reader:
+    reader = Reader()
+    for each in events:
+        reader.feed(each)
+    return reader
+
+
+def test_what_is_asked_for() -> None:
+    body = {"model": "claude", "stream": True, "max_tokens": 9, "output_config": {"effort": "high"}}
+    assert ask(body) == Ask("claude", True, 9, "high")
+    assert ask({"output_config": "x"}) == Ask()
+    assert asking_for_usage(body) is None
+
+
+def test_input_is_fresh_and_read_and_written_together() -> None:
+    found = usage(
+        {
+            "input_tokens": 3,
+            "cache_read_input_tokens": 20,
+            "cache_creation_input_tokens": 100,
+            "output_tokens": 50,
+            "output_tokens_details": {"thinking_tokens": 30},
+        }
+    )
+    assert found.quantities == Quantities(123, 20, 100, 50, 30)
+    assert (found.source, found.anomalies) == (UsageSource.PROVIDER, ())
+
+
+def test_cache_counts_that_are_not_stated_are_unknown_and_add_nothing() -> None:
+    found = usage({"input_tokens": 3, "output_tokens": 5, "cache_read_input_tokens": None})
+    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_tokens) == (3, None, None)
+
+
+@pytest.mark.parametrize(
+    ("stated", "written", "anomalies"),
+    [
+        ({"cache_creation_input_tokens": 30}, 30, ()),
+        ({"cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20}}, 30, ()),
+        ({"cache_creation_input_tokens": 30, "cache_creation": {"ephemeral_5m_input_tokens": 10}}, 30, ()),
+        (
+            {"cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_1h_input_tokens": 20}},
+            20,
+            ("cache_write_mismatch",),
+        ),
+    ],
+)
+def test_cache_writes_are_the_total_or_its_parts_where_they_add_up_to_more(
+    stated: dict[str, Any], written: int, anomalies: tuple[str, ...]
+) -> None:
+    found = usage({"input_tokens": 1, "output_tokens": 1, **stated})
+    assert (found.input_tokens, found.cache_write_tokens, found.anomalies) == (1 + written, written, anomalies)
+
+
+def test_thinking_is_part_of_the_output() -> None:
+    found = usage({"input_tokens": 1, "output_tokens": 5, "output_tokens_details": {"thinking_tokens": 9}})
+    assert (found.reasoning_tokens, found.anomalies) == (5, ("reasoning_exceeds_output",))
+
+
+def test_iterations_billed_beside_the_counts_are_flagged() -> None:
+    stated = {"input_tokens": 220, "output_tokens": 8}
+    compacted = {**stated, "iterations": [{"type": "compaction", "input_tokens": 55_196}, {"type": "message"}]}
+    assert usage(compacted).anomalies == ("iterations_unread",)
+    assert usage({**stated, "iterations": [{"type": "message"}]}).anomalies == ()
+
+
+def test_a_whole_answer_says_model_id_end_and_usage() -> None:
+    body = {
+        "id": "msg_1",
+        "type": "message",
+        "model": "claude",
+        "stop_reason": "max_tokens",
+        "usage": {"input_tokens": 5, "output_tokens": 7},
+    }
+    found = answer(body)
+    assert (found.id, found.model, found.finish_reason, found.failed) == ("msg_1", "claude", "max_tokens", False)
+    assert found.usage.quantities == Quantities(5, 0, 0, 7, 0)
+
+
+def test_an_error_under_a_status_of_success_is_a_failure() -> None:
+    assert answer({"type": "error", "error": {"type": "overloaded_error"}}) == Answer(failed=True)
+    assert answer(None) == Answer()
+
+
+def test_the_delta_overwrites_field_by_field_and_the_breakdown_of_the_start_stays() -> None:
+    began = start(
+        input_tokens=3, output_tokens=1, cache_read_input_tokens=10, cache_creation={"ephemeral_1h_input_tokens": 4}
+    )
+    found = fed(began, CONTENT, delta(input_tokens=5, output_tokens=7, cache_read_input_tokens=None), STOP).answer()
+    assert found.usage.quantities == Quantities(19, 10, 4, 7, 0)
+    assert (found.id, found.model, found.finish_reason) == ("msg_1", "claude", "end_turn")
+    assert json.loads(found.usage.block or "")["cache_creation"] == {"ephemeral_1h_input_tokens": 4}
+
+
+def test_a_delta_counts_once_however_often_it_comes() -> None:
+    began = start(input_tokens=3, output_tokens=1)
+    once = fed(began, delta(output_tokens=7), STOP)
+    assert fed(began, began, delta(output_tokens=4), delta(output_tokens=7), STOP).answer() == once.answer()
+
+
+def test_a_stream_cut_before_its_delta_has_partial_usage() -> None:
+    began = start(input_tokens=3, output_tokens=1)
+    assert fed(began, CONTENT).answer().usage.source == UsageSource.PARTIAL
+    assert fed(began, CONTENT, delta(output_tokens=7)).answer().usage.source == UsageSource.PROVIDER
+    assert fed(began, CONTENT, STOP).answer().usage.source == UsageSource.PROVIDER
+    assert fed().answer() == Answer()
+
+
+def test_content_begins_and_message_stop_ends_an_answer() -> None:
+    reader = fed(start(input_tokens=3), event("ping"))
+    assert (reader.token_seen, reader.terminal) == (False, False)
+    reader.feed(event("content_block_start", index=0))
+    assert (reader.token_seen, reader.terminal) == (True, False)
+    reader.feed(STOP)
+    assert (reader.terminal, reader.usage_only) == (True, False)
+
+
+def test_an_error_in_a_stream_is_a_failure_and_usage_is_kept() -> None:
+    found = fed(start(input_tokens=3, output_tokens=1), event("error", error={"type": "overloaded_error"})).answer()
+    assert found.failed
+    assert found.usage.input_tokens == 3
+
+
+def test_events_without_a_name_are_known_by_their_type() -> None:
+    named = fed(start(input_tokens=3), CONTENT, delta(output_tokens=7), STOP)
+    unnamed = [Event(b"", "", each.data) for each in (start(input_tokens=3), CONTENT, delta(output_tokens=7), STOP)]
+    reader = fed(*unnamed)
+    assert reader.answer() == named.answer()
+    assert reader.terminal
+
+
+def test_events_of_another_kind_are_skipped() -> None:
+    assert fed(event("ping"), event("novelty", usage={"input_tokens": 9}), Event(b": hi\n\n")).answer() == Answer()
