@@ -230,10 +230,11 @@ class Tap:
 
     def _answer(self) -> tuple[Answer, bool]:
         """What the answer said, and whether it was whole."""
-        if self._reader is not None:
-            return self._flagged(self._reader.answer(), self._unreadable), self._reader.terminal
         if self._decoder is None:
-            return self._flagged(Answer(), self._unreadable), self._framed
+            known = Answer() if self._reader is None else self._reader.answer()
+            return self._flagged(known, self._unreadable), self._framed
+        if self._reader is not None:
+            return self._reader.answer(), self._reader.terminal
         body = loads(bytes(self._body))
         if body is None and self._body:
             is_whole = self._framed and self._decoder.is_whole

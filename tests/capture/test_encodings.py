@@ -8,7 +8,7 @@ import pytest
 
 from accounting import capture
 from accounting.decoding import Decoder
-from accounting.usage import Outcome
+from accounting.usage import Outcome, UsageSource
 from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI
 from tests.capture.callers import Caller
 from tests.capture.conftest import Journaled, MakeCaller
@@ -153,3 +153,15 @@ def test_a_whole_body_in_answer_to_a_stream_is_read_as_one(
     assert caller.post(server.url + CHAT, ASK_STREAM).body == JSON
     call = journaled.only()
     assert (call.outcome, call.usage.input_tokens) == (Outcome.FINISHED, 9)
+
+
+@pytest.mark.parametrize("ask", [ASK, ASK_STREAM], ids=["plain", "stream"])
+def test_a_whole_answer_in_a_coding_we_cannot_read_is_finished_without_its_usage(
+    ask: object, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    answer = plain(b"??", 200, "content-encoding: br") if ask is ASK else stream(b"??", "content-encoding: br")
+    server.says(answer)
+    assert caller.post(server.url + CHAT, ask).body == b"??"
+    call = journaled.only()
+    assert (call.outcome, call.usage.source) == (Outcome.FINISHED, UsageSource.MISSING)
+    assert "encoding_br" in call.usage.anomalies
