@@ -124,7 +124,7 @@ class Tap:
         self._framed = framed or "content-length" in headers or "transfer-encoding" in headers
         if not 200 <= status < 300:
             return
-        coding = headers.get("content-encoding", "identity")
+        coding = headers.get("content-encoding", "").strip().lower() or "identity"
         try:
             self._decoder = Decoder(coding, MAX_BODY)
         except Unreadable as reason:

@@ -9,7 +9,7 @@ import pytest
 from accounting import capture
 from accounting.decoding import Decoder
 from accounting.usage import Outcome, UsageSource
-from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI
+from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI, OPENAI_UNCOUNTED
 from tests.capture.callers import Caller
 from tests.capture.conftest import Journaled, MakeCaller
 from tests.capture.wire import Server, head, plain, stream
@@ -165,3 +165,10 @@ def test_a_whole_answer_in_a_coding_we_cannot_read_is_finished_without_its_usage
     call = journaled.only()
     assert (call.outcome, call.usage.source) == (Outcome.FINISHED, UsageSource.MISSING)
     assert "encoding_br" in call.usage.anomalies
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+def test_an_answer_that_says_it_is_not_encoded_is_not(coding: str, server: Server, caller: Caller) -> None:
+    server.says(stream(OPENAI, f"content-encoding: {coding}"))
+    assert caller.post(server.url + CHAT, ASK_STREAM).body == OPENAI_UNCOUNTED
+    assert capture._declined == set()
