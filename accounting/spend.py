@@ -38,8 +38,9 @@ class SpendLine:
     """Spend of one group.
 
     `id` tells groups apart where `group`, its label, need not: a key's fingerprint. `calls` includes `failed`,
-    `interrupted` and `unknown` ones. `usage_missing` calls didn't fail and yet nobody said what they used;
-    `unpriced` ones used something that no rate covers: neither adds to `spent`.
+    `interrupted` and `unknown` ones. `usage_missing` calls didn't fail and yet nobody said what they used, of
+    `usage_partial` ones only a part is known; `unpriced` ones used something that no rate covers. `spent` leaves out
+    what is not known.
     """
 
     group: str
@@ -49,6 +50,7 @@ class SpendLine:
     interrupted: int = 0
     unknown: int = 0
     usage_missing: int = 0
+    usage_partial: int = 0
     unpriced: int = 0
     quantities: Quantities = _NONE
     spent: Mapping[str, Decimal] = field(default_factory=dict)
@@ -162,6 +164,7 @@ def added(group: str, id_: str, lines: Iterable[SpendLine]) -> SpendLine:
         interrupted=sum(line.interrupted for line in some),
         unknown=sum(line.unknown for line in some),
         usage_missing=sum(line.usage_missing for line in some),
+        usage_partial=sum(line.usage_partial for line in some),
         unpriced=sum(line.unpriced for line in some),
         quantities=Quantities(*(sum(counts) for counts in zip(*(line.quantities for line in some), strict=True))),
         spent=by_currency(Money(amount, code) for line in some for code, amount in line.spent.items()),
@@ -210,6 +213,7 @@ def _line(group: str, id_: str, row: Mapping[Any, Any], rates: Mapping[int, Rate
         interrupted=interrupted,
         unknown=unknown,
         usage_missing=calls - failed if missing else 0,
+        usage_partial=calls if row["usage_source"] == UsageSource.PARTIAL else 0,
         unpriced=calls if rate is None and not missing else 0,
         quantities=quantities,
         spent={} if rate is None else by_currency([price(quantities, rate)]),

@@ -84,7 +84,8 @@ def total_in_words(total: SpendLine) -> list[str]:
         f"{total.unknown:,} unknown.",
         f"Tokens: {used.input:,} input (cache: {used.cache_read:,} read, {used.cache_write:,} written), "
         f"{used.output:,} output ({used.reasoning:,} reasoning).",
-        f"Cost: {money(total.spent)}; not in it: {total.unpriced:,} unpriced, {total.usage_missing:,} without usage.",
+        f"Cost: {money(total.spent)}; not in it: {total.unpriced:,} unpriced, {total.usage_missing:,} without usage"
+        f"{f', what {total.usage_partial:,} left unsaid' if total.usage_partial else ''}.",
     ]
 
 
@@ -168,6 +169,7 @@ def _fields(line: SpendLine) -> dict[str, Any]:
         "interrupted": line.interrupted,
         "unknown": line.unknown,
         "usage_missing": line.usage_missing,
+        "usage_partial": line.usage_partial,
         "unpriced": line.unpriced,
         **_tokens(line.quantities),
         "spent": dict(line.spent),

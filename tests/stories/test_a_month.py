@@ -123,6 +123,7 @@ def test_november_by_project(books: Books) -> None:
             failed=1,
             interrupted=1,
             usage_missing=1,
+            usage_partial=1,
             quantities=Quantities(input=4900, cache_read=0, cache_write=0, output=2410, reasoning=0),
             spent={"CNY": Decimal("0.1315")},  # 0.0237 + 0.0145 + 0.046 + 0.040 + 0.0073
         ),
@@ -147,6 +148,7 @@ def test_novembers_total_says_what_it_hides(books: Books) -> None:
         interrupted=1,
         unknown=0,
         usage_missing=1,
+        usage_partial=1,
         unpriced=1,
         quantities=Quantities(input=9600, cache_read=3000, cache_write=200, output=2990, reasoning=60),
         spent={"CNY": Decimal("0.1512"), "USD": Decimal("0.0081")},
