@@ -33,6 +33,9 @@ _link: ContextVar[UUID | None] = ContextVar("accounting_link", default=None)
 _declined: set[str] = set()
 """Hosts that would not be asked for usage, or answered encoded in spite of being asked not to."""
 
+_UNTOLD = ("", "text/plain")
+"""What home-made servers call an event stream when they forget to say what it is."""
+
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 
 
@@ -129,7 +132,8 @@ class Tap:
             self._decoder = Decoder(coding, MAX_BODY)
         except Unreadable as reason:
             self._unreadable = str(reason)
-        if headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream":
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "text/event-stream" or (self._ticket.call.stream and kind in _UNTOLD):
             self._splitter, self._reader = Splitter(), self._format.stream()
             self._stripping = self.asked and coding == "identity"
             # A stream may be longer than any body: its events are bounded one by one.

@@ -12,7 +12,7 @@ from accounting.usage import Outcome, UsageSource
 from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI, OPENAI_UNCOUNTED
 from tests.capture.callers import Caller
 from tests.capture.conftest import Journaled, MakeCaller
-from tests.capture.wire import Server, head, plain, stream
+from tests.capture.wire import Server, chunked, head, plain, stream
 
 PACKED = gzip.compress(JSON, mtime=0)
 RAW = zlib.compressobj(wbits=-15)
@@ -172,3 +172,14 @@ def test_an_answer_that_says_it_is_not_encoded_is_not(coding: str, server: Serve
     server.says(stream(OPENAI, f"content-encoding: {coding}"))
     assert caller.post(server.url + CHAT, ASK_STREAM).body == OPENAI_UNCOUNTED
     assert capture._declined == set()
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain; charset=utf-8", "Text/Event-Stream;charset=utf-8"])
+def test_a_stream_is_read_as_one_though_its_server_calls_it_something_else(
+    kind: str, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    lines = [f"content-type: {kind}"] if kind else []
+    server.says(head(200, "transfer-encoding: chunked", *lines) + chunked(OPENAI, 40))
+    assert caller.post(server.url + CHAT, ASK_STREAM).body == OPENAI_UNCOUNTED
+    call = journaled.only()
+    assert (call.outcome, call.usage.input_tokens) == (Outcome.FINISHED, 9)
