@@ -90,7 +90,10 @@ class Metered:
     def _rewritten(self, request: Any, outgoing: Outgoing) -> Any:
         headers = request.headers.copy()
         headers.update(outgoing.headers)
-        stream = request.stream if outgoing.body is None else self._library.ByteStream(outgoing.body)
+        stream = request.stream
+        if outgoing.body is not None:
+            stream = self._library.ByteStream(outgoing.body)
+            headers.pop("transfer-encoding", None)  # its length is known now, and told
         return self._library.Request(
             request.method, request.url, headers=headers, stream=stream, extensions=request.extensions
         )
