@@ -41,16 +41,17 @@ def meter(
 
     metering = _metering(project, tags, provider, ask_for_usage)
     http = _http_client(client)
-    around = (http._transport, *http._mounts.values())
-    if metered := [transport for transport in around if isinstance(transport, Metered)]:
-        _refuse_other(metered[0].metering, metering)
-        return client
+    for transport in (http._transport, *http._mounts.values()):
+        if isinstance(transport, Metered):
+            _refuse_other(transport.metering, metering)
     library = library_of(http)
     kind = transports(library)[isinstance(http, library.AsyncClient)]
-    http._transport = kind(http._transport, metering)
-    http._mounts = {
-        pattern: None if mounted is None else kind(mounted, metering) for pattern, mounted in http._mounts.items()
-    }
+
+    def around(transport: Any) -> Any:
+        return transport if transport is None or isinstance(transport, Metered) else kind(transport, metering)
+
+    http._transport = around(http._transport)
+    http._mounts = {pattern: around(mounted) for pattern, mounted in http._mounts.items()}
     return client
 
 
