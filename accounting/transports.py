@@ -100,8 +100,10 @@ class Metered:
 
     def _may_refuse_asking(self, response: Any, guard: Guard) -> bool:
         """Whether the answer may be about our asking for usage, which can only be told by reading it."""
-        if guard.tap is None or not guard.tap.asked or response.status_code != 400 or response.is_stream_consumed:
+        if guard.tap is None or not guard.tap.asked or response.status_code != 400:
             return False
+        if response.is_stream_consumed and not isinstance(response.stream, self._library.ByteStream):
+            return False  # read by a transport inside, which can't be done again
         headers = _plain(response.headers)
         guard.tap.headers(response.status_code, headers)
         length = headers.get("content-length", "0")

@@ -1,5 +1,6 @@
 """What may be metered, what of a client stays as it was, and who records when transports are nested."""
 
+import json
 from typing import Any
 
 import httpx
@@ -190,3 +191,21 @@ def test_accountings_own_async_clients_are_metered_from_the_start(server: Server
 
     asyncio.run(ask())
     assert journaled.only().outcome is Outcome.FINISHED
+
+
+def test_a_refusal_made_in_memory_is_heeded_too(make_caller: MakeCaller, journaled: Journaled) -> None:
+    bare = make_caller()
+
+    def answer(request: Any) -> Any:
+        if "stream_options" in json.loads(request.content):
+            return bare.library.Response(400, json={"error": "stream_options?"})
+        return bare.library.Response(200, content=OPENAI_UNCOUNTED, headers={"content-type": "text/event-stream"})
+
+    caller = make_caller(transport=mock(bare, answer)).metered()
+
+    async def read() -> bytes:
+        body: bytes = (await caller.send(caller.request("http://x" + CHAT, ASK_STREAM))).content
+        return body
+
+    assert caller.run(read()) == OPENAI_UNCOUNTED
+    assert journaled.outcomes() == [Outcome.FAILED, Outcome.FINISHED]
