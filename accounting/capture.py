@@ -182,7 +182,7 @@ class Tap:
         self._finish(Outcome.FAILED if nothing_sent else Outcome.UNKNOWN, Answer())
 
     def refuses_asking(self, headers: Mapping[str, str], body: bytes) -> bool:
-        """Whether a 400 is about our asking for usage; the host is then not asked again."""
+        """Whether a refusal is about our asking for usage; the host is then not asked again."""
         try:
             text = Decoder(headers.get("content-encoding", "identity"), MAX_BODY).feed(body)
         except Unreadable:

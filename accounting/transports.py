@@ -21,7 +21,8 @@ _metered: ContextVar[bool] = ContextVar("accounting_metered", default=False)
 """Set while a metering transport handles a request: of nested ones the outermost records."""
 
 LIBRARIES = ("httpx", "httpx2")
-MOST_READ_OF_A_400 = 2**20
+REFUSALS = (400, 422)  # 422 is what servers built on FastAPI say of a field that they don't know
+MOST_READ_OF_A_REFUSAL = 2**20
 
 
 class Guard:
@@ -100,17 +101,17 @@ class Metered:
 
     def _may_refuse_asking(self, response: Any, guard: Guard) -> bool:
         """Whether the answer may be about our asking for usage, which can only be told by reading it."""
-        if guard.tap is None or not guard.tap.asked or response.status_code != 400:
+        if guard.tap is None or not guard.tap.asked or response.status_code not in REFUSALS:
             return False
         if response.is_stream_consumed and not isinstance(response.stream, self._library.ByteStream):
             return False  # read by a transport inside, which can't be done again
         headers = _plain(response.headers)
         guard.tap.headers(response.status_code, headers)
         length = headers.get("content-length", "0")
-        return length.isdigit() and int(length) <= MOST_READ_OF_A_400
+        return length.isdigit() and int(length) <= MOST_READ_OF_A_REFUSAL
 
     def _refuses_asking(self, response: Any, body: bytes, guard: Guard) -> bool:
-        """Whether the 400, now read, says so: that call has failed, and the caller's own request is to be sent."""
+        """Whether the refusal, now read, says so: that call has failed, and the caller's own request is to be sent."""
         if guard.tap is None or not guard.tap.refuses_asking(_plain(response.headers), body):
             return False
         guard.tap.read(b"", body)

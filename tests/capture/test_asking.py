@@ -143,16 +143,17 @@ def test_an_encoded_stream_in_spite_of_identity_passes_whole_and_its_host_is_not
     assert [call.usage.source for call in journaled.calls()] == [UsageSource.PROVIDER] * 2
 
 
-def test_a_400_that_names_stream_options_is_sent_once_more_as_the_callers_own(
-    server: Server, caller: Caller, journaled: Journaled
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_refusal_that_names_stream_options_is_sent_once_more_as_the_callers_own(
+    status: int, server: Server, caller: Caller, journaled: Journaled
 ) -> None:
-    server.answer = refusing(plain(REFUSAL, 400))
+    server.answer = refusing(plain(REFUSAL, status))
     body = json.dumps(ASK_STREAM, indent=2).encode()
     got = caller.post(server.url + CHAT, body, accept_encoding="gzip")
     assert (got.status, got.body) == (200, OPENAI_UNCOUNTED)
 
     refused, answered = journaled.calls()
-    assert (refused.outcome, refused.http_status) == (Outcome.FAILED, 400)
+    assert (refused.outcome, refused.http_status) == (Outcome.FAILED, status)
     assert (answered.outcome, answered.http_status) == (Outcome.FINISHED, 200)
     assert refused.link_id == answered.link_id == refused.id
     assert (server.asked[1].body, server.asked[1].headers["accept-encoding"]) == (body, "gzip")
@@ -177,11 +178,20 @@ def refusing(refusal: bytes) -> Answer:
 
 
 @pytest.mark.parametrize("body", [b'{"error": {"message": "context too long"}}', b"", b"<html>", b"x" * 2**21])
-def test_another_400_passes_unchanged(body: bytes, server: Server, caller: Caller, journaled: Journaled) -> None:
-    server.says(plain(body, 400))
+@pytest.mark.parametrize("status", [400, 422])
+def test_another_refusal_passes_unchanged(
+    status: int, body: bytes, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    server.says(plain(body, status))
     got = caller.post(server.url + CHAT, ASK_STREAM)
-    assert (got.status, got.body, got.error) == (400, body, None)
+    assert (got.status, got.body, got.error) == (status, body, None)
     assert journaled.outcomes() == [Outcome.FAILED]
+
+
+def test_an_error_of_another_status_is_not_asked_about(server: Server, caller: Caller) -> None:
+    server.says(plain(REFUSAL, 500))
+    assert caller.post(server.url + CHAT, ASK_STREAM).body == REFUSAL
+    assert len(server.asked) == 1
 
 
 def test_a_refusal_of_options_that_the_caller_gave_is_his(server: Server, caller: Caller) -> None:
