@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from accounting import sources, stamps
-from accounting.errors import CallInvalid
+from accounting.errors import CallInvalid, StoreMissing
 from accounting.ports import Batch, Entry, SourceReport, Verdict
 from accounting.settings import Settings
 from accounting.store import file_of, insert, open_engine, reading, schema, writing
@@ -42,6 +42,7 @@ class StoreDestination:
         # Made at first only: a store that goes away later was moved, or is being restored from a backup, and
         # must not come back empty in its place.
         if not self._found and self._is_empty():
+            self._refuse_to_replace(batch)
             schema.create(self._engine, Settings().zone, now)
         with reading(self._engine) as conn:
             schema.check(conn)
@@ -50,6 +51,15 @@ class StoreDestination:
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _refuse_to_replace(self, batch: Batch) -> None:
+        """A journal that delivered in a former process, too, knows of a store that is not there now."""
+        source = batch.source
+        if source.highest > source.open + source.backlog + len(batch.entries):
+            raise StoreMissing(
+                f"There is no store at {self._engine.url}, but journal {source.journal} has delivered calls to it. "
+                "Bring it back; to begin anew, make an empty one: accounting store create"
+            )
 
     def _is_empty(self) -> bool:
         if not file_of(self._engine).exists():

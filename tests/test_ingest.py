@@ -271,6 +271,21 @@ def test_a_store_that_goes_away_is_not_replaced_by_an_empty_one(destination: Sto
     assert destination.deliver(journal.batch(made(number=2))) == {2: INSERTED}
 
 
+def test_a_journal_that_delivered_before_does_not_begin_a_store(url: str, destination: StoreDestination) -> None:
+    """A process that starts while the store is away: its calls would be in other books than the rest."""
+    journal = Journal()
+    destination.deliver(journal.batch(made(number=1)))
+    file = file_of(destination._engine)
+    away = file.rename(file.with_suffix(".away"))
+    heir = open_destination(url)
+    with pytest.raises(StoreMissing, match="accounting store create"):
+        heir.deliver(journal.batch(made(number=2), still_open=1))
+    assert not file.exists()
+    away.rename(file)
+    assert heir.deliver(journal.batch(made(number=2))) == {2: INSERTED}
+    heir.close()
+
+
 def test_delivery_into_a_store_of_another_schema_waits_for_a_person(destination: StoreDestination) -> None:
     journal = Journal()
     destination.deliver(journal.batch(made(number=1)))

@@ -342,6 +342,9 @@ def test_calls_made_while_the_store_is_away_are_in_the_books_once_it_is_back(lif
         life.more_answers(100)
         program.kill()
         life.dies("while the store is away", "tasks", program)
+        # Who takes over now knows of the store from the journal alone, and must not make an empty one in its place.
+        _, err = life.begin("deliver").communicate(timeout=SECONDS)
+        assert "StoreMissing: " in err
     life.accounting("deliver")
 
     books = assert_nothing_is_lost_or_doubled(life)
