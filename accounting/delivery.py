@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, RLock, Thread
 
 from accounting.journal import Journal, orphans
 from accounting.places import journal_directory
@@ -100,6 +100,7 @@ class Delivery:
         self._faults = faults
         self._before_round = before_round
         self._destination: Destination | None = None
+        self.busy = RLock()  # held while the journal or the store is worked on
         self._failures = 0  # in a row
         self._bell = Event()  # somebody wants a round now
         self._round = Event()  # a round has ended
@@ -151,10 +152,12 @@ class Delivery:
     def _hand_over_all(self, heartbeat: bool, closing: bool) -> bool:
         """Hand over all that is ready, and a report if one is due; returns whether the store took it."""
         try:
-            self._before_round()
-            self._destination = self._destination or open_destination(self._url)
+            with self.busy:
+                self._before_round()
+                self._destination = self._destination or open_destination(self._url)
             while self._journal.ready or heartbeat:
-                hand_over(self._journal, self._destination, self._faults, closing=closing)
+                with self.busy:
+                    hand_over(self._journal, self._destination, self._faults, closing=closing)
                 heartbeat = False
             self._journal.forget(datetime.now(UTC) - kept_for())
         except Exception as error:  # noqa: BLE001 - whatever it is: the journal keeps the calls, and we try again

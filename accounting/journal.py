@@ -60,7 +60,7 @@ class Journal:
         self.id = UUID(file.name.removesuffix(SUFFIX))
         self._connection = connection
         # One connection: statements take turns. Each is short, the longest a hundred rows marked delivered.
-        self._lock = Lock()
+        self.lock = self._lock = Lock()
         self._highest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'")
         self._ready = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 1")
         self._open = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 0")

@@ -10,8 +10,9 @@ import os
 import sqlite3
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from threading import RLock
+from threading import Lock, RLock, local
 
 from accounting.delivery import BATCH, Delivery, Faults
 from accounting.errors import JournalUnavailable
@@ -21,6 +22,8 @@ from accounting.usage import Call, Outcome
 
 EXIT_SECONDS = 5.0
 REOPEN_SECONDS = 5.0
+HOLD_STILL_SECONDS = 1.0
+"""How long a fork waits for each of our locks at most."""
 MOST_HELD = 10_000
 """Endings kept in memory while the journal can't be written; the oldest go first, and are counted."""
 
@@ -109,6 +112,14 @@ class Recorder:
             delivery.stop(timeout)
         journal.close()
 
+    def locks(self) -> "Iterator[Lock | RLock]":
+        """Who holds all of these knows that no thread of ours is inside a journal or a store; in order of taking."""
+        if self._delivery is not None:
+            yield self._delivery.busy
+        yield self._lock
+        if self._journal is not None:
+            yield self._journal.lock
+
     def disown(self) -> None:
         """In a forked child: the journal is the parent's. Nothing is written to it here, not even by closing it."""
         _inherited.append(self._journal)
@@ -190,10 +201,35 @@ def close(timeout: float = EXIT_SECONDS) -> None:
         closing.close(timeout)
 
 
+class _Forking(local):
+    """The locks that this thread holds while it forks."""
+
+    def __init__(self) -> None:
+        self.locks: list[Lock | RLock] = []
+
+
+_forking = _Forking()
+
+
+def _hold_still() -> None:
+    """Before a fork: from a thread inside SQLite at that moment the child would inherit locks that nobody frees."""
+    books = _recorder
+    for lock in books.locks() if books is not None else ():
+        if lock.acquire(timeout=HOLD_STILL_SECONDS):
+            _forking.locks.append(lock)
+
+
+def _go_on() -> None:
+    """After the fork, in the parent."""
+    while _forking.locks:
+        _forking.locks.pop().release()
+
+
 def _begin_anew() -> None:
     """After a fork the child must not touch the parent's journal: not even to close it, which would tidy its files."""
     global _recorder, _first
     _first = RLock()
+    _forking.locks.clear()
     if _recorder is not None:
         _recorder.disown()
         _recorder = None
@@ -201,4 +237,4 @@ def _begin_anew() -> None:
 
 atexit.register(close)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_begin_anew)

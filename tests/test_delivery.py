@@ -146,10 +146,13 @@ def test_while_the_store_is_away_the_journal_keeps_everything(
     assert until(lambda: warehouse.reports[-1].faults["deliver"] >= 3)
 
 
-def test_a_nudge_hurries_nothing_while_the_store_is_away(warehouse: Warehouse, begin: Begin) -> None:
+def test_a_nudge_hurries_nothing_while_the_store_is_away(
+    warehouse: Warehouse, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "pause", lambda failures: 60.0)
     warehouse.away = True
     delivery = begin()
-    assert until(lambda: warehouse.tries == 1)
+    assert until(lambda: delivery._failures == 1)
     for _ in range(50):
         delivery.nudge()
         time.sleep(0.001)
