@@ -142,6 +142,22 @@ def _plain(headers: Any) -> dict[str, str]:
 def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
     """The metering transports, sync and async, of an HTTP library (httpx or httpx2)."""
 
+    class ReadStream(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """What was read of a stream, to be read once more, with the failure that cut it."""
+
+        def __init__(self, pieces: list[bytes], cut: Exception | None) -> None:
+            self._pieces = pieces
+            self._cut = cut
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield from self._pieces
+            if self._cut is not None:
+                raise self._cut
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in self:
+                yield piece
+
     class TappedStream(library.SyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any, guard: Guard) -> None:
             self._stream = stream
@@ -236,6 +252,8 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
 
         def _handle(self, request: Any, *, ask_for_usage: bool) -> Any:
             guard, outgoing = Guard(), request
+            pieces: list[bytes] = []
+            cut: Exception | None = None
             with guard:
                 outgoing = self._tap(request, guard, ask_for_usage=ask_for_usage)
             try:
@@ -244,11 +262,14 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 with guard:
                     doubtful = self._may_refuse_asking(response, guard)
                 if doubtful:
-                    body = b"".join(response.stream)
+                    try:
+                        pieces.extend(response.stream)
+                    except Exception as error:  # noqa: BLE001 - the caller's, who meets it where he reads
+                        cut = error
                     response.stream.close()
-                    response.stream = library.ByteStream(body)
+                    response.stream = ReadStream(pieces, cut)
                     with guard:
-                        again = self._refuses_asking(response, body, guard)
+                        again = cut is None and self._refuses_asking(response, b"".join(pieces), guard)
                     if again:
                         return self._handle(request, ask_for_usage=False)
             except BaseException as error:
@@ -284,6 +305,8 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
 
         async def _handle(self, request: Any, *, ask_for_usage: bool) -> Any:
             guard, outgoing = Guard(), request
+            pieces: list[bytes] = []
+            cut: Exception | None = None
             with guard:
                 outgoing = self._tap(request, guard, ask_for_usage=ask_for_usage)
             try:
@@ -292,11 +315,15 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 with guard:
                     doubtful = self._may_refuse_asking(response, guard)
                 if doubtful:
-                    body = b"".join([piece async for piece in response.stream])
+                    try:
+                        async for piece in response.stream:
+                            pieces.append(piece)
+                    except Exception as error:  # noqa: BLE001 - the caller's, who meets it where he reads
+                        cut = error
                     await response.stream.aclose()
-                    response.stream = library.ByteStream(body)
+                    response.stream = ReadStream(pieces, cut)
                     with guard:
-                        again = self._refuses_asking(response, body, guard)
+                        again = cut is None and self._refuses_asking(response, b"".join(pieces), guard)
                     if again:
                         return await self._handle(request, ask_for_usage=False)
             except BaseException as error:

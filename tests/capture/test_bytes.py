@@ -19,13 +19,13 @@ from tests.capture.answers import (
     OPENAI_UNCOUNTED,
     openai_events,
 )
-from tests.capture.callers import ASYNC_HTTPX, ASYNC_HTTPX2, FLAVOURS, HTTPX, HTTPX2, Caller, Flavour
+from tests.capture.callers import ASYNC_HTTPX, ASYNC_HTTPX2, HTTPX, HTTPX2, Caller, Flavour
 from tests.capture.conftest import Journaled
 from tests.capture.wire import Server, chunked, cuts, head, plain
 
-LENGTH = f"content-length: {len(JSON)}"
+NO = b'{"error": {"message": "The context is too long"}}'
+LENGTH_OF_NO = f"content-length: {len(NO)}"
 PACKED = gzip.compress(JSON, mtime=0)
-PACKED_STREAM = gzip.compress(OPENAI, mtime=0)
 SSE, CHUNKED, GZIP = "content-type: text/event-stream", "transfer-encoding: chunked", "content-encoding: gzip"
 
 
@@ -67,7 +67,6 @@ def one_in_each_library(*, first: bool) -> pytest.MarkDecorator:
 
 def cut_everywhere(answer: bytes, whole: set[int], server: Server, pair: Pair, journaled: Journaled, end: str) -> None:
     """`whole`: the lengths to which the answer may be cut and still be told to be whole."""
-    metered, bare = pair
     start = answer.index(b"\r\n\r\n") + 4
     outcomes: list[str | None] = []
     for cut in cuts(answer):
@@ -77,7 +76,6 @@ def cut_everywhere(answer: bytes, whole: set[int], server: Server, pair: Pair, j
         assert (got.status, got.body, got.error) == (plainly.status, body, plainly.error), cut
         outcomes.append(expected(cut >= start, cut in whole))
     assert journaled.outcomes() == outcomes
-    assert metered is not bare
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
@@ -101,6 +99,19 @@ def test_a_chunked_stream_cut_anywhere(server: Server, pair: Pair, journaled: Jo
 def test_a_body_of_known_length_cut_anywhere(server: Server, pair: Pair, journaled: Journaled) -> None:
     answer = plain(JSON)
     cut_everywhere(answer, {len(answer)}, server, pair, journaled, "")
+
+
+@pytest.mark.parametrize("framing", [(LENGTH_OF_NO,), (CHUNKED,)], ids=["length", "chunked"])
+def test_an_error_that_may_be_about_our_asking_cut_anywhere(
+    framing: tuple[str], server: Server, pair: Pair, journaled: Journaled
+) -> None:
+    answer = head(400, *framing) + (chunked(NO, 30) if framing == (CHUNKED,) else NO)
+    start = answer.index(b"\r\n\r\n") + 4
+    for cut in range(start, len(answer) + 1):
+        server.says(answer[:cut])
+        got, plainly = (caller.post(server.url + CHAT, ASK_STREAM) for caller in pair)
+        assert (got.status, got.body, got.error) == (plainly.status, plainly.body, plainly.error), cut
+    assert set(journaled.outcomes()) == {Outcome.FAILED}
 
 
 @one_in_each_library(first=False)
@@ -196,7 +207,3 @@ def test_what_is_decoded_for_the_caller_is_what_was_packed(server: Server, calle
         return content
 
     assert caller.run(read()) == JSON
-
-
-def test_every_flavour_is_tried() -> None:
-    assert {HTTPX, ASYNC_HTTPX, HTTPX2, ASYNC_HTTPX2} == set(FLAVOURS)
