@@ -172,7 +172,7 @@ class Tap:
         if self._done:
             return
         answer, _ = self._answer()
-        self._finish(Outcome.FAILED if self._has_failed(answer) else Outcome.INTERRUPTED, answer)
+        self._finish(self._if_cut(answer), answer)
 
     def broke(self, error: BaseException) -> None:
         """No answer came. Where nothing can have been sent the call failed; otherwise nobody knows."""
@@ -202,8 +202,9 @@ class Tap:
         # statement too: no lock may be taken here.
         if not self._done:
             with contextlib.suppress(Exception):
-                outcome = Outcome.UNKNOWN if self._status is None else Outcome.INTERRUPTED
-                self._books.leave(self._ticket, self._ended(outcome, self._answer()[0]))
+                answer, _ = self._answer()
+                outcome = Outcome.UNKNOWN if self._status is None else self._if_cut(answer)
+                self._books.leave(self._ticket, self._ended(outcome, answer))
 
     def _read_events(self, splitter: Splitter, reader: StreamReader, chunk: bytes) -> bytes:
         kept = []
@@ -250,6 +251,9 @@ class Tap:
         if anomaly is None:
             return answer
         return replace(answer, usage=replace(answer.usage, anomalies=(*answer.usage.anomalies, anomaly)))
+
+    def _if_cut(self, answer: Answer) -> Outcome:
+        return Outcome.FAILED if self._has_failed(answer) else Outcome.INTERRUPTED
 
     def _has_failed(self, answer: Answer) -> bool:
         return answer.failed or not 200 <= (self._status or 0) < 300

@@ -107,8 +107,10 @@ def _metering(
     project: str | None, tags: Mapping[str, str] | None, provider: str | None, ask_for_usage: bool
 ) -> "Metering":
     from accounting.capture import Metering
+    from accounting.places import journal_settings
     from accounting.providers import known_hosts
 
+    journal_settings()  # a value that can't be used is told here, not counted at each call
     return Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage, known_hosts())
 
 
@@ -148,4 +150,5 @@ def _refuse_other(there: "Metering", asked: "Metering") -> None:
 
 
 def _told(metering: "Metering") -> str:
-    return f"project={metering.project!r}, tags={dict(metering.tags)!r}, provider={metering.provider!r}"
+    said = f"project={metering.project!r}, tags={dict(metering.tags)!r}, provider={metering.provider!r}"
+    return f"{said}, ask_for_usage={metering.ask_for_usage!r}"

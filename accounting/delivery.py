@@ -7,19 +7,19 @@ and the journal keeps everything.
 
 import json
 import logging
-import os
 import random
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, RLock, Thread
 
+from accounting.errors import AccountingError
 from accounting.journal import Journal, orphans
-from accounting.places import journal_directory
+from accounting.places import journal_directory, journal_settings
 from accounting.ports import Batch, Destination, SourceReport, open_destination
 
 log = logging.getLogger("accounting")
@@ -29,11 +29,6 @@ AGE = 1.0
 """Seconds an ended call waits at most before its batch goes out."""
 HEARTBEAT = 60.0
 LONGEST_PAUSE = 60.0
-
-
-def kept_for() -> timedelta:
-    """How long delivered rows stay, so that a store restored from a backup can be filled up again."""
-    return timedelta(days=float(os.environ.get("ACCOUNTING_JOURNAL_KEEP_DAYS", "7")))
 
 
 class Faults:
@@ -48,7 +43,9 @@ class Faults:
         """Count a fault, and log the first of each step. Nothing of the call is logged, only where we failed."""
         self._counts[step] += 1
         if self._counts[step] == 1:
-            log.warning("Metering failed at step %r (%s); calls go on.", step, type(error).__name__)
+            # Our own errors say what to do; another's message may carry anything.
+            advice = f" {error}" if isinstance(error, AccountingError) else ""
+            log.warning("Metering failed at step %r (%s); calls go on.%s", step, type(error).__name__, advice)
 
     def note(self, step: str) -> None:
         """Count a fault where nothing may be logged, as a log takes locks."""
@@ -159,7 +156,7 @@ class Delivery:
                 with self.busy:
                     hand_over(self._journal, self._destination, self._faults, closing=closing)
                 heartbeat = False
-            self._journal.forget(datetime.now(UTC) - kept_for())
+            self._journal.forget(datetime.now(UTC) - journal_settings().keep)
         except Exception as error:  # noqa: BLE001 - whatever it is: the journal keeps the calls, and we try again
             self._failures += 1
             self._faults.count("deliver", error)
@@ -213,7 +210,7 @@ def _abandoned(directory: Path) -> Iterator[Journal]:
         if journal.ready or (journal.highest and journal.fact("closed") != "yes"):
             yield journal
             continue
-        journal.forget(datetime.now(UTC) - kept_for())
+        journal.forget(datetime.now(UTC) - journal_settings().keep)
         if journal.is_empty:
             journal.delete()
         journal.close()

@@ -1,12 +1,19 @@
-"""Where things are on this machine: the store's URL, the journals. Read from the environment on each call.
+"""Where the store and the journals are on this machine, and how journals are kept: read from the environment.
 
 The capture side reads nothing else from outside, so an application needs no settings object of ours.
 """
 
 import hashlib
+import math
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
+
+from accounting.errors import ConfigurationError
 
 
 def data_directory() -> Path:
@@ -47,3 +54,48 @@ def journal_directory(url: str) -> Path:
     root = os.environ.get("ACCOUNTING_JOURNAL_DIR")
     base = Path(root).expanduser().absolute() if root else data_directory() / "journals"
     return base / hashlib.sha256(without_secret(url).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalSettings:
+    """How journals are kept: `sync` "normal" or "full", the size that refuses new calls, whether a call that can't
+    be written down may be sent, and how long delivered calls stay."""
+
+    sync: str
+    max_bytes: int
+    required: bool
+    keep: timedelta
+
+
+def journal_settings() -> JournalSettings:
+    """`ACCOUNTING_JOURNAL_…`; raises `ConfigurationError` for a value that can't be used."""
+    return JournalSettings(
+        sync=_chosen("ACCOUNTING_JOURNAL_SYNC", {"normal": "normal", "full": "full"}, "normal"),
+        max_bytes=int(_number("ACCOUNTING_JOURNAL_MAX_MB", 1024) * 2**20),
+        required=_chosen("ACCOUNTING_JOURNAL_REQUIRED", _YES_OR_NO, "false"),
+        keep=timedelta(days=_number("ACCOUNTING_JOURNAL_KEEP_DAYS", 7)),
+    )
+
+
+_YES_OR_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_LARGEST = 1_000_000
+
+T = TypeVar("T")
+
+
+def _chosen(name: str, choices: Mapping[str, T], default: str) -> T:
+    text = os.environ.get(name, "").strip().lower() or default
+    if text not in choices:
+        raise ConfigurationError(f"{name} is {text!r}; expected one of {', '.join(choices)}.")
+    return choices[text]
+
+
+def _number(name: str, default: int) -> float:
+    text = os.environ.get(name, "").strip() or str(default)
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= _LARGEST:
+        raise ConfigurationError(f"{name} is {text!r}; expected a number from 0 up, like {default}.")
+    return number

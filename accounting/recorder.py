@@ -17,7 +17,7 @@ from threading import Lock, RLock, local
 from accounting.delivery import BATCH, Delivery, Faults
 from accounting.errors import JournalUnavailable
 from accounting.journal import Journal, open_journal
-from accounting.places import journal_directory, store_url, without_secret
+from accounting.places import journal_directory, journal_settings, store_url, without_secret
 from accounting.usage import Call, Outcome
 
 EXIT_SECONDS = 5.0
@@ -43,7 +43,7 @@ class Recorder:
     def __init__(self) -> None:
         self.url = store_url()
         self.faults = Faults()
-        self._required = os.environ.get("ACCOUNTING_JOURNAL_REQUIRED", "").lower() in ("1", "true", "yes", "on")
+        self._settings = journal_settings()
         self._lock = RLock()
         self._journal: Journal | None = None
         self._delivery: Delivery | None = None
@@ -58,7 +58,7 @@ class Recorder:
             return Ticket(call, journal, journal.start(call))
         except Exception as error:
             self.faults.count("journal.start", error)
-            if self._required:
+            if self._settings.required:
                 raise JournalUnavailable(
                     f"The call was not sent: it can't be written down in {journal_directory(self.url)} ({error}). "
                     "Make that folder writable, or unset ACCOUNTING_JOURNAL_REQUIRED to let such calls pass."
@@ -142,8 +142,8 @@ class Recorder:
         self._retry_at = time.monotonic() + REOPEN_SECONDS
         journal = open_journal(
             journal_directory(self.url),
-            sync=os.environ.get("ACCOUNTING_JOURNAL_SYNC", "normal"),
-            max_bytes=int(os.environ.get("ACCOUNTING_JOURNAL_MAX_MB", "1024")) * 2**20,
+            sync=self._settings.sync,
+            max_bytes=self._settings.max_bytes,
         )
         journal.remember("destination", without_secret(self.url))
         journal.remember("closed", "no")

@@ -22,7 +22,7 @@ _metered: ContextVar[bool] = ContextVar("accounting_metered", default=False)
 
 LIBRARIES = ("httpx", "httpx2")
 REFUSALS = (400, 422)  # 422 is what servers built on FastAPI say of a field that they don't know
-MOST_READ_OF_A_REFUSAL = 2**20
+MOST_READ_AHEAD = 2**20
 
 
 class Guard:
@@ -105,14 +105,12 @@ class Metered:
             return False
         if response.is_stream_consumed and not isinstance(response.stream, self._library.ByteStream):
             return False  # read by a transport inside, which can't be done again
-        headers = _plain(response.headers)
-        guard.tap.headers(response.status_code, headers)
-        length = headers.get("content-length", "0")
-        return length.isdigit() and int(length) <= MOST_READ_OF_A_REFUSAL
+        guard.tap.headers(response.status_code, _plain(response.headers))
+        return True
 
-    def _refuses_asking(self, response: Any, body: bytes, guard: Guard) -> bool:
+    def _refuses_asking(self, response: Any, body: bytes | None, guard: Guard) -> bool:
         """Whether the refusal, now read, says so: that call has failed, and the caller's own request is to be sent."""
-        if guard.tap is None or not guard.tap.refuses_asking(_plain(response.headers), body):
+        if guard.tap is None or body is None or not guard.tap.refuses_asking(_plain(response.headers), body):
             return False
         guard.tap.read(b"", body)
         guard.tap.end()
@@ -142,21 +140,67 @@ def _plain(headers: Any) -> dict[str, str]:
 def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
     """The metering transports, sync and async, of an HTTP library (httpx or httpx2)."""
 
-    class ReadStream(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc, name-defined]
-        """What was read of a stream, to be read once more, with the failure that cut it."""
+    class ReadAhead(library.SyncByteStream):  # type: ignore[misc, name-defined]
+        """A stream whose beginning is read before the caller asks for it, and is his all the same."""
 
-        def __init__(self, pieces: list[bytes], cut: Exception | None) -> None:
-            self._pieces = pieces
-            self._cut = cut
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+            self._source = iter(stream)
+            self._pieces: list[bytes] = []
+            self._cut: Exception | None = None
+
+        def whole(self) -> bytes | None:
+            """All of it; None if it is cut, or too long to be held."""
+            try:
+                for piece in self._source:
+                    self._pieces.append(piece)
+                    if sum(map(len, self._pieces)) > MOST_READ_AHEAD:
+                        return None
+            except Exception as error:  # noqa: BLE001 - the caller's, who meets it where he reads
+                self._cut = error
+                return None
+            return b"".join(self._pieces)
 
         def __iter__(self) -> Iterator[bytes]:
             yield from self._pieces
             if self._cut is not None:
                 raise self._cut
+            yield from self._source
+
+        def close(self) -> None:
+            self._stream.close()
+
+    class AsyncReadAhead(library.AsyncByteStream):  # type: ignore[misc, name-defined]
+        """`ReadAhead`, async."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+            self._source = aiter(stream)
+            self._pieces: list[bytes] = []
+            self._cut: Exception | None = None
+
+        async def whole(self) -> bytes | None:
+            """All of it; None if it is cut, or too long to be held."""
+            try:
+                async for piece in self._source:
+                    self._pieces.append(piece)
+                    if sum(map(len, self._pieces)) > MOST_READ_AHEAD:
+                        return None
+            except Exception as error:  # noqa: BLE001 - the caller's, who meets it where he reads
+                self._cut = error
+                return None
+            return b"".join(self._pieces)
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for piece in self:
+            for piece in self._pieces:
                 yield piece
+            if self._cut is not None:
+                raise self._cut
+            async for piece in self._source:
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
 
     class TappedStream(library.SyncByteStream):  # type: ignore[misc, name-defined]
         def __init__(self, stream: Any, guard: Guard) -> None:
@@ -244,42 +288,40 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
         def handle_request(self, request: Any) -> Any:
             if _metered.get():
                 return self.inner.handle_request(request)
-            mark = _metered.set(True)
-            try:
-                return self._handle(request, ask_for_usage=True)
-            finally:
-                _metered.reset(mark)
-
-        def _handle(self, request: Any, *, ask_for_usage: bool) -> Any:
-            guard, outgoing = Guard(), request
-            pieces: list[bytes] = []
-            cut: Exception | None = None
+            guard = Guard()
+            response = self._send(request, guard, ask_for_usage=True)
+            if self._is_refused(response, guard):
+                response.stream.close()
+                response = self._send(request, guard, ask_for_usage=False)
             with guard:
-                outgoing = self._tap(request, guard, ask_for_usage=ask_for_usage)
+                self._answered(response, guard, TappedStream)
+            return response
+
+        def _send(self, request: Any, guard: Guard, *, ask_for_usage: bool) -> Any:
+            with guard:
+                request = self._tap(request, guard, ask_for_usage=ask_for_usage)
+            mark = _metered.set(guard.tap is not None)
             try:
-                response = self.inner.handle_request(outgoing)
-                doubtful = again = False
-                with guard:
-                    doubtful = self._may_refuse_asking(response, guard)
-                if doubtful:
-                    try:
-                        pieces.extend(response.stream)
-                    except Exception as error:  # noqa: BLE001 - the caller's, who meets it where he reads
-                        cut = error
-                    response.stream.close()
-                    response.stream = ReadStream(pieces, cut)
-                    with guard:
-                        again = cut is None and self._refuses_asking(response, b"".join(pieces), guard)
-                    if again:
-                        return self._handle(request, ask_for_usage=False)
+                return self.inner.handle_request(request)
             except BaseException as error:
                 with guard:
                     if guard.tap is not None:
                         guard.tap.broke(error)
                 raise
+            finally:
+                _metered.reset(mark)
+
+        def _is_refused(self, response: Any, guard: Guard) -> bool:
+            """Whether the call was refused because we had asked for its usage."""
+            doubtful = refused = False
             with guard:
-                self._answered(response, guard, TappedStream)
-            return response
+                doubtful = self._may_refuse_asking(response, guard)
+            if doubtful:
+                response.stream = ahead = ReadAhead(response.stream)
+                body = ahead.whole()
+                with guard:
+                    refused = self._refuses_asking(response, body, guard)
+            return refused
 
     class AsyncMeteredTransport(Metered, library.AsyncBaseTransport):  # type: ignore[misc, name-defined]
         _library = library
@@ -297,43 +339,40 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
         async def handle_async_request(self, request: Any) -> Any:
             if _metered.get():
                 return await self.inner.handle_async_request(request)
-            mark = _metered.set(True)
-            try:
-                return await self._handle(request, ask_for_usage=True)
-            finally:
-                _metered.reset(mark)
-
-        async def _handle(self, request: Any, *, ask_for_usage: bool) -> Any:
-            guard, outgoing = Guard(), request
-            pieces: list[bytes] = []
-            cut: Exception | None = None
+            guard = Guard()
+            response = await self._send(request, guard, ask_for_usage=True)
+            if await self._is_refused(response, guard):
+                await response.stream.aclose()
+                response = await self._send(request, guard, ask_for_usage=False)
             with guard:
-                outgoing = self._tap(request, guard, ask_for_usage=ask_for_usage)
+                self._answered(response, guard, AsyncTappedStream)
+            return response
+
+        async def _send(self, request: Any, guard: Guard, *, ask_for_usage: bool) -> Any:
+            with guard:
+                request = self._tap(request, guard, ask_for_usage=ask_for_usage)
+            mark = _metered.set(guard.tap is not None)
             try:
-                response = await self.inner.handle_async_request(outgoing)
-                doubtful = again = False
-                with guard:
-                    doubtful = self._may_refuse_asking(response, guard)
-                if doubtful:
-                    try:
-                        async for piece in response.stream:
-                            pieces.append(piece)
-                    except Exception as error:  # noqa: BLE001 - the caller's, who meets it where he reads
-                        cut = error
-                    await response.stream.aclose()
-                    response.stream = ReadStream(pieces, cut)
-                    with guard:
-                        again = cut is None and self._refuses_asking(response, b"".join(pieces), guard)
-                    if again:
-                        return await self._handle(request, ask_for_usage=False)
+                return await self.inner.handle_async_request(request)
             except BaseException as error:
                 with guard:
                     if guard.tap is not None:
                         guard.tap.broke(error)
                 raise
+            finally:
+                _metered.reset(mark)
+
+        async def _is_refused(self, response: Any, guard: Guard) -> bool:
+            """Whether the call was refused because we had asked for its usage."""
+            doubtful = refused = False
             with guard:
-                self._answered(response, guard, AsyncTappedStream)
-            return response
+                doubtful = self._may_refuse_asking(response, guard)
+            if doubtful:
+                response.stream = ahead = AsyncReadAhead(response.stream)
+                body = await ahead.whole()
+                with guard:
+                    refused = self._refuses_asking(response, body, guard)
+            return refused
 
     return MeteredTransport, AsyncMeteredTransport
 

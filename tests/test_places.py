@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
+import accounting
+from accounting.errors import ConfigurationError
 from accounting.places import data_directory, journal_directory, sqlite_url, store_url, without_secret
 
 
@@ -60,3 +63,21 @@ def test_each_destination_has_its_own_journals_whoever_logs_in(home: Path, monke
     assert one.parent == home / "data" / "accounting" / "journals"
     monkeypatch.setenv("ACCOUNTING_JOURNAL_DIR", "fast")
     assert journal_directory("postgresql://a:x@db/books").parent == home / "fast"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ACCOUNTING_JOURNAL_SYNC", "fulll"),
+        ("ACCOUNTING_JOURNAL_REQUIRED", "maybe"),
+        ("ACCOUNTING_JOURNAL_MAX_MB", "1 GB"),
+        ("ACCOUNTING_JOURNAL_KEEP_DAYS", "nan"),
+        ("ACCOUNTING_JOURNAL_KEEP_DAYS", "-1"),
+    ],
+)
+def test_a_journal_setting_that_cannot_be_used_is_told_when_a_client_is_metered(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"{name} is '{value}'; expected"):
+        accounting.meter(httpx.Client())

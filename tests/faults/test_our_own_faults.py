@@ -29,8 +29,8 @@ OURS = str(Path(accounting.__file__).parent)
 # them to catch what they raise; they hold no work of ours but guarded steps. What `__del__` raises Python swallows.
 HOLDS_THE_GUARD = {
     "Guard.__init__", "Guard.__enter__", "Guard.__exit__", "Tap.__del__",
-    *(f"transports.<locals>.MeteredTransport.{name}" for name in ("handle_request", "_handle")),
-    *(f"transports.<locals>.AsyncMeteredTransport.{name}" for name in ("handle_async_request", "_handle")),
+    *(f"transports.<locals>.MeteredTransport.{name}" for name in ("handle_request", "_send", "_is_refused")),
+    *(f"transports.<locals>.AsyncMeteredTransport.{name}" for name in ("handle_async_request", "_send", "_is_refused")),
     *(f"transports.<locals>.TappedStream.{name}" for name in ("__iter__", "close")),
     *(f"transports.<locals>.AsyncTappedStream.{name}" for name in ("__aiter__", "aclose")),
 }  # fmt: skip
