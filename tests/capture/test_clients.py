@@ -209,3 +209,17 @@ def test_a_refusal_made_in_memory_is_heeded_too(make_caller: MakeCaller, journal
 
     assert caller.run(read()) == OPENAI_UNCOUNTED
     assert journaled.outcomes() == [Outcome.FAILED, Outcome.FINISHED]
+
+
+def test_a_client_that_drives_an_application_leaves_the_application_s_calls_to_be_metered(
+    server: Server, journaled: Journaled
+) -> None:
+    server.says(plain(JSON))
+    with accounting.Client(project="inner") as inner:
+
+        def application(_: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json=inner.post(server.url + CHAT, json=ASK).json())
+
+        with accounting.Client(transport=httpx.MockTransport(application), project="outer") as outer:
+            outer.post("http://app.test/summaries", json={})
+    assert journaled.only().project == "inner"
