@@ -168,9 +168,7 @@ def test_an_ending_that_never_can_be_written_holds_up_no_other(warehouse: Wareho
     assert books.faults.counts()["journal.held"] == 1
 
 
-def test_endings_given_up_for_want_of_memory_are_counted(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endings_given_up_for_want_of_memory_are_counted(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "MOST_HELD", 2)
     books = recorder()
     obstacle = broken(books)
