@@ -5,7 +5,7 @@ them, unless it is run in a copied context.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -49,7 +49,9 @@ def attribute(
     try:
         yield
     finally:
-        _current.reset(token)
+        # A generator with such a block in it may be closed by another task: its context is not ours to put back.
+        with suppress(ValueError):
+            _current.reset(token)
 
 
 def project_name(name: str | None) -> str | None:

@@ -36,6 +36,8 @@ _declined: set[str] = set()
 _UNTOLD = ("", "text/plain")
 """What home-made servers call an event stream when they forget to say what it is."""
 
+_MEDIA = re.compile(r"(audio|image|video)/|application/(octet-stream|pdf|zip)$")
+
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 
 
@@ -85,7 +87,7 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
         return None
     said = loads(sent.body) if sent.body is not None and len(sent.body) <= MAX_BODY else None
     fields = said if isinstance(said, dict) else {}
-    may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined
+    may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined and not _is_signed(sent.headers)
     wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
     tap = Tap(match.format, sent.host, _outgoing(sent, fields, wanted), asked=wanted is not None)
     tap.start(recorder(), _started(metering, sent, match.endpoint, match.format.ask(fields)))
@@ -127,12 +129,14 @@ class Tap:
         self._framed = framed or "content-length" in headers or "transfer-encoding" in headers
         if not 200 <= status < 300:
             return
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if _MEDIA.match(kind):
+            return  # it says nothing of usage, and reading megabytes of it as text would delay the caller
         coding = headers.get("content-encoding", "").strip().lower() or "identity"
         try:
             self._decoder = Decoder(coding, MAX_BODY)
         except Unreadable as reason:
             self._unreadable = str(reason)
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "text/event-stream" or (self._ticket.call.stream and kind in _UNTOLD):
             self._splitter, self._reader = Splitter(), self._format.stream()
             self._stripping = self.asked and coding == "identity"
@@ -236,7 +240,7 @@ class Tap:
     def _answer(self) -> tuple[Answer, bool]:
         """What the answer said, and whether it was whole."""
         if self._decoder is None:
-            known = Answer() if self._reader is None else self._reader.answer()
+            known = self._format.answer(None) if self._reader is None else self._reader.answer()
             return self._flagged(known, self._unreadable), self._framed
         if self._reader is not None:
             return self._reader.answer(), self._reader.terminal
@@ -316,9 +320,14 @@ def _attempt(sent: Sent, id_: UUID) -> tuple[int, UUID]:
 
 
 def _key(headers: Mapping[str, str]) -> tuple[str, str]:
-    """SHA-256 of the API key that pays, and its last four characters; empty where none was sent."""
-    key = headers.get("x-api-key") or headers.get("api-key") or headers.get("authorization", "")
-    key = _SCHEME.sub("", key).strip()
+    """SHA-256 of the API key that pays, and its last four characters; empty where none was sent.
+
+    Of a signed request it is the id of the access key: the signature is another one each time.
+    """
+    sent = (headers.get(name) for name in ("x-api-key", "api-key", "x-goog-api-key", "authorization"))
+    key = _SCHEME.sub("", next(filter(None, sent), "")).strip()
+    if signed := _ACCESS_KEY.match(key):
+        key = signed[1]
     if not key:
         return "", ""
     # The end of a short key would give too much of it away.
@@ -326,6 +335,13 @@ def _key(headers: Mapping[str, str]) -> tuple[str, str]:
     return hashlib.sha256(key.encode("latin-1", "backslashreplace")).hexdigest(), last4 or ""
 
 
+def _is_signed(headers: Mapping[str, str]) -> bool:
+    """Whether the body must arrive as it is: a header vouches for its bytes."""
+    return headers.get("authorization", "").startswith("AWS4-") or not _VOUCHING.isdisjoint(headers)
+
+
+_VOUCHING = frozenset({"content-digest", "content-md5", "digest", "signature", "x-amz-content-sha256"})
+_ACCESS_KEY = re.compile(r"AWS4-\S+\s.*?Credential=([^/,\s]+)")
 _SCHEME = re.compile(r"\s*(bearer|basic)\s+", re.IGNORECASE)
 
 

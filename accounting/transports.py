@@ -124,8 +124,10 @@ class Metered:
         headers = _plain(response.headers)
         if response.is_stream_consumed:  # made in memory, and decoded already
             guard.tap.headers(response.status_code, headers | {"content-encoding": "identity"}, framed=True)
-            guard.tap.read(b"", response.content)
+            kept = b"".join(guard.tap.read(b"", response.content))
             guard.tap.end()
+            if kept != response.content:
+                response._content = kept  # there is no public way to take the extra event out of it
             return
         guard.tap.headers(response.status_code, headers, framed)
         response.stream = stream_class(response.stream, guard)

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Generator
+from contextvars import copy_context
 from threading import Thread
 
 import pytest
@@ -69,3 +71,14 @@ def test_a_project_has_a_name(name: str) -> None:
 def test_a_project_s_name_is_trimmed() -> None:
     assert project_name(" checkout\n") == "checkout"
     assert project_name(None) is None
+
+
+def test_a_generator_closed_in_another_context_ends_without_an_error() -> None:
+    def answer() -> Generator[None, None, None]:
+        with attribute(project="search"):
+            yield
+
+    generator = answer()
+    copy_context().run(next, generator)
+    generator.close()
+    assert current().project is None

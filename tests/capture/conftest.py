@@ -38,7 +38,7 @@ class Journaled:
         journal = books._journal
         if journal is None:
             return []
-        with journal._lock:
+        with journal.lock:
             rows = journal._connection.execute("SELECT payload FROM calls ORDER BY number").fetchall()
         return [Call.decode(payload) for (payload,) in rows]
 

@@ -223,3 +223,19 @@ def test_usage_that_comes_with_the_last_words_is_left_where_it_is(
     server.says(stream(body))
     assert caller.post(server.url + CHAT, ASK_STREAM).body == body
     assert journaled.only().usage.input_tokens == 9
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261123/r/s/aws4_request, Signature=00"),
+        ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg=="),
+        ("content-digest", "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:"),
+    ],
+)
+def test_a_body_that_a_header_vouches_for_is_sent_as_it_is(
+    header: tuple[str, str], server: Server, caller: Caller
+) -> None:
+    server.answer = counts_if_asked
+    caller.post(server.url + CHAT, ASK_STREAM, **{header[0].replace("-", "_"): header[1]})
+    assert server.asked[0].json == ASK_STREAM

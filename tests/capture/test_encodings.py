@@ -183,3 +183,19 @@ def test_a_stream_is_read_as_one_though_its_server_calls_it_something_else(
     assert caller.post(server.url + CHAT, ASK_STREAM).body == OPENAI_UNCOUNTED
     call = journaled.only()
     assert (call.outcome, call.usage.input_tokens) == (Outcome.FINISHED, 9)
+
+
+def test_speech_and_pictures_are_not_read_as_text(
+    server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr("accounting.capture.loads", lambda body: read.append(body))
+    server.says(plain(b"\xff\xfb" * 100, kind="audio/mpeg"))
+    assert caller.post(server.url + "/v1/audio/speech", ASK).body == b"\xff\xfb" * 100
+    call = journaled.only()
+    assert (call.outcome, call.usage.source, call.usage.anomalies) == (
+        Outcome.FINISHED,
+        UsageSource.MISSING,
+        ("format_unread",),
+    )
+    assert len(read) == 1  # the request

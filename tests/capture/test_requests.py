@@ -132,3 +132,15 @@ def test_two_calls_with_one_request_object_are_two_calls(server: Server, caller:
     assert [caller.receive(request).body for _ in range(2)] == [OPENAI_UNCOUNTED] * 2
     assert journaled.outcomes() == [Outcome.FINISHED] * 2
     assert len({call.id for call in journaled.calls()}) == 2
+
+
+def test_requests_signed_with_one_access_key_are_of_one_key(
+    server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    server.says(plain(JSON))
+    for signature in ("0a", "1b"):
+        signed = f"AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261123/r/s/aws4_request, Signature={signature}"
+        caller.post(server.url + CHAT, ASK, authorization=signed)
+    first, second = journaled.calls()
+    assert first.key_fingerprint == second.key_fingerprint
+    assert first.key_last4 == "MPLE"
