@@ -59,39 +59,50 @@ class Faults:
         return dict(self._counts)
 
 
-def hand_over(journal: Journal, destination: Destination, faults: Faults, *, closing: bool = False) -> int:
+def hand_over(
+    journal: Journal,
+    destination: Destination,
+    faults: Faults,
+    *,
+    closing: bool = False,
+    oldest_elsewhere: datetime | None = None,
+) -> int:
     """Deliver one batch, or a heartbeat where nothing is ready; returns how many calls it held.
 
     With `closing` a report that leaves nothing behind says that the journal has come to a clean end.
+    `oldest_elsewhere` is the earliest start of a call that could not be journaled, and still may be.
     """
-    entries = tuple(journal.entries(BATCH))
-    standing = journal.standing(frozenset(entry.number for entry in entries))
-    now = datetime.now(UTC)
-    is_end = closing and standing.open == 0 and standing.backlog == 0
     counts = faults.counts()
     journal.remember("faults", json.dumps(counts))
+    entries = tuple(journal.entries(BATCH))
+    standing = journal.standing(datetime.now(UTC), frozenset(entry.number for entry in entries))
+    starts = [start for start in (standing.oldest_undelivered_at, oldest_elsewhere) if start is not None]
+    is_end = closing and standing.open == 0 and standing.backlog == 0 and not starts
     report = SourceReport(
         journal=journal.id,
         host=socket.gethostname(),
         highest=standing.highest,
         open=standing.open,
         backlog=standing.backlog,
-        oldest_undelivered_at=standing.oldest_undelivered_at,
-        seen_at=now,
-        closed_at=now if is_end else None,
+        oldest_undelivered_at=min(starts, default=None),
+        seen_at=standing.at,
+        closed_at=standing.at if is_end else None,
         faults=counts,
     )
     verdicts = destination.deliver(Batch(report, entries))
-    journal.delivered(verdicts.keys() & {entry.number for entry in entries}, now)
+    journal.delivered(verdicts.keys() & {entry.number for entry in entries}, standing.at)
     if is_end:
         journal.remember("closed", "yes")
     return len(entries)
 
 
 class Delivery:
-    """The thread that empties one journal into one destination, calling `before_round` each time it looks."""
+    """The thread that empties one journal into one destination.
 
-    def __init__(self, journal: Journal, url: str, faults: Faults, before_round: Callable[[], None]) -> None:
+    `before_round` is called each time it looks, and says when the oldest call began that is in no journal yet.
+    """
+
+    def __init__(self, journal: Journal, url: str, faults: Faults, before_round: Callable[[], datetime | None]) -> None:
         self._journal = journal
         self._url = url
         self._faults = faults
@@ -150,13 +161,18 @@ class Delivery:
         """Hand over all that is ready, and a report if one is due; returns whether the store took it."""
         try:
             with self.busy:
-                self._before_round()
+                oldest = self._before_round()
                 self._destination = self._destination or open_destination(self._url)
-            while self._journal.ready or heartbeat:
+                if heartbeat:
+                    self._journal.recount()
+            held = BATCH if heartbeat or self._journal.ready else 0
+            while held == BATCH:
                 with self.busy:
-                    hand_over(self._journal, self._destination, self._faults, closing=closing)
-                heartbeat = False
+                    held = hand_over(
+                        self._journal, self._destination, self._faults, closing=closing, oldest_elsewhere=oldest
+                    )
             self._journal.forget(datetime.now(UTC) - journal_settings().keep)
+            self._journal.tidy(idle=heartbeat)
         except Exception as error:  # noqa: BLE001 - whatever it is: the journal keeps the calls, and we try again
             self._failures += 1
             self._faults.count("deliver", error)
@@ -207,7 +223,8 @@ def deliver_orphans(url: str, progress: Callable[[int], None] | None = None) -> 
 def _abandoned(directory: Path) -> Iterator[Journal]:
     """The journals here without an owner that have something to deliver, or their end to report."""
     for journal in orphans(directory) if directory.is_dir() else ():
-        if journal.ready or (journal.highest and journal.fact("closed") != "yes"):
+        has_reported = journal.highest or journal.fact("promised")
+        if journal.ready or (has_reported and journal.fact("closed") != "yes"):
             yield journal
             continue
         journal.forget(datetime.now(UTC) - journal_settings().keep)
@@ -219,6 +236,6 @@ def _abandoned(directory: Path) -> Iterator[Journal]:
 def _drain(journal: Journal, destination: Destination) -> Iterator[int]:
     """Deliver the journal batch by batch; how many calls each held."""
     faults = Faults(journal)
-    yield hand_over(journal, destination, faults, closing=True)
-    while journal.ready:
-        yield hand_over(journal, destination, faults, closing=True)
+    held = BATCH
+    while held == BATCH:
+        yield (held := hand_over(journal, destination, faults, closing=True))

@@ -12,18 +12,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from uuid import UUID
 
 from accounting.errors import CallInvalid, JournalUnavailable
 from accounting.ports import Entry
-from accounting.usage import Call, Outcome, new_id
+from accounting.usage import Call, Outcome, id_time, new_id
 
 log = logging.getLogger("accounting")
 
 FORMAT = 1
 PAGE_BYTES = 4096
 SPARE_BYTES = 8 * PAGE_BYTES
+CALLS_BETWEEN_LOOKS = 64
+"""A journal's size is looked at so often, and at each call once it is full."""
+LOG_BYTES = 64 * 2**20
+IDLE_LOG_BYTES = 2**20
 SUFFIX = ".journal"
 
 _SCHEMA = """
@@ -43,8 +47,12 @@ CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a journal stands, leaving out the numbers that are just being delivered."""
+    """Where a journal stands at an instant, leaving out the numbers that are just being delivered.
 
+    Every call that began before `at` is in `highest`: a later start is written with a later time.
+    """
+
+    at: datetime
     highest: int
     open: int
     backlog: int
@@ -59,19 +67,38 @@ class Journal:
         self._max_bytes = max_bytes
         self.id = UUID(file.name.removesuffix(SUFFIX))
         self._connection = connection
-        # One connection: statements take turns. Each is short, the longest a hundred rows marked delivered.
-        self.lock = self._lock = Lock()
+        # One connection: statements take turns. Each is short, the longest a hundred rows marked delivered. A signal
+        # handler may come in between and make a call of its own, hence the R.
+        self.lock = RLock()
         self._highest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'")
-        self._ready = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 1")
-        self._open = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 0")
+        self._promised = int(self.fact("promised") or 0)
+        self._is_full = False
+        self.recount()
 
-    def start(self, call: Call) -> int:
-        """Write a call down before it is sent; returns its number."""
-        return self._insert(call, ended=False)
+    def start(self, call: Call) -> tuple[int, Call]:
+        """Write a call down before it is sent; returns its number, and the call as it is written.
+
+        One that began before the last report said where the journal stands begins anew, or that would be untrue.
+        """
+        payload = call.encode()
+        with self.lock:
+            if _microseconds(call.started_at) < self._promised:
+                id_ = new_id(not_before=_instant(self._promised))
+                call = replace(call, id=id_, started_at=id_time(id_))
+                payload = call.encode()
+            return self._insert(call.started_at, payload, ended=False), call
 
     def add(self, call: Call) -> int:
         """Write down a call that has ended already, because its start could not be."""
-        return self._insert(call, ended=True)
+        payload = call.encode()
+        with self.lock:
+            return self._insert(call.started_at, payload, ended=True)
+
+    def recount(self) -> None:
+        """Count anew what is open and what is ready: an interrupt between a statement and its count leaves them off."""
+        with self.lock:
+            self._ready = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 1")
+            self._open = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL AND ended = 0")
 
     def finish(self, number: int, call: Call) -> None:
         """Write down how a call ended. A second ending of the same number changes nothing."""
@@ -79,7 +106,7 @@ class Journal:
 
     def abandon(self, number: int) -> None:
         """End a call of which no more will be learned: its outcome is unknown."""
-        with self._lock:
+        with self.lock:
             row = self._connection.execute(
                 "SELECT payload FROM calls WHERE number = ? AND ended = 0", (number,)
             ).fetchone()
@@ -88,7 +115,7 @@ class Journal:
 
     def abandon_open(self) -> None:
         """End every call that a former owner left open, or that this one leaves at its end."""
-        with self._lock:
+        with self.lock:
             numbers = self._connection.execute(
                 "SELECT number FROM calls WHERE delivered_at IS NULL AND ended = 0"
             ).fetchall()
@@ -113,29 +140,35 @@ class Journal:
 
     def entries(self, limit: int) -> list[Entry]:
         """The next calls to deliver, in the order of their numbers."""
-        with self._lock:
+        with self.lock:
             rows = self._connection.execute(
                 "SELECT number, payload FROM calls WHERE delivered_at IS NULL AND ended = 1 ORDER BY number LIMIT ?",
                 (limit,),
             ).fetchall()
         return [Entry(number, payload) for number, payload in rows]
 
-    def standing(self, delivering: frozenset[int] = frozenset()) -> Standing:
-        """How the journal will stand once these numbers are delivered."""
-        with self._lock:
+    def standing(self, now: datetime, delivering: frozenset[int] = frozenset()) -> Standing:
+        """How the journal will stand once these numbers are delivered; never twice at the same instant."""
+        with self.lock:
+            self._promised = max(_microseconds(now), self._promised + 1)
+            self.remember("promised", str(self._promised))
             rows = self._connection.execute(
                 "SELECT number, started_at FROM calls WHERE delivered_at IS NULL ORDER BY started_at LIMIT ?",
                 (len(delivering) + 1,),
             ).fetchall()
             oldest = next((started for number, started in rows if number not in delivering), None)
             return Standing(
-                self._highest, self._open, self._ready - len(delivering), None if oldest is None else _instant(oldest)
+                at=_instant(self._promised),
+                highest=self._highest,
+                open=self._open,
+                backlog=max(self._ready - len(delivering), 0),
+                oldest_undelivered_at=None if oldest is None else _instant(oldest),
             )
 
     def delivered(self, numbers: Iterable[int], now: datetime) -> None:
         """Let these numbers go: they are safe in the store. Their rows stay for a while, for replay."""
         for some in _hundreds(sorted(numbers)):
-            with self._lock:
+            with self.lock:
                 marks = ",".join("?" * len(some))
                 self._ready -= self._connection.execute(
                     f"UPDATE calls SET delivered_at = ? WHERE number IN ({marks}) AND delivered_at IS NULL",  # noqa: S608
@@ -144,17 +177,27 @@ class Journal:
 
     def forget(self, before: datetime) -> int:
         """Delete rows delivered before the instant, at most 500 at a time, oldest first; returns how many."""
-        with self._lock:
+        with self.lock:
             return self._forget(_microseconds(before))
+
+    def tidy(self, *, idle: bool) -> None:
+        """Copy SQLite's log into the file once it is long, or nobody is in a hurry.
+
+        It waits for the disk and holds the lock, so it is delivery's to do: SQLite by itself would do it in a caller.
+        """
+        log_file = self.file.with_name(f"{self.file.name}-wal")
+        if log_file.stat().st_size >= (IDLE_LOG_BYTES if idle else LOG_BYTES):
+            with self.lock:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def fact(self, name: str) -> str | None:
         """A small remembered text: what the journal's owner wants its next owner to know."""
-        with self._lock:
+        with self.lock:
             row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else str(row[0])
 
     def remember(self, name: str, value: str) -> None:
-        with self._lock:
+        with self.lock:
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
     @property
@@ -169,31 +212,29 @@ class Journal:
 
     def close(self) -> None:
         """Give up ownership."""
-        with self._lock:
+        with self.lock:
             self._connection.close()
 
     def _end(self, number: int, payload: bytes) -> None:
-        with self._lock:
+        with self.lock:
             changed = self._connection.execute(
                 "UPDATE calls SET payload = ?, ended = 1 WHERE number = ? AND ended = 0", (payload, number)
             ).rowcount
             self._ready += changed
             self._open -= changed
 
-    def _insert(self, call: Call, ended: bool) -> int:
-        payload = call.encode()
-        with self._lock:
-            self._make_room()
-            number = self._connection.execute(
-                "INSERT INTO calls (started_at, payload, ended) VALUES (?, ?, ?)",
-                (_microseconds(call.started_at), payload, ended),
-            ).lastrowid
-            assert number is not None  # noqa: S101 - an INSERT has one
-            self._highest = number
-            if ended:
-                self._ready += 1
-            else:
-                self._open += 1
+    def _insert(self, started_at: datetime, payload: bytes, ended: bool) -> int:
+        self._make_room()
+        number = self._connection.execute(
+            "INSERT INTO calls (started_at, payload, ended) VALUES (?, ?, ?)",
+            (_microseconds(started_at), payload, ended),
+        ).lastrowid
+        assert number is not None  # noqa: S101 - an INSERT has one
+        self._highest = max(self._highest, number)
+        if ended:
+            self._ready += 1
+        else:
+            self._open += 1
         return number
 
     def _make_room(self) -> None:
@@ -201,9 +242,14 @@ class Journal:
 
         The bound is for new calls alone: what was let in must be able to end, and to be delivered.
         """
-        if self._bytes("page_count") < self._max_bytes or self._bytes("freelist_count") >= SPARE_BYTES:
+        if self._highest % CALLS_BETWEEN_LOOKS and not self._is_full:
             return
-        if not self._forget(_microseconds(datetime.max.replace(tzinfo=UTC))):
+        self._is_full = (
+            self._bytes("page_count") >= self._max_bytes
+            and self._bytes("freelist_count") < SPARE_BYTES
+            and not self._forget(_microseconds(datetime.max.replace(tzinfo=UTC)))
+        )
+        if self._is_full:
             raise JournalUnavailable(
                 f"{self.file} is full of calls that the store has not taken ({self._max_bytes // 2**20} MB): "
                 "make the store reachable, or raise ACCOUNTING_JOURNAL_MAX_MB"
@@ -220,7 +266,7 @@ class Journal:
         ).rowcount
 
     def _one(self, query: str, *values: int) -> int:
-        with self._lock:
+        with self.lock:
             return int(self._connection.execute(query, values).fetchone()[0])
 
 
@@ -236,8 +282,13 @@ def open_journal(directory: Path, *, sync: str = "normal", max_bytes: int = 2**3
     for _ in range(10):
         file = directory / f"{new_id()}{SUFFIX}"
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            begun = _own(file, sync, max_bytes)
+        except sqlite3.Error:
+            file.unlink(missing_ok=True)  # no room for it: a next try must not find one more that can't be read
+            raise
         # A process that looks for orphans at this moment may own the new file before we do.
-        if (begun := _own(file, sync, max_bytes)) is not None:
+        if begun is not None:
             return begun
     raise JournalUnavailable(f"Each of ten new journals in {directory} was taken by other processes at once.")
 
@@ -294,6 +345,7 @@ def _own(file: Path, sync: str, max_bytes: int) -> Journal | None:
             connection.close()
             return None
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see tidy()
         connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
         if found == 0:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")

@@ -12,7 +12,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from threading import Lock, RLock, local
+from datetime import datetime
+from threading import RLock, local
+from uuid import UUID
 
 from accounting.delivery import BATCH, Delivery, Faults
 from accounting.errors import JournalUnavailable
@@ -47,7 +49,8 @@ class Recorder:
         self._lock = RLock()
         self._journal: Journal | None = None
         self._delivery: Delivery | None = None
-        self._held: deque[tuple[Ticket, Call]] = deque(maxlen=MOST_HELD)
+        self._held: deque[tuple[Ticket, Call]] = deque()
+        self._adrift: dict[UUID, datetime] = {}  # calls that are in no journal, and when they began
         self._retry_at = 0.0
         self._closed = False
 
@@ -55,7 +58,8 @@ class Recorder:
         """Write the call down before it is sent. Raises `JournalUnavailable` only where the journal is required."""
         try:
             journal = self._opened()
-            return Ticket(call, journal, journal.start(call))
+            number, call = journal.start(call)
+            return Ticket(call, journal, number)
         except Exception as error:
             self.faults.count("journal.start", error)
             if self._settings.required:
@@ -63,6 +67,7 @@ class Recorder:
                     f"The call was not sent: it can't be written down in {journal_directory(self.url)} ({error}). "
                     "Make that folder writable, or unset ACCOUNTING_JOURNAL_REQUIRED to let such calls pass."
                 ) from error
+            self._adrift[call.id] = call.started_at
             return Ticket(call)
 
     def finish(self, ticket: Ticket, call: Call) -> None:
@@ -112,13 +117,14 @@ class Recorder:
             delivery.stop(timeout)
         journal.close()
 
-    def locks(self) -> "Iterator[Lock | RLock]":
+    def locks(self) -> "Iterator[RLock]":
         """Who holds all of these knows that no thread of ours is inside a journal or a store; in order of taking."""
-        if self._delivery is not None:
-            yield self._delivery.busy
+        journal, delivery = self._journal, self._delivery
+        if delivery is not None:
+            yield delivery.busy
         yield self._lock
-        if self._journal is not None:
-            yield self._journal.lock
+        if journal is not None:
+            yield journal.lock
 
     def disown(self) -> None:
         """In a forked child: the journal is the parent's. Nothing is written to it here, not even by closing it."""
@@ -157,25 +163,31 @@ class Recorder:
     def _write(self, ticket: Ticket, call: Call) -> None:
         if ticket.journal is None or ticket.number is None:
             self._opened().add(call)
+            self._adrift.pop(call.id, None)
         elif ticket.journal is self._journal:
             ticket.journal.finish(ticket.number, call)
         # else: this process was forked while the call ran; the parent, whose call it is, writes it down.
 
     def _hold(self, ticket: Ticket, call: Call) -> None:
-        if len(self._held) == MOST_HELD:
-            self.faults.note("journal.held_lost")
         self._held.append((ticket, call))
+        if len(self._held) > MOST_HELD:
+            lost, _ = self._held.popleft()
+            self._adrift.pop(lost.call.id, None)
+            self.faults.note("journal.held_lost")
 
-    def _retry_held(self) -> None:
+    def _retry_held(self) -> datetime | None:
+        """Write down what could not be before; returns when the oldest call began that still is in no journal."""
         while self._held:
             ticket, call = self._held.popleft()
             try:
                 self._write(ticket, call)
             except (sqlite3.Error, OSError, JournalUnavailable):
                 self._held.appendleft((ticket, call))
-                return
+                break
             except Exception as error:  # noqa: BLE001 - no second try will do better; the others' turn must come
+                self._adrift.pop(call.id, None)
                 self.faults.count("journal.held", error)
+        return min(list(self._adrift.values()), default=None)
 
 
 _recorder: Recorder | None = None
@@ -205,7 +217,7 @@ class _Forking(local):
     """The locks that this thread holds while it forks."""
 
     def __init__(self) -> None:
-        self.locks: list[Lock | RLock] = []
+        self.locks: list[RLock] = []
 
 
 _forking = _Forking()

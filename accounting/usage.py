@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -252,13 +252,15 @@ class _Reader:
 
     def _instant(self, name: str, required: bool = False) -> Any:
         text = self._get(name, str, _REQUIRED if required else None)
+        if text is None:
+            return None
         try:
-            at = None if text is None else datetime.fromisoformat(text)
-        except ValueError as error:
+            at = datetime.fromisoformat(text)
+            if at.tzinfo is None:
+                raise CallInvalid(f"{name}: {text!r} has no offset")
+            return at.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
             raise CallInvalid(f"{name}: {text!r} is no ISO time") from error
-        if at is not None and at.tzinfo is None:
-            raise CallInvalid(f"{name}: {text!r} has no offset")
-        return None if at is None else at.astimezone(UTC)
 
     def _member(self, name: str, kind: type[StrEnum]) -> Any:
         text = self._get(name, str, None)
@@ -290,16 +292,23 @@ def _currency(text: object) -> str:
     raise ValueError(f"{text!r} is no ISO 4217 code")
 
 
-def new_id() -> UUID:
+def new_id(not_before: datetime | None = None) -> UUID:
     """A UUIDv7: the time in milliseconds, then a fraction of it, then chance.
 
-    Ids made by one thread of a process rise; RFC 9562, method 3 (the sub-millisecond fraction in `rand_a`).
+    Ids made by one thread of a process rise; RFC 9562, method 3 (the sub-millisecond fraction in `rand_a`). Its time
+    is never before `not_before`, whatever the clock says.
     """
-    nanoseconds = time.time_ns()
-    milliseconds, rest = divmod(nanoseconds, 1_000_000)
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    earliest = 0 if not_before is None else -((_EPOCH - not_before) // _MILLISECOND)
+    if milliseconds < earliest:
+        milliseconds, rest = earliest, 0
     fraction = rest * 4096 // 1_000_000
     chance = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
     return UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | chance)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def id_time(id: UUID) -> datetime:  # noqa: A002 - the word of the books

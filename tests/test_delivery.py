@@ -88,7 +88,7 @@ def test_a_reply_lost_after_the_commit_loses_and_doubles_nothing(journal: Journa
 
 
 def test_a_journal_says_goodbye_once_and_only_when_nothing_is_left(journal: Journal, warehouse: Warehouse) -> None:
-    number = journal.start(call := started())
+    number, call = journal.start(started())
     hand_over(journal, warehouse, Faults(), closing=True)
     assert warehouse.reports[-1].closed_at is None
     journal.finish(number, ended(call))
@@ -222,11 +222,11 @@ def test_delivered_rows_are_forgotten_after_the_days_they_are_kept(
     for days in (1.9, 2.1):
         journal.delivered([journal.add(ended(started()))], now - timedelta(days=days))
     begin()
-    assert until(lambda: journal.standing().highest == 2 and kept(journal) == [1])
+    assert until(lambda: journal.standing(datetime.now(UTC)).highest == 2 and kept(journal) == [1])
 
 
 def kept(journal: Journal) -> list[int]:
-    with journal._lock:
+    with journal.lock:
         return [number for (number,) in journal._connection.execute("SELECT number FROM calls ORDER BY number")]
 
 

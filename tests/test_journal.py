@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 
 from accounting import journal as journal_module
 from accounting.errors import JournalUnavailable
-from accounting.journal import FORMAT, Journal, open_journal, orphans
-from accounting.usage import Call, Outcome, new_id
+from accounting.journal import FORMAT, IDLE_LOG_BYTES, Journal, open_journal, orphans
+from accounting.usage import Call, Outcome, id_time, new_id
 from tests.warehouse import NOON, ended, started
 
 DAY = timedelta(days=1)
@@ -65,18 +66,18 @@ def outcomes(journal: Journal) -> dict[int, Outcome | None]:
 
 def test_a_call_is_delivered_once_it_has_ended_and_in_the_order_of_numbers(journal: Journal) -> None:
     calls = [started(NOON + timedelta(seconds=second)) for second in range(3)]
-    assert [journal.start(call) for call in calls] == [1, 2, 3]
+    assert [journal.start(call)[0] for call in calls] == [1, 2, 3]
     journal.finish(3, ended(calls[2]))
     journal.finish(1, ended(calls[0], Outcome.FAILED))
     assert outcomes(journal) == {1: Outcome.FAILED, 3: Outcome.FINISHED}
-    standing = journal.standing(frozenset({1, 3}))
+    standing = journal.standing(datetime.now(UTC), frozenset({1, 3}))
     assert (standing.highest, standing.open, standing.backlog) == (3, 1, 0)
     assert standing.oldest_undelivered_at == calls[1].started_at
 
 
 def test_a_second_ending_changes_nothing(journal: Journal) -> None:
     call = started()
-    number = journal.start(call)
+    number, _ = journal.start(call)
     journal.finish(number, ended(call, Outcome.INTERRUPTED))
     journal.finish(number, ended(call, Outcome.FINISHED))
     journal.abandon(number)
@@ -87,13 +88,13 @@ def test_a_second_ending_changes_nothing(journal: Journal) -> None:
 def test_threads_leave_no_gap_in_the_numbers(journal: Journal) -> None:
     def one_call(_: int) -> int:
         call = started()
-        number = journal.start(call)
+        number = journal.start(call)[0]
         journal.finish(number, ended(call))
         return number
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(one_call, range(200))) == list(range(1, 201))
-    assert journal.standing().backlog == 200
+    assert journal.standing(datetime.now(UTC)).backlog == 200
 
 
 STEPS = st.lists(st.sampled_from(["start", "add", "finish", "deliver", "forget", "reopen"]), max_size=40)
@@ -110,7 +111,7 @@ def test_a_journal_stands_as_its_steps_say_through_any_number_of_owners(steps: l
         for step in steps:
             if step in ("start", "add"):
                 highest += 1
-                number = journal.start(started()) if step == "start" else journal.add(ended(started()))
+                number = journal.start(started())[0] if step == "start" else journal.add(ended(started()))
                 assert number == highest
                 (open_numbers if step == "start" else ready).append(number)
             elif step == "finish" and open_numbers:
@@ -125,7 +126,7 @@ def test_a_journal_stands_as_its_steps_say_through_any_number_of_owners(steps: l
                 journal.close()
                 journal = open_journal(Path(directory))
                 ready, open_numbers = ready + open_numbers, []
-            standing = journal.standing()
+            standing = journal.standing(datetime.now(UTC))
             assert (standing.highest, standing.open, standing.backlog) == (highest, len(open_numbers), len(ready))
             assert [entry.number for entry in journal.entries(1000)] == sorted(ready)
         journal.close()
@@ -137,7 +138,7 @@ def test_what_a_killed_process_left_is_continued_by_the_next(tmp_path: Path) -> 
         process.wait()
         with closing(open_journal(tmp_path)) as adopted:
             assert outcomes(adopted) == {1: Outcome.UNKNOWN, 2: Outcome.FINISHED, 3: Outcome.UNKNOWN}
-            assert adopted.start(started()) == 4
+            assert adopted.start(started())[0] == 4
     assert len(list(tmp_path.glob("*.journal"))) == 1
 
 
@@ -158,7 +159,7 @@ def test_a_file_whose_process_died_before_it_had_tables_is_continued(tmp_path: P
     file.touch(0o600)
     with closing(open_journal(tmp_path)) as journal:
         assert journal.file == file
-        assert journal.start(started()) == 1
+        assert journal.start(started())[0] == 1
 
 
 def test_a_new_file_that_another_process_took_first_is_left_to_it(
@@ -263,7 +264,7 @@ def fill(journal: Journal) -> list[tuple[int, Call]]:
 
 def _start(journal: Journal) -> tuple[int, Call]:
     call = started(model="m" * 300)
-    return journal.start(call), call
+    return journal.start(call)
 
 
 def test_a_full_journal_refuses_new_calls_but_those_let_in_can_end_and_go(tmp_path: Path) -> None:
@@ -310,7 +311,7 @@ def test_a_call_that_never_ends_keeps_no_other_from_being_forgotten(journal: Jou
     numbers = [journal.add(ended(started())) for _ in range(1200)]
     journal.delivered(numbers, NOON)
     assert [journal.forget(NOON + DAY) for _ in range(4)] == [500, 500, 200, 0]
-    assert journal.standing().open == 1
+    assert journal.standing(datetime.now(UTC)).open == 1
 
 
 def test_numbers_go_on_after_everything_was_forgotten(tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ def test_numbers_go_on_after_everything_was_forgotten(tmp_path: Path) -> None:
         journal.forget(NOON + DAY)
     with closing(open_journal(tmp_path)) as adopted:
         assert adopted.highest == 1
-        assert adopted.start(started()) == 2
+        assert adopted.start(started())[0] == 2
 
 
 def test_a_deleted_journal_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -335,3 +336,50 @@ def test_bytes_that_are_no_call_go_on_as_they_are(tmp_path: Path) -> None:
         journal._connection.execute("UPDATE calls SET payload = ?", (b"?",))
     with closing(open_journal(tmp_path)) as adopted:
         assert [entry.payload for entry in adopted.entries(10)] == [b"?"]
+
+
+def test_a_call_that_began_before_a_report_and_is_written_after_it_begins_anew(journal: Journal) -> None:
+    early = started()
+    standing = journal.standing(datetime.now(UTC))
+    _, written = journal.start(early)
+    assert early.started_at <= standing.at <= written.started_at == id_time(written.id)
+    assert written == replace(early, id=written.id, started_at=written.started_at)
+
+
+def test_reports_never_say_the_same_instant_twice_though_the_clock_steps_back(tmp_path: Path) -> None:
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    with closing(open_journal(tmp_path)) as journal:
+        instants = [journal.standing(noon).at, journal.standing(noon - timedelta(hours=1)).at]
+    with closing(open_journal(tmp_path)) as continued:
+        instants.append(continued.standing(noon - timedelta(days=1)).at)
+    assert instants == sorted(set(instants))
+
+
+def test_a_signal_handler_may_make_a_call_in_the_midst_of_one(journal: Journal) -> None:
+    with journal.lock:
+        assert journal.start(started())[0] == 1
+
+
+def test_counts_that_an_interrupt_left_off_are_counted_anew(journal: Journal) -> None:
+    journal.start(started())
+    journal._ready, journal._open = -1, 5
+    journal.recount()
+    standing = journal.standing(datetime.now(UTC))
+    assert (standing.open, standing.backlog, journal.ready) == (1, 0, 0)
+
+
+def test_no_caller_waits_for_the_disk_while_the_log_is_copied_into_the_file(journal: Journal) -> None:
+    log = journal.file.with_name(f"{journal.file.name}-wal")
+    while log.stat().st_size < IDLE_LOG_BYTES:
+        journal.start(started())
+    journal.tidy(idle=False)
+    assert log.stat().st_size >= IDLE_LOG_BYTES
+    journal.tidy(idle=True)
+    assert log.stat().st_size == 0
+
+
+def test_a_journal_that_can_not_be_begun_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "_SCHEMA", "CREATE TABLE calls (;")
+    with pytest.raises(sqlite3.Error):
+        open_journal(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -53,7 +54,7 @@ def test_a_call_is_in_the_journal_from_its_start_and_in_the_store_after_its_end(
     books = recorder()
     ticket = books.start(call := started())
     assert ticket.journal is not None
-    assert ticket.journal.standing().open == 1
+    assert ticket.journal.standing(datetime.now(UTC)).open == 1
     assert warehouse.calls == {}
     books.finish(ticket, ended(call))
     assert books.flush(5)
@@ -147,12 +148,12 @@ def test_an_ending_that_can_t_be_written_is_held_and_tried_again(warehouse: Ware
     books = recorder()
     ticket = books.start(call := started())
     assert ticket.journal is not None
-    with ticket.journal._lock:
+    with ticket.journal.lock:
         ticket.journal._connection.execute("ALTER TABLE calls RENAME TO gone")
     books.finish(ticket, ended(call))
     assert books.faults.counts()["journal.finish"] == 1
     assert not books.flush(0.1)
-    with ticket.journal._lock:
+    with ticket.journal.lock:
         ticket.journal._connection.execute("ALTER TABLE gone RENAME TO calls")
     assert until(lambda: books.flush(1))
     assert list(warehouse.calls.values()) == [ended(call)]
@@ -186,7 +187,7 @@ def test_leaving_an_ending_takes_no_lock(warehouse: Warehouse) -> None:
     ticket = books.start(call := started())
     assert ticket.journal is not None
     thread = Thread(target=lambda: books.leave(ticket, ended(call, Outcome.INTERRUPTED)))
-    with books._lock, ticket.journal._lock:
+    with books._lock, ticket.journal.lock:
         thread.start()
         thread.join(5)
         assert not thread.is_alive()
@@ -259,6 +260,7 @@ def test_an_ending_after_the_close_changes_nothing(warehouse: Warehouse) -> None
 
 PROGRAM = """
 import json, os, signal, sys, time
+from datetime import UTC, datetime
 from pathlib import Path
 from accounting import delivery, recorder
 from accounting.usage import Call, Outcome
@@ -310,7 +312,7 @@ def test_a_program_s_journal_is_empty_when_it_ends_however_it_ends(
 
 
 FORK = """
-while ticket.journal.fact("faults") is None:
+while ticket.journal.fact("promised") is None:
     time.sleep(0.01)  # until delivery's first round has written what it writes
 wal = Path(f"{ticket.journal.file}-wal")
 before = wal.read_bytes()
@@ -322,7 +324,7 @@ if child == 0:
     recorder.recorder().finish(own, ended(own.call))
     sys.exit(own.number)
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-print(code, wal.read_bytes() == before, ticket.journal.standing().open)
+print(code, wal.read_bytes() == before, ticket.journal.standing(datetime.now(UTC)).open)
 books.finish(ticket, ended(call))
 """
 

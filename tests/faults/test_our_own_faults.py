@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -180,5 +181,5 @@ def test_a_fault_in_any_function_on_the_way_is_counted_and_leaves_the_call_alone
     assert accounting.flush()
     journal = recorder.recorder()._journal
     assert journal is not None
-    assert journal.standing().open == 0  # T would wait for it
+    assert journal.standing(datetime.now(UTC)).open == 0  # T would wait for it
     assert faults_in(store) >= len(guarded) > 30
