@@ -3,15 +3,11 @@
 Instants are aware datetimes in UTC; days and months belong to a zone. Nothing here reads the clock.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from accounting.errors import ConfigurationError
-
-QUARTER_HOUR = timedelta(minutes=15)
-"""Every zone in use is a whole number of quarter hours from UTC, so quarter hours add up to anybody's days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,10 @@ def billed_on(at: datetime, where: ZoneInfo) -> date:
 
 
 def quarter(at: datetime) -> datetime:
-    """The start of the quarter hour (UTC) that the instant lies in."""
+    """The start of the quarter hour (UTC) that the instant lies in.
+
+    Every zone in use is a whole number of quarter hours from UTC, so quarter hours add up to anybody's days.
+    """
     utc = at.astimezone(UTC)
     return utc.replace(minute=utc.minute - utc.minute % 15, second=0, microsecond=0)
 
@@ -74,9 +73,3 @@ def parse_month(text: str) -> tuple[date, date]:
 def next_month(day: date) -> date:
     """The first day of the month after the day's."""
     return date(day.year + day.month // 12, day.month % 12 + 1, 1)
-
-
-def days(first: date, end: date) -> Iterator[date]:
-    """Each day from `first`, included, to `end`, left out."""
-    for offset in range((end - first).days):
-        yield first + timedelta(days=offset)

@@ -31,6 +31,9 @@ from accounting.usage import Quantities
 UNPRICED = 0
 """The id that stands in the books for "no rate"."""
 
+PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
+"""The prices of a rate, by their name in `Rate` and in the books; a card leaves out the unit."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
@@ -113,13 +116,7 @@ def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
         )
 
 
-_CLASSES = {
-    "input": "input_per_1k",
-    "cache_read": "cache_read_per_1k",
-    "cache_write": "cache_write_per_1k",
-    "output": "output_per_1k",
-    "reasoning": "reasoning_per_1k",
-}
+_CLASSES = {name.removesuffix("_per_1k"): name for name in PRICES}
 _CARD_FIELDS = {"provider", "currency", "source", "rate"}
 _LINE_FIELDS = {"model", "valid_from", "valid_until", *_CLASSES}
 

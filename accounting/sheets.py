@@ -24,7 +24,6 @@ from accounting.money import plain
 Cell = str | int | Decimal | None
 """Text, a count, an exact amount, or nothing known."""
 
-TOTAL = "total"
 _GAP = "  "
 
 _WIDE_TEXT = 24

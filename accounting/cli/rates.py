@@ -12,13 +12,12 @@ from accounting import ratebook
 from accounting.cli.books import AsJson, books, now, out, put_json
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.money import EXACT
-from accounting.rates import Rate, parse_card
+from accounting.rates import PRICES, Rate, parse_card
 from accounting.sheets import Column, Sheet, counted, say, show
 from accounting.store import reading, writing
 
 app = typer.Typer(help="Prices per 1000 tokens.", no_args_is_help=True)
 
-_PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
 _PARENTS = {"cache_read_per_1k": "input", "cache_write_per_1k": "input", "reasoning_per_1k": "output"}
 
 
@@ -109,7 +108,7 @@ def _sheet(rates: list[Rate]) -> Sheet:
 
 
 def _row(rate: Rate) -> tuple[str | Decimal | None, ...]:
-    prices = (getattr(rate, name) for name in _PRICES)
+    prices = (getattr(rate, name) for name in PRICES)
     until = _day(rate.period.end) if rate.period.end else None
     return (rate.provider, rate.model, _day(rate.valid_from), until, rate.currency, *prices, rate.source)
 
@@ -117,7 +116,7 @@ def _row(rate: Rate) -> tuple[str | Decimal | None, ...]:
 def _price_sheet(rate: Rate) -> Sheet:
     prices = (Column(f"{rate.currency} per 1000"), Column(f"{rate.currency} per million"))
     columns = (Column("tokens", figure=False), *prices, Column("", figure=False))
-    return Sheet(columns, tuple(_price_row(rate, name) for name in _PRICES))
+    return Sheet(columns, tuple(_price_row(rate, name) for name in PRICES))
 
 
 def _price_row(rate: Rate, name: str) -> tuple[str | Decimal | None, ...]:
@@ -145,6 +144,6 @@ def _fields(rate: Rate) -> dict[str, Any]:
         "currency": rate.currency,
         "valid_from": rate.valid_from,
         "valid_until": rate.period.end,
-        **{name: getattr(rate, name) for name in _PRICES},
+        **{name: getattr(rate, name) for name in PRICES},
         "source": rate.source,
     }

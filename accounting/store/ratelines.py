@@ -8,10 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting.periods import Period
-from accounting.rates import Rate, parse_card
+from accounting.rates import PRICES, Rate, parse_card
 from accounting.store.tables import rates
-
-PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
 
 
 def shipped() -> list[Rate]:
