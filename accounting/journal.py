@@ -5,6 +5,7 @@ it ends with the process. Who gets the lock of a file without an owner continues
 Numbers count starts without gaps, so the store can tell a lost call from one that is still on its way.
 """
 
+import json
 import logging
 import os
 import sqlite3
@@ -140,39 +141,42 @@ class Journal:
 
     def entries(self, limit: int) -> list[Entry]:
         """The next calls to deliver, in the order of their numbers."""
+        # As one row: sqlite3 gives the interpreter to other threads at each row, and callers would wait for the lock
+        # as often as that.
         with self.lock:
-            rows = self._connection.execute(
-                "SELECT number, payload FROM calls WHERE delivered_at IS NULL AND ended = 1 ORDER BY number LIMIT ?",
+            (rows,) = self._connection.execute(
+                "SELECT json_group_array(json_array(number, CAST(payload AS TEXT))) FROM (SELECT number, payload "
+                "FROM calls WHERE delivered_at IS NULL AND ended = 1 ORDER BY number LIMIT ?)",
                 (limit,),
-            ).fetchall()
-        return [Entry(number, payload) for number, payload in rows]
+            ).fetchone()
+        return [Entry(number, payload.encode()) for number, payload in json.loads(rows)]
 
     def standing(self, now: datetime, delivering: frozenset[int] = frozenset()) -> Standing:
         """How the journal will stand once these numbers are delivered; never twice at the same instant."""
         with self.lock:
             self._promised = max(_microseconds(now), self._promised + 1)
             self.remember("promised", str(self._promised))
-            rows = self._connection.execute(
-                "SELECT number, started_at FROM calls WHERE delivered_at IS NULL ORDER BY started_at LIMIT ?",
-                (len(delivering) + 1,),
-            ).fetchall()
-            oldest = next((started for number, started in rows if number not in delivering), None)
+            oldest = self._connection.execute(
+                "SELECT started_at FROM calls WHERE delivered_at IS NULL "
+                "AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY started_at LIMIT 1",
+                (json.dumps(sorted(delivering)),),
+            ).fetchone()
             return Standing(
                 at=_instant(self._promised),
                 highest=self._highest,
                 open=self._open,
                 backlog=max(self._ready - len(delivering), 0),
-                oldest_undelivered_at=None if oldest is None else _instant(oldest),
+                oldest_undelivered_at=None if oldest is None else _instant(oldest[0]),
             )
 
     def delivered(self, numbers: Iterable[int], now: datetime) -> None:
         """Let these numbers go: they are safe in the store. Their rows stay for a while, for replay."""
         for some in _hundreds(sorted(numbers)):
             with self.lock:
-                marks = ",".join("?" * len(some))
                 self._ready -= self._connection.execute(
-                    f"UPDATE calls SET delivered_at = ? WHERE number IN ({marks}) AND delivered_at IS NULL",  # noqa: S608
-                    (_microseconds(now), *some),
+                    "UPDATE calls SET delivered_at = ? "
+                    "WHERE number IN (SELECT value FROM json_each(?)) AND delivered_at IS NULL",
+                    (_microseconds(now), json.dumps(some)),
                 ).rowcount
 
     def forget(self, before: datetime) -> int:
