@@ -17,6 +17,9 @@ metadata = MetaData(
     }
 )
 
+# For what grows with the calls. On SQLite an INTEGER key has 64 bits already, and a BIGINT one would not count up.
+_Long = sa.BigInteger().with_variant(Integer, "sqlite")
+
 # One row: which books these are. A copy restored from a backup keeps its generation until it is told otherwise.
 store = Table(
     "store",
@@ -91,7 +94,7 @@ received_ahead = Table(
 batches = Table(
     "batches",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Long, primary_key=True),
     Column("source_id", Integer, ForeignKey("sources.id"), nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("entries", Integer, nullable=False),
@@ -115,7 +118,7 @@ calls = Table(
     "calls",
     metadata,
     Column("id", sa.Uuid, primary_key=True),
-    Column("batch_id", Integer, nullable=False),
+    Column("batch_id", _Long, nullable=False),
     Column("source_id", Integer, nullable=False),
     Column("number", sa.BigInteger, nullable=False),
     Column("digest", sa.LargeBinary, nullable=False),  # SHA-256 of the payload as delivered

@@ -13,12 +13,14 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+Long = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     op.create_table(
         "calls",
         sa.Column("id", sa.Uuid(), nullable=False),
-        sa.Column("batch_id", sa.Integer(), nullable=False),
+        sa.Column("batch_id", Long, nullable=False),
         sa.Column("source_id", sa.Integer(), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
@@ -210,7 +212,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "batches",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", Long, nullable=False),
         sa.Column("source_id", sa.Integer(), nullable=False),
         sa.Column("received_at", Instant(), nullable=False),
         sa.Column("entries", sa.Integer(), nullable=False),

@@ -1,26 +1,32 @@
 """Making a store, upgrading one, and telling whether this program fits it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
+from sqlalchemy.schema import CreateTable
 
 from accounting import ratebook
 from accounting.errors import ConfigurationError, SchemaMismatch, StoreError, StoreMissing
 from accounting.places import sqlite_url
 from accounting.store import file_of, open_engine, prepare, reading, schema, writing
-from accounting.store.tables import metadata, store
+from accounting.store.tables import batches, calls, metadata, store
 from tests.books import NOON
+
+POSTGRESQL = sa.make_url("postgresql://").get_dialect()()
 
 SECOND = """
 import os, time
@@ -64,6 +70,12 @@ def definitions(conn: Connection) -> dict[str, str]:
     return {name: " ".join(sql.replace("(", " ( ").replace(")", " ) ").split()) for name, sql in rows}
 
 
+def columns(ddl: str) -> dict[str, list[str]]:
+    """The columns and constraints of each table, in any order."""
+    tables = re.findall(r"CREATE TABLE (\w+) \((.*?)\n\)", ddl, re.DOTALL)
+    return {name: sorted(line.strip(" \t,") for line in body.splitlines() if line.strip()) for name, body in tables}
+
+
 def upgrading(engine: Engine, folder: Path, **environment: str) -> "subprocess.Popen[str]":
     """A later program that upgrades the store."""
     script = (
@@ -87,6 +99,22 @@ def test_the_migrations_make_the_same_store_as_the_tables(empty: Engine, tmp_pat
         assert definitions(migrated) == definitions(created)
         assert schema.revision(migrated) == schema.revision(created) == schema.HEAD
     made.dispose()
+
+
+def test_the_migrations_make_the_same_columns_on_postgresql() -> None:
+    migrated = StringIO()
+    options = {"as_sql": True, "output_buffer": migrated}
+    context = MigrationContext.configure(dialect_name="postgresql", opts=options)
+    with Operations.context(context):
+        for script in reversed(list(ScriptDirectory(str(schema.migrations())).walk_revisions())):
+            script.module.upgrade()
+    created = [str(CreateTable(table).compile(dialect=POSTGRESQL)) for table in metadata.sorted_tables]
+    assert columns(migrated.getvalue()) == columns("\n".join(created))
+
+
+def test_ids_of_what_grows_with_the_calls_do_not_run_out_on_postgresql() -> None:
+    assert "\tid BIGSERIAL" in str(CreateTable(batches).compile(dialect=POSTGRESQL))
+    assert "\tbatch_id BIGINT" in str(CreateTable(calls).compile(dialect=POSTGRESQL))
 
 
 def test_the_revisions_are_those_of_the_migrations() -> None:
