@@ -168,8 +168,8 @@ def _transact(
         source_id = sources.find_or_add(conn, report, now)
         verdicts = _enter(conn, source_id, looked, now) if looked else {}
         sources.receive(conn, source_id, verdicts)
-        if is_last:
-            sources.report_in(conn, source_id, report)
+        tell = sources.report_in if is_last else sources.await_rest
+        tell(conn, source_id, report)
     return verdicts
 
 

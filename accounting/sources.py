@@ -5,7 +5,7 @@ Calls travel after the fact, so every total has an instant up to which it is com
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -19,6 +19,9 @@ from accounting.store.tables import sources as table
 from accounting.usage import id_time
 
 SILENT_AFTER = timedelta(hours=1)
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a source was seen that has not told yet how it stands: until it does, nothing is complete."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class Source:
 
     def is_silent(self, now: datetime) -> bool:
         """Not closed, and unheard of for an hour: crashed without an heir, or cut off."""
-        return self.closed_at is None and self.seen_at < now - SILENT_AFTER
+        return self.closed_at is None and max(self.seen_at, self.first_seen_at) < now - SILENT_AFTER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +124,7 @@ def find_or_add(conn: Connection, report: SourceReport, now: datetime) -> int:
         "backlog": 0,
         "faults": {},
         "first_seen_at": now,
-        "seen_at": report.seen_at - timedelta(microseconds=1),  # so that the report itself is news
+        "seen_at": _NEVER,
     }
     if (known := _id(conn, report.journal)) is not None:
         return known
@@ -136,10 +139,8 @@ def report_in(conn: Connection, source_id: int, report: SourceReport) -> None:
 
     A report to a closed source opens it again, unless it is itself the closing one.
     """
-    stands = sa.select(table.c.highest, table.c.seen_at).where(table.c.id == source_id)
-    highest, seen_at = conn.execute(stands.with_for_update()).one()
-    # Numbers first: a clock may step back, numbers never do.
-    if (report.highest, report.seen_at) <= (highest, seen_at):
+    seen_at = _seen_before(conn, source_id, report)
+    if seen_at is None:
         return
     values = {
         "host": report.host,
@@ -153,6 +154,25 @@ def report_in(conn: Connection, source_id: int, report: SourceReport) -> None:
         "closed_why": None,
     }
     conn.execute(sa.update(table).where(table.c.id == source_id).values(values))
+
+
+def await_rest(conn: Connection, source_id: int, report: SourceReport) -> None:
+    """Note that a part of what the report comes with is here, and that more is on its way.
+
+    Of a closed source nothing is waited for, so it opens again.
+    """
+    if _seen_before(conn, source_id, report) is not None:
+        opened = sa.update(table).where(table.c.id == source_id, table.c.closed_at.is_not(None))
+        conn.execute(opened.values(closed_at=None, closed_why=None))
+
+
+def _seen_before(conn: Connection, source_id: int, report: SourceReport) -> datetime | None:
+    """When the source was seen last; None where the report is no news. The source is locked."""
+    stands = sa.select(table.c.highest, table.c.seen_at).where(table.c.id == source_id)
+    highest, seen_at = conn.execute(stands.with_for_update()).one()
+    # Numbers first: a clock may step back, numbers never do.
+    is_news = (report.highest, report.seen_at) > (highest, seen_at)
+    return seen_at if is_news else None
 
 
 def receive(conn: Connection, source_id: int, numbers: Iterable[int]) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from accounting.errors import ConfigurationError
 from accounting.ingest import ingest
@@ -110,6 +111,48 @@ def test_a_closed_source_opens_again_with_a_later_report(books: Books) -> None:
     assert source(books).closed_at == NOON
     report(books, seen_at=NOON + MINUTE)
     assert source(books).closed_at is None
+
+
+def deliver_the_first_half(books: Books, batch: Batch) -> None:
+    """The database refuses the contents of the last of two calls, and then fails with the second half still to come."""
+    with writing(books.engine) as conn:
+        conn.exec_driver_sql(
+            "CREATE TRIGGER picky BEFORE INSERT ON calls WHEN new.number = 2 BEGIN SELECT RAISE(ABORT, 'not this'); END"
+        )
+        conn.exec_driver_sql("CREATE TRIGGER broken BEFORE INSERT ON rejected BEGIN SELECT 1 FROM nowhere; END")
+    with pytest.raises(OperationalError, match="nowhere"):
+        ingest(books.engine, batch, NOON)
+    with writing(books.engine) as conn:
+        conn.exec_driver_sql("DROP TRIGGER picky")
+    assert known(books)[0].contiguous == 1
+
+
+def test_while_a_part_of_the_first_batch_is_here_nothing_is_complete(books: Books) -> None:
+    batch = books.journal.batch(made(NOON - 2 * MINUTE, 1), made(NOON - MINUTE, 2))
+    deliver_the_first_half(books, batch)
+    books.roll()
+    until = completeness(books).until
+    assert until is not None
+    assert until < NOON - 2 * MINUTE
+    assert completeness(books).silent == ()
+    ingest(books.engine, batch, NOON)
+    books.roll()
+    assert completeness(books).until == NOON
+
+
+@pytest.mark.parametrize("why", [None, "the disk burned"])
+def test_a_closed_source_of_which_a_part_is_here_is_waited_for(books: Books, why: str | None) -> None:
+    report(books, seen_at=NOON - 5 * MINUTE, closed_at=NOON - 5 * MINUTE if why is None else None)
+    if why is not None:
+        with writing(books.engine) as conn:
+            close(conn, books.journal.id, why, NOON)
+    ingest(books.engine, Journal("another").batch(), NOON)
+    batch = books.journal.batch(made(NOON - 2 * MINUTE, 1), made(NOON - MINUTE, 2))
+    deliver_the_first_half(books, batch)
+    books.roll()
+    mine = known(books)[0]
+    assert (mine.closed_at, mine.closed_why) == (None, None)
+    assert completeness(books).until == NOON - 5 * MINUTE
 
 
 def test_books_that_nobody_reported_to_are_complete_until_never(books: Books) -> None:
