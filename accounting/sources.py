@@ -78,25 +78,35 @@ class Completeness:
 
 def sources(conn: Connection) -> list[Source]:
     """All journals that ever reported, the oldest first."""
-    ahead = sa.select(sa.func.count()).where(received_ahead.c.source_id == table.c.id).scalar_subquery()
-    rows = conn.execute(sa.select(table, ahead.label("ahead")).order_by(table.c.id))
+    return _sources(conn, sa.true())
+
+
+def _sources(conn: Connection, which: sa.ColumnElement[bool]) -> list[Source]:
+    is_ahead = sa.and_(received_ahead.c.source_id == table.c.id, received_ahead.c.number > table.c.contiguous)
+    ahead = sa.select(sa.func.count()).where(is_ahead).scalar_subquery()
+    rows = conn.execute(sa.select(table, ahead.label("ahead")).where(which).order_by(table.c.id))
     return [Source(**row) for row in rows.mappings()]
 
 
 def complete_until(conn: Connection, now: datetime) -> Completeness:
-    """The completeness of what spend tells; with every source closed it is complete until now."""
-    known = sources(conn)
-    live = [source for source in known if source.closed_at is None]
+    """The completeness of what spend tells; with every source closed, up to when the last of them was seen.
+
+    Later than that nobody can say: a closed journal may be in use again by a process that has not reported yet.
+    """
+    # Each process that ends leaves a closed source behind, of which only the time still tells something.
+    last_seen = conn.execute(sa.select(sa.func.max(table.c.seen_at))).scalar()
+    telling = _sources(conn, table.c.closed_at.is_(None) | (table.c.highest > table.c.contiguous))
+    live = [source for source in telling if source.closed_at is None]
     unrolled, first_id = _unrolled(conn)
-    limits = [source.complete_until for source in live]
+    limits = [now, *(source.complete_until for source in live)]
     if first_id is not None:
         limits.append(id_time(first_id))
     return Completeness(
-        until=min([now, *limits]) if known else None,
+        until=None if last_seen is None else min(last_seen, *limits),
         open=sum(source.open for source in live),
         backlog=sum(source.backlog for source in live),
         unrolled=unrolled,
-        missing=sum(source.missing for source in known),
+        missing=sum(source.missing for source in telling),
         silent=tuple(source for source in live if source.is_silent(now)),
     )
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -177,7 +178,39 @@ def test_of_several_sources_the_one_that_is_furthest_behind_counts(books: Books)
 
 def test_closed_sources_hold_nothing_back(books: Books) -> None:
     report(books, seen_at=NOON - MINUTE, closed_at=NOON - MINUTE)
+    ingest(books.engine, Journal("another").batch(), NOON)
     assert completeness(books).until == NOON
+
+
+def test_with_every_source_closed_totals_are_complete_until_the_last_was_seen(books: Books) -> None:
+    """Whether one of the journals is in use again is not known before that process reports."""
+    report(books, seen_at=NOON - MINUTE, closed_at=NOON - MINUTE)
+    another = Journal("another").batch(seen_at=NOON - 2 * MINUTE).source
+    ingest(books.engine, Batch(replace(another, closed_at=another.seen_at)), NOON)
+    assert completeness(books).until == NOON - MINUTE
+
+
+def test_a_source_whose_clock_is_ahead_makes_nothing_complete_before_its_time(books: Books) -> None:
+    report(books, seen_at=NOON + MINUTE, closed_at=NOON + MINUTE)
+    assert completeness(books).until == NOON
+
+
+def test_completeness_reads_only_the_sources_that_bear_on_it(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        closed = Journal(f"closed {number}").batch().source
+        ingest(books.engine, Batch(replace(closed, closed_at=NOON)), NOON)
+    lost = Journal("lost").batch(still_open=1).source
+    ingest(books.engine, Batch(replace(lost, open=0, oldest_undelivered_at=None, closed_at=NOON)), NOON)
+    report(books)
+    read: list[UUID] = []
+
+    def noted(**row: Any) -> Source:
+        read.append(row["journal"])
+        return Source(**row)
+
+    monkeypatch.setattr("accounting.sources.Source", noted)
+    assert completeness(books).missing == 1
+    assert read == [lost.journal, books.journal.id]
 
 
 def test_calls_not_rolled_up_yet_hold_totals_back(books: Books) -> None:
@@ -203,7 +236,7 @@ def test_a_source_that_is_written_off_holds_nothing_back_until_it_returns(books:
     with writing(books.engine) as conn:
         close(conn, books.journal.id, "the disk burned", later)
     found = source(books)
-    assert (found.closed_at, found.closed_why, completeness(books, later).until) == (later, "the disk burned", later)
+    assert (found.closed_at, found.closed_why, completeness(books, later).until) == (later, "the disk burned", NOON)
     report(books, highest=2, open=2, oldest_undelivered_at=NOON, seen_at=NOON)
     assert source(books) == found
     report(books, highest=2, seen_at=later + MINUTE)

@@ -1,6 +1,9 @@
 import json
+from dataclasses import replace
 
-from tests.books import Books, at, made
+from accounting.ingest import ingest
+from accounting.ports import Batch
+from tests.books import Books, Journal, at, made
 from tests.cli.conftest import Run
 
 
@@ -14,8 +17,10 @@ def test_a_journal_is_listed_with_what_it_still_holds(run: Run, books: Books) ->
 
 
 def test_a_silent_journal_holds_the_total_back_until_it_is_written_off(run: Run, books: Books) -> None:
-    morning = at("2026-03-23 10:58:12")
+    morning, evening = at("2026-03-23 10:58:12"), at("2026-03-23 20:15")
     books.deliver(made(morning), still_open=1, now=morning)
+    another = Journal("another").batch(seen_at=evening).source
+    ingest(books.engine, Batch(replace(another, closed_at=evening)), evening)
     before = run("report", "--month", "2026-03").out
     assert f"Silent since 2026-03-23 10:58:12 UTC: journal {books.journal.id} on build-7." in before
     assert "Complete until 2026-03-23 10:58:12 UTC" in before
@@ -23,7 +28,7 @@ def test_a_silent_journal_holds_the_total_back_until_it_is_written_off(run: Run,
     assert ran.out == f"Closed journal {books.journal.id} on build-7; 1 call it still held is in no total.\n"
     after = run("report", "--month", "2026-03").out
     assert "Silent" not in after
-    assert "Complete until 2026-03-23" not in after
+    assert "Complete until 2026-03-23 20:15:00 UTC" in after
     assert "written off: the machine burnt down" in run("sources", "list").out
 
 
