@@ -20,6 +20,9 @@ from accounting.usage import id_time
 
 SILENT_AFTER = timedelta(hours=1)
 
+AHEAD_AT_ONCE = 5_000
+"""So many numbers received ahead are looked at, or dropped, in one step: others should not wait for the store."""
+
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 """When a source was seen that has not told yet how it stands: until it does, nothing is complete."""
 
@@ -193,12 +196,10 @@ def receive(conn: Connection, source_id: int, numbers: Iterable[int]) -> None:
     upto = _run(before, news)
     if later := [{"source_id": source_id, "number": number} for number in news if number > upto]:
         conn.execute(insert(conn, received_ahead).on_conflict_do_nothing(), later)
-    upto = _run(upto, _ahead(conn, source_id, upto))
-    if upto == before:
-        return
-    conn.execute(sa.update(table).where(table.c.id == source_id).values(contiguous=upto))
-    is_here = sa.and_(received_ahead.c.source_id == source_id, received_ahead.c.number <= upto)
-    conn.execute(sa.delete(received_ahead).where(is_here))
+    upto = _run_ahead(conn, source_id, upto)
+    if upto > before:
+        conn.execute(sa.update(table).where(table.c.id == source_id).values(contiguous=upto))
+    _forget_ahead(conn, source_id, upto)
 
 
 def _run(start: int, numbers: Iterable[int]) -> int:
@@ -210,11 +211,35 @@ def _run(start: int, numbers: Iterable[int]) -> int:
     return start
 
 
-def _ahead(conn: Connection, source_id: int, after: int) -> Iterable[int]:
-    query = sa.select(received_ahead.c.number).where(
-        received_ahead.c.source_id == source_id, received_ahead.c.number > after
-    )
-    return conn.execute(query.order_by(received_ahead.c.number)).scalars()
+def _run_ahead(conn: Connection, source_id: int, start: int) -> int:
+    """The last number of the unbroken run that goes on from `start` among those received ahead.
+
+    Full steps are only counted: of a long wait behind a gap there may be hundreds of thousands.
+    """
+    if not _count(conn, _ahead(source_id, start, 1)):
+        return start
+    while _count(conn, _ahead(source_id, start, AHEAD_AT_ONCE)) == AHEAD_AT_ONCE:
+        start += AHEAD_AT_ONCE
+    last_step = sa.select(received_ahead.c.number).where(_ahead(source_id, start, AHEAD_AT_ONCE))
+    return _run(start, conn.execute(last_step.order_by(received_ahead.c.number)).scalars())
+
+
+def _ahead(source_id: int, after: int, step: int) -> sa.ColumnElement[bool]:
+    number = received_ahead.c.number
+    return sa.and_(received_ahead.c.source_id == source_id, number > after, number <= after + step)
+
+
+def _count(conn: Connection, which: sa.ColumnElement[bool]) -> int:
+    return conn.execute(sa.select(sa.func.count()).select_from(received_ahead).where(which)).scalar_one()
+
+
+def _forget_ahead(conn: Connection, source_id: int, upto: int) -> None:
+    """Drop numbers that are not ahead any more; of many, some with each batch, as nobody counts those left."""
+    here = sa.and_(received_ahead.c.source_id == source_id, received_ahead.c.number <= upto)
+    lowest = sa.select(received_ahead.c.number).where(here).order_by(received_ahead.c.number).limit(AHEAD_AT_ONCE)
+    last = conn.execute(sa.select(sa.func.max(lowest.subquery().c.number))).scalar()
+    if last is not None:
+        conn.execute(sa.delete(received_ahead).where(here, received_ahead.c.number <= last))
 
 
 def _unrolled(conn: Connection) -> tuple[int, UUID | None]:

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from accounting.errors import ConfigurationError
@@ -66,6 +67,31 @@ def test_a_number_that_nobody_holds_any_more_is_missing_until_it_comes(books: Bo
     assert completeness(books).missing == 1
     receive(books, [3], highest=5)
     assert (source(books).contiguous, source(books).ahead, source(books).missing) == (5, 0, 0)
+
+
+@pytest.mark.parametrize("after_the_gap", [1, 4, 5, 9, 10, 11])
+def test_a_long_wait_behind_a_gap_ends_at_once_and_is_cleared_away_bit_by_bit(
+    books: Books, monkeypatch: pytest.MonkeyPatch, after_the_gap: int
+) -> None:
+    monkeypatch.setattr("accounting.sources.AHEAD_AT_ONCE", 5)
+    last = 1 + after_the_gap
+    receive(books, [*range(2, last + 1), last + 2], highest=last + 2)
+    receive(books, [1], highest=last + 2)
+    left = []
+    for _ in range(3):
+        assert (source(books).contiguous, source(books).ahead, source(books).missing) == (last, 1, 1)
+        left.append(len(books.rows(received_ahead)) - 1)
+        report(books)
+    assert left == [max(after_the_gap - dropped, 0) for dropped in (5, 10, 15)]
+
+
+def test_a_batch_behind_a_gap_reads_none_of_those_that_wait(books: Books) -> None:
+    receive(books, range(2, 50), highest=50)
+    read: list[str] = []
+    event.listen(books.engine, "after_cursor_execute", lambda *args: read.append(args[2]))
+    receive(books, [50], highest=50)
+    asked = [statement for statement in read if "FROM received_ahead" in statement]
+    assert not any(statement.startswith("SELECT received_ahead.number") for statement in asked)
 
 
 def test_numbers_that_are_open_or_waiting_are_not_missing(books: Books) -> None:

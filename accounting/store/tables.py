@@ -83,7 +83,7 @@ sources = Table(
     Column("closed_why", Text),  # set where a person wrote the source off
 )
 
-# Numbers received ahead of `sources.contiguous`; a row leaves as soon as the numbers before it are there.
+# Numbers received ahead of `sources.contiguous`; a row leaves some time after the numbers before it are there.
 received_ahead = Table(
     "received_ahead",
     metadata,
