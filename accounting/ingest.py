@@ -20,10 +20,13 @@ from accounting.ports import Batch, Entry, SourceReport, Verdict
 from accounting.settings import Settings
 from accounting.store import file_of, insert, open_engine, reading, schema, writing
 from accounting.store.tables import batches, calls, conflicts, rejected
-from accounting.usage import MAX_COUNT, Call, clean
+from accounting.usage import MAX_COUNT, Call, clean, id_time
 
 AHEAD = timedelta(hours=24)
 """A call from further in the future comes from a wrong clock, and would be billed in a period yet to come."""
+
+APART = timedelta(minutes=1)
+"""Calls are found by the time in their id, so it may not be another than their start."""
 
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_REASON = 2000
@@ -120,6 +123,11 @@ def _refuse_implausible(call: Call, now: datetime) -> None:
         raise CallInvalid(f"id {call.id}, started_at {call.started_at}: more than 24 h ahead of {now}; check the clock")
     if call.started_at < _OLDEST:
         raise CallInvalid(f"started_at: {call.started_at} is before {_OLDEST:%Y}; check the clock")
+    if abs(id_time(call.id) - call.started_at) > APART:
+        raise CallInvalid(
+            f"id {call.id} is of {id_time(call.id)}, started_at is {call.started_at}: more than a minute apart; "
+            "expected an id made as the call began"
+        )
     usage = call.usage
     for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"):
         if (getattr(usage, name) or 0) > MAX_COUNT:

@@ -29,6 +29,8 @@ BY = ("key", "project", "model", "provider", "day", "month", "effort")
 """What a report can be grouped by."""
 
 _NONE = Quantities()
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_MS = 24 * 60 * 60 * 1000
 _IN_TIME = ("day", "month")
 _COLUMNS = {"key": "key_id", "project": "project_id"}
 
@@ -258,10 +260,11 @@ def _selected(selection: Selection) -> sa.Select[Any]:
         tables.calls.c.outcome: selection.outcome,
     }
     where = [column == value for column, value in wanted.items() if value is not None]
+    # An id begins with the call's start, so it finds the days by the table's order, whatever their zone.
     if selection.first is not None:
-        where.append(time >= _start(selection.first, zone))
+        where += [time >= _start(selection.first, zone), tables.calls.c.id >= _id_around(selection.first, -1)]
     if selection.end is not None:
-        where.append(time < _start(selection.end, zone))
+        where += [time < _start(selection.end, zone), tables.calls.c.id < _id_around(selection.end, +1)]
     if selection.key is not None:
         start = keys.c.fingerprint.startswith(selection.key, autoescape=True)
         where.append((keys.c.last4 == selection.key) | start)
@@ -272,6 +275,12 @@ def _selected(selection: Selection) -> sa.Select[Any]:
         .join(keys, keys.c.id == tables.calls.c.key_id)
         .where(*where)
     )
+
+
+def _id_around(day: date, days: int) -> UUID:
+    """The least id of a call so many days off the day's midnight in UTC: a day is more than any zone is off it."""
+    milliseconds = (day.toordinal() + days - _EPOCH) * _DAY_MS
+    return UUID(int=max(milliseconds, 0) << 80)
 
 
 _ALIKE = [f.name for f in fields(Call) if f.name in tables.calls.c and f.name not in ("outcome", "effort")]

@@ -153,6 +153,11 @@ def test_two_journals_that_deliver_one_call_deliver_it_once(books: Books) -> Non
         (made(NOON + timedelta(hours=24, seconds=1)).encode(), "24 h ahead"),
         (made(id=UUID(int=made().id.int | 0xFFFF << 112)).encode(), "24 h ahead"),
         (made(started_at=NOON, id=made().id).encode().replace(b"2026-11-23", b"0001-01-01"), "is before 2000"),
+        (
+            made(NOON - timedelta(seconds=61), id=made().id).encode(),
+            "12:00:00+00:00, started_at is 2026-11-23 11:58:59",
+        ),
+        (made(NOON, id=made(NOON - timedelta(seconds=61)).id).encode(), "more than a minute apart"),
         (made(usage=used(MAX_COUNT + 1, 1)).encode(), "input_tokens"),
     ],
 )
@@ -167,6 +172,12 @@ def test_bytes_that_describe_no_call_are_kept_with_the_reason(books: Books, payl
 
 def test_a_call_a_day_ahead_is_still_taken(books: Books) -> None:
     assert books.deliver(made(NOON + timedelta(hours=24))) == [INSERTED]
+
+
+def test_an_id_may_be_made_a_minute_before_or_after_the_start(books: Books) -> None:
+    minute = timedelta(minutes=1)
+    ids = [made(NOON - minute, 1).id, made(NOON, 2).id]
+    assert books.deliver(made(NOON, id=ids[0]), made(NOON - minute, id=ids[1])) == [INSERTED] * 2
 
 
 def test_one_call_that_the_database_refuses_does_not_hold_up_the_others(books: Books) -> None:

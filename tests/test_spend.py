@@ -3,12 +3,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import event
 
 from accounting.errors import ConfigurationError
 from accounting.money import Money
-from accounting.periods import zone
+from accounting.periods import midnight, zone
 from accounting.spend import BookedCall, Selection, SpendLine, calls
 from accounting.store import reading
 from accounting.usage import Outcome, Quantities, Usage, UsageSource
@@ -260,6 +262,37 @@ def test_calls_are_selected_by_each_of_their_sides(books: Books, selection: Sele
     )
     books.deliver(made(at("2026-11-22 12:00")), wanted)
     assert [one.call for one in listed(books, selection)] == [wanted]
+
+
+@pytest.mark.parametrize("name", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"])
+@pytest.mark.parametrize("is_the_books", [True, False])
+def test_calls_of_a_day_are_found_in_zones_far_from_utc(tmp_path: Path, name: str, is_the_books: bool) -> None:
+    books = Books(tmp_path, name if is_the_books else "Asia/Shanghai")
+    where, day = zone(name), date(2026, 11, 20)
+    start, end = midnight(day, where), midnight(day + timedelta(days=1), where)
+    early, late = made(start), made(end - timedelta(microseconds=1))
+    books.deliver(made(start - timedelta(microseconds=1)), early, late, made(end))
+    selection = Selection(first=day, end=day + timedelta(days=1), zone=None if is_the_books else where)
+    assert [one.call for one in listed(books, selection)] == [late, early]
+    books.close()
+
+
+@pytest.mark.parametrize("where", [None, zone("Asia/Kathmandu")])
+def test_days_are_found_by_the_order_of_ids_and_not_by_reading_all_calls(books: Books, where: ZoneInfo | None) -> None:
+    selection = Selection(first=date(2026, 11, 20), end=date(2026, 11, 21), zone=where)
+    asked: list[tuple[str, Any]] = []
+    event.listen(books.engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
+    listed(books, selection)
+    statement, parameters = asked[-1]
+    with reading(books.engine) as conn:
+        plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert any("SEARCH calls" in step and "(id>? AND id<?)" in step for step in plan), plan
+
+
+@pytest.mark.parametrize("selection", [Selection(first=date.min), Selection(end=date.max)])
+def test_days_may_be_as_far_off_as_the_calendar_goes(books: Books, selection: Selection) -> None:
+    books.deliver(made())
+    assert len(listed(books, selection)) == 1
 
 
 def test_a_wildcard_in_a_key_selects_nothing(books: Books) -> None:
