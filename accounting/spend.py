@@ -83,6 +83,8 @@ class Key:
 
     @property
     def label(self) -> str:
+        if self.fingerprint.startswith("("):  # in place of one: see `_unknown`
+            return self.fingerprint
         return f"…{self.last4} ({self.fingerprint[:8]})" if self.fingerprint else "(no key)"
 
 
@@ -226,14 +228,19 @@ def _naming(conn: Connection, by: str, zone: ZoneInfo | None) -> Callable[[Any],
     """What turns a subject of the spend tables into a group's label and id."""
     if by == "key":
         known = known_keys(conn)
-        return lambda id_: (known[id_].label, known[id_].fingerprint)
+        return lambda id_: (known[id_].label, known[id_].fingerprint) if id_ in known else (_unknown(by, id_),) * 2
     if by == "project":
         names = project_names(conn)
-        return lambda id_: (names[id_], names[id_])
+        return lambda id_: (names.get(id_) or _unknown(by, id_),) * 2
     if by in _IN_TIME:
         digits = len("2026-11" if by == "month" else "2026-11-23")
         return lambda at: (_day(at, zone).isoformat()[:digits],) * 2
     return lambda name: (name or f"(no {by})", name)
+
+
+def _unknown(what: str, id_: int) -> str:
+    """The label of an id that nothing in the books goes by, as after a careless edit; `accounting verify` names it."""
+    return f"(unknown {what} {id_})"
 
 
 def _day(at: Any, zone: ZoneInfo | None) -> date:
@@ -271,8 +278,8 @@ def _selected(selection: Selection) -> sa.Select[Any]:
     columns = (tables.calls, projects.c.name.label("project"), keys.c.fingerprint, keys.c.last4)
     return (
         sa.select(*columns)
-        .join(projects, projects.c.id == tables.calls.c.project_id)
-        .join(keys, keys.c.id == tables.calls.c.key_id)
+        .outerjoin(projects, projects.c.id == tables.calls.c.project_id)
+        .outerjoin(keys, keys.c.id == tables.calls.c.key_id)
         .where(*where)
     )
 
@@ -292,10 +299,10 @@ def _booked(row: Mapping[Any, Any], rates: Mapping[int, Rate]) -> BookedCall:
         **alike,
         outcome=Outcome(row["outcome"]),
         effort=row["effort"] or None,
-        project=row["project"],
+        project=row["project"] or _unknown("project", row["project_id"]),
         user=row["end_user"],
-        key_fingerprint=row["fingerprint"],
-        key_last4=row["last4"],
+        key_fingerprint=_unknown("key", row["key_id"]) if row["fingerprint"] is None else row["fingerprint"],
+        key_last4=row["last4"] or "",
         usage=_usage(row),
     )
     return BookedCall(call, row["billed_on"], _cost(call, rates.get(row["rate_id"])))

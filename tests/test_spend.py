@@ -6,13 +6,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Table, event
 
 from accounting.errors import ConfigurationError
 from accounting.money import Money
 from accounting.periods import midnight, zone
-from accounting.spend import BookedCall, Selection, SpendLine, calls
-from accounting.store import reading
+from accounting.spend import BookedCall, Key, Selection, SpendLine, calls
+from accounting.store import reading, writing
+from accounting.store.tables import keys, projects
 from accounting.usage import Outcome, Quantities, Usage, UsageSource
 from tests.books import NOON, Books, at, made, used
 
@@ -184,6 +185,20 @@ def test_an_empty_book_makes_an_empty_report(books: Books) -> None:
     report = books.spend("key")
     assert report.lines == ()
     assert report.total == SpendLine(group="total", id="")
+
+
+@pytest.mark.parametrize(("by", "table"), [("project", projects), ("key", keys)])
+def test_calls_of_a_project_or_key_that_is_not_in_the_books_are_reported_by_its_number(
+    books: Books, by: str, table: Table
+) -> None:
+    books.deliver(made())
+    books.roll()
+    with writing(books.engine) as conn:
+        conn.execute(table.delete())
+    (line,) = books.spend(by).lines
+    assert (line.group, line.id, line.calls) == (f"(unknown {by} 1)", f"(unknown {by} 1)", 1)
+    (call,) = [one.call for one in listed(books)]
+    assert line.group in (call.project, Key(call.key_fingerprint, call.key_last4).label)
 
 
 def test_an_unknown_grouping_is_refused_with_the_known_ones(books: Books) -> None:
