@@ -1,4 +1,4 @@
-"""The books held against themselves: calls = quarter hours = days, to the last digit.
+"""The books held against themselves: calls = quarter hours = days, to the last digit, and no number is missing.
 
 Everything is recomputed in Python from the calls, by other code than the rollup's SQL, in one snapshot.
 """
@@ -17,12 +17,24 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from accounting import periods, ratebook
-from accounting.money import EXACT, plain
+from accounting.money import EXACT, exact, plain
 from accounting.rates import UNPRICED, Rate, price
 from accounting.rollup import COUNTS, TOKENS, group_columns
 from accounting.spend import known_keys, project_names
 from accounting.store import reading
-from accounting.store.tables import batches, calls, spend_days, spend_quarters, store
+from accounting.store.tables import (
+    batches,
+    calls,
+    conflicts,
+    keys,
+    projects,
+    received_ahead,
+    rejected,
+    sources,
+    spend_days,
+    spend_quarters,
+    store,
+)
 from accounting.usage import Outcome, Quantities
 
 Group = tuple[Any, ...]
@@ -101,7 +113,8 @@ def verify(engine: Engine, progress: Callable[[int, int], object] | None = None)
         names = _Names(project_names(conn), {id_: key.label for id_, key in known_keys(conn).items()})
         counted = {group: _row(group, sums, count.rates) for group, sums in count.sums.items()}
         spend = _unbalanced(counted, _stored(conn, spend_quarters), _stored(conn, spend_days), count.rates, names)
-        differences = (*count.differences, *_wrong_batches(conn, count.by_batch), *spend)
+        of_calls = (*count.differences, *_strangers(conn), *_wrong_batches(conn, count.by_batch))
+        differences = (*of_calls, *spend, *_lost(conn))
     rolled = sum(number for batch, number in count.by_batch.items() if batch in count.rolled)
     return Verification(count.by_batch.total(), rolled, differences)
 
@@ -188,7 +201,40 @@ def _wrong_batches(conn: Connection, by_batch: Mapping[int, int]) -> Iterator[Di
             if (found := getattr(batch, column)) != expected:
                 yield Difference("batches", f"batch {batch.id}", column, str(expected), str(found))
     for id_ in sorted(set(by_batch) - known):
-        yield Difference("calls", f"{by_batch[id_]} calls", "batch_id", "a batch in the books", str(id_))
+        yield Difference("calls", _calls(by_batch[id_]), "batch_id", "a batch in the books", str(id_))
+
+
+def _strangers(conn: Connection) -> Iterator[Difference]:
+    """Ids on calls that nothing in the books goes by."""
+    for table, what in ((projects, "project"), (keys, "key"), (sources, "source")):
+        id_ = calls.c[f"{what}_id"]
+        unknown = sa.select(id_, sa.func.count()).outerjoin_from(calls, table, table.c.id == id_)
+        for found, number in conn.execute(unknown.where(table.c.id.is_(None)).group_by(id_).order_by(id_)):
+            yield Difference("calls", _calls(number), id_.name, f"a {what} in the books", str(found))
+
+
+def _lost(conn: Connection) -> Iterator[Difference]:
+    """Nothing is lost: of each journal all numbers up to `contiguous` are in the books, and the next one is not."""
+    kept = (sa.select(table.c.source_id, table.c.number) for table in (calls, rejected, conflicts))
+    here = sa.union(*kept).subquery()
+    upto = sources.c.contiguous
+    held = sa.func.count(sa.case((here.c.number.between(1, upto), 1))).label("held")
+    more = sa.func.count(sa.case((here.c.number == upto + 1, 1))).label("more")
+    is_next = sa.and_(received_ahead.c.source_id == sources.c.id, received_ahead.c.number == upto + 1)
+    ahead = sa.select(sa.func.count()).where(is_next).scalar_subquery().label("ahead")
+    query = sa.select(sources.c.journal, upto, held, more, ahead).outerjoin_from(
+        sources, here, here.c.source_id == sources.c.id
+    )
+    for row in conn.execute(query.group_by(sources.c.id).order_by(sources.c.id)):
+        journal, last = f"journal {row.journal}", row.contiguous
+        if row.held != last:
+            yield Difference("sources", journal, f"numbers here up to {last}", str(last), str(row.held))
+        if row.more or row.ahead:
+            yield Difference("sources", journal, "contiguous", f"{last + 1} or more", str(last))
+
+
+def _calls(number: int) -> str:
+    return "1 call" if number == 1 else f"{number:,} calls"
 
 
 def _row(group: Group, figures: Iterable[int], rates: Mapping[int, Rate]) -> Row:
@@ -203,11 +249,23 @@ def _row(group: Group, figures: Iterable[int], rates: Mapping[int, Rate]) -> Row
 
 def _stored(conn: Connection, table: Table) -> dict[Group, Row]:
     group = group_columns(table)
-    rows = conn.execute(sa.select(table)).mappings()
+    others = [column for column in table.c if column.name != "amount"]
+    # The amount as text: one that is no number is a difference among others, and no reason to stop reading.
+    amount = sa.cast(table.c.amount, sa.Text).label("amount_text")
     return {
-        tuple(row[name] for name in group): Row(tuple(row[name] for name in FIGURES), row["amount"], row["currency"])
-        for row in rows
+        tuple(row[name] for name in group): Row(
+            tuple(row[name] for name in FIGURES), _amount(row["amount_text"]), row["currency"]
+        )
+        for row in conn.execute(sa.select(*others, amount)).mappings()
     }
+
+
+def _amount(text: str | None) -> Decimal | None:
+    """NaN, which differs from everything, where the text is no number."""
+    try:
+        return None if text is None else exact(text)
+    except ValueError:
+        return Decimal("NaN")
 
 
 def _by_day(quarters: Mapping[Group, Row]) -> dict[Group, Row]:
@@ -272,7 +330,7 @@ def _difference(table: str, key: str, column: str, expected: Row, found: Row) ->
 
 def _text(value: Any) -> str:
     if isinstance(value, Decimal):
-        return plain(value)
+        return "no number" if value.is_nan() else plain(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z"
     return "nothing" if value is None else str(value)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Table
 
 from accounting.store import writing
-from accounting.store.tables import batches, calls, rates, spend_days, spend_quarters
+from accounting.store.tables import batches, calls, rates, received_ahead, rejected, sources, spend_days, spend_quarters
 from accounting.usage import Outcome, Usage
 from accounting.verify import Verification, verify
 from tests.books import NOON, Books, at, made, used
@@ -143,6 +143,47 @@ def test_calls_of_no_batch_are_named(books: Books) -> None:
     with writing(books.engine) as conn:
         conn.execute(calls.update().values(batch_id=99))
     assert "calls, 2 calls: batch_id is 99, expected a batch in the books" in said(books)
+
+
+@pytest.mark.parametrize("what", ["project", "key", "source"])
+def test_calls_of_what_is_not_in_the_books_are_named(books: Books, what: str) -> None:
+    with writing(books.engine) as conn:
+        conn.execute(calls.update().where(calls.c.number == 2).values({f"{what}_id": 99}))
+    assert f"calls, 1 call: {what}_id is 99, expected a {what} in the books" in said(books)
+
+
+def test_numbers_are_kept_as_calls_or_aside(books: Books) -> None:
+    books.deliver(made(number=1, usage=used(1, 1)), made(NOON + timedelta(days=2)), made(number=3))
+    assert verify(books.engine).balanced
+
+
+def test_a_number_that_is_not_in_the_books_any_more_is_named(books: Books) -> None:
+    journal = f"sources, journal {books.journal.id}"
+    books.deliver(made(NOON + timedelta(days=2)))
+    with writing(books.engine) as conn:
+        conn.execute(rejected.delete())
+    assert said(books) == [f"{journal}: numbers here up to 3 is 2, expected 3"]
+
+
+def test_numbers_counted_further_than_they_are_here_or_not_far_enough_are_named(books: Books) -> None:
+    journal = f"sources, journal {books.journal.id}"
+    books.overwrite(sources, "contiguous", 1)
+    assert said(books) == [f"{journal}: numbers here up to 3 is 2, expected 3"]
+    books.overwrite(sources, "contiguous", -2)
+    assert said(books) == [f"{journal}: contiguous is 1, expected 2 or more"]
+    books.overwrite(sources, "contiguous", 1)
+    with writing(books.engine) as conn:
+        conn.execute(received_ahead.insert().values(source_id=1, number=3))
+    assert said(books) == [f"{journal}: contiguous is 2, expected 3 or more"]
+
+
+@pytest.mark.parametrize("table", [spend_quarters, spend_days])
+def test_an_amount_that_is_no_number_is_named(books: Books, table: Table) -> None:
+    with writing(books.engine) as conn:
+        conn.exec_driver_sql(f"UPDATE {table.name} SET amount = 'a lot'")
+    (difference,) = said(books)
+    assert difference.startswith(f"{table.name}, ")
+    assert difference.endswith("amount is no number, expected 0.036")
 
 
 def test_batch_counts_that_do_not_add_up_are_named(books: Books) -> None:
