@@ -67,6 +67,8 @@ def clean_tags(tags: Mapping[str, str] | None) -> dict[str, str]:
     """Tags as the books keep them: at most 32, keys of 64 and values of 256 characters, all text."""
     if not tags:
         return {}
+    if not isinstance(tags, Mapping):
+        raise ConfigurationError(f'tags={tags!r}: expected names and values, like {{"feature": "rerank"}}.')
     if len(tags) > MAX_TAGS:
         raise ConfigurationError(f"{len(tags)} tags given; at most {MAX_TAGS} are kept with a call.")
     return {clean(key, MAX_TAG_KEY) or "": clean(value, MAX_TAG_VALUE) or "" for key, value in tags.items()}

@@ -82,3 +82,8 @@ def test_a_generator_closed_in_another_context_ends_without_an_error() -> None:
     copy_context().run(next, generator)
     generator.close()
     assert current().project is None
+
+
+def test_tags_that_are_no_mapping_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected names and values"):
+        clean_tags(["a"])  # type: ignore[arg-type]

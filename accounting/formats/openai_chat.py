@@ -66,7 +66,7 @@ def stream() -> "Reader":
     return Reader()
 
 
-_TELLING = re.compile(rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:)')
+_TELLING = re.compile(rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"\s*:|choices"\s*:\s*\[\s*\])')
 """What makes a chunk worth parsing once the answer has begun: a search costs a fifth of a parse."""
 
 
@@ -102,14 +102,23 @@ class Reader:
         )
         self._block = self._block if block is None else block
         self.token_seen = self.token_seen or bool(choices)
-        self.usage_only = choices == [] and isinstance(block, Mapping) and not self._answer.failed
-        self._final = self._final or self.usage_only
+        stated = isinstance(block, Mapping)
+        self.usage_only = choices == [] and (stated or _says_only_usage(chunk)) and not self._answer.failed
+        self._final = self._final or (self.usage_only and stated)
 
     def answer(self) -> Answer:
         known = self._answer
         final = self.terminal or self._final or known.failed or known.finish_reason is not None
         found = usage(self._block, final=final, unread=self._unread)
         return Answer(known.model, known.id, known.finish_reason, found, known.failed)
+
+
+def _says_only_usage(chunk: object) -> bool:
+    """Whether a chunk is the one for usage though it states none: callers fail at its empty choices all the same."""
+    return isinstance(chunk, Mapping) and "usage" in chunk and _FRAME.issuperset(chunk)
+
+
+_FRAME = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
 
 
 def usage(block: object, final: bool = True, unread: bool = False) -> Usage:

@@ -222,6 +222,13 @@ def test_the_extra_chunk_is_known_and_nothing_else_is_taken_for_it() -> None:
     assert seen == [False, False, False, True, False, False]
 
 
+@pytest.mark.parametrize("empty", [None, [], "none", 0])
+def test_the_usage_chunk_is_taken_out_though_it_states_none(empty: object) -> None:
+    reader = fed(content(), {"id": "c1", "choices": [], "usage": empty})
+    assert reader.usage_only
+    assert reader.answer().usage.input_tokens is None
+
+
 def test_a_usage_chunk_that_reports_an_error_is_not_taken_out() -> None:
     assert not fed(content(), {**usage_only(5, 7), "error": {"message": "x"}}).usage_only
 
