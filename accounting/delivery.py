@@ -9,9 +9,11 @@ import json
 import logging
 import random
 import socket
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,7 +75,8 @@ def hand_over(
     `oldest_elsewhere` is the earliest start of a call that could not be journaled, and still may be.
     """
     counts = faults.counts()
-    journal.remember("faults", json.dumps(counts))
+    with suppress(sqlite3.Error):  # a full disk must not keep the counts from the store
+        journal.remember("faults", json.dumps(counts))
     entries = tuple(journal.entries(BATCH))
     standing = journal.standing(datetime.now(UTC), frozenset(entry.number for entry in entries))
     starts = [start for start in (standing.oldest_undelivered_at, oldest_elsewhere) if start is not None]
@@ -110,6 +113,7 @@ class Delivery:
         self._destination: Destination | None = None
         self.busy = RLock()  # held while the journal or the store is worked on
         self._failures = 0  # in a row
+        self._is_hopeless = False
         self._bell = Event()  # somebody wants a round now
         self._round = Event()  # a round has ended
         self._stop_at: float | None = None
@@ -150,7 +154,7 @@ class Delivery:
             if self._hand_over_all(is_due, closing=stop_at is not None) and is_due:
                 heartbeat_at = time.monotonic() + HEARTBEAT
             self._round.set()
-            if stop_at is not None and (not self._failures or time.monotonic() >= stop_at):
+            if stop_at is not None and (not self._failures or self._is_hopeless or time.monotonic() >= stop_at):
                 break
             self._bell.wait(pause(self._failures) if self._failures and stop_at is None else AGE)
             self._bell.clear()
@@ -175,6 +179,7 @@ class Delivery:
             self._journal.tidy(idle=heartbeat)
         except Exception as error:  # noqa: BLE001 - whatever it is: the journal keeps the calls, and we try again
             self._failures += 1
+            self._is_hopeless = isinstance(error, AccountingError)  # only a person can mend that
             self._faults.count("deliver", error)
             log.debug("Delivery to the store failed: %s", error)
             return False

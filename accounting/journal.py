@@ -10,6 +10,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -155,7 +156,8 @@ class Journal:
         """How the journal will stand once these numbers are delivered; never twice at the same instant."""
         with self.lock:
             self._promised = max(_microseconds(now), self._promised + 1)
-            self.remember("promised", str(self._promised))
+            with suppress(sqlite3.Error):  # a full disk must not keep the report from the store
+                self.remember("promised", str(self._promised))
             oldest = self._connection.execute(
                 "SELECT started_at FROM calls WHERE delivered_at IS NULL "
                 "AND number NOT IN (SELECT value FROM json_each(?)) ORDER BY started_at LIMIT 1",
@@ -190,7 +192,7 @@ class Journal:
         It waits for the disk and holds the lock, so it is delivery's to do: SQLite by itself would do it in a caller.
         """
         log_file = self.file.with_name(f"{self.file.name}-wal")
-        if log_file.stat().st_size >= (IDLE_LOG_BYTES if idle else LOG_BYTES):
+        if log_file.exists() and log_file.stat().st_size >= (IDLE_LOG_BYTES if idle else LOG_BYTES):
             with self.lock:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -295,6 +297,13 @@ def open_journal(directory: Path, *, sync: str = "normal", max_bytes: int = 2**3
         if begun is not None:
             return begun
     raise JournalUnavailable(f"Each of ten new journals in {directory} was taken by other processes at once.")
+
+
+def memory_journal(directory: Path, max_bytes: int) -> Journal:
+    """A journal that lives and dies with the process, where the one in the directory can't be written."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.executescript(_SCHEMA)
+    return Journal(directory / f"{new_id()}{SUFFIX}", connection, max_bytes)
 
 
 def orphans(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) -> Iterator[Journal]:

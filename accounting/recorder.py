@@ -8,22 +8,21 @@ unless `ACCOUNTING_JOURNAL_REQUIRED` says that a call which can't be written dow
 import atexit
 import os
 import sqlite3
-import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from importlib import import_module
 from threading import RLock, local
 from uuid import UUID
 
 from accounting.delivery import BATCH, Delivery, Faults
 from accounting.errors import JournalUnavailable
-from accounting.journal import Journal, open_journal
+from accounting.journal import Journal, memory_journal, open_journal
 from accounting.places import journal_directory, journal_settings, store_url, without_secret
 from accounting.usage import Call, Outcome
 
 EXIT_SECONDS = 5.0
-REOPEN_SECONDS = 5.0
 HOLD_STILL_SECONDS = 1.0
 """How long a fork waits for each of our locks at most."""
 MOST_HELD = 10_000
@@ -51,7 +50,6 @@ class Recorder:
         self._delivery: Delivery | None = None
         self._held: deque[tuple[Ticket, Call]] = deque()
         self._adrift: dict[UUID, datetime] = {}  # calls that are in no journal, and when they began
-        self._retry_at = 0.0
         self._closed = False
 
     def start(self, call: Call) -> Ticket:
@@ -143,14 +141,7 @@ class Recorder:
     def _open(self) -> Journal:
         if self._closed:
             raise JournalUnavailable("The program is ending.")
-        if time.monotonic() < self._retry_at:
-            raise JournalUnavailable(f"Could not be opened less than {REOPEN_SECONDS:.0f} s ago.")
-        self._retry_at = time.monotonic() + REOPEN_SECONDS
-        journal = open_journal(
-            journal_directory(self.url),
-            sync=self._settings.sync,
-            max_bytes=self._settings.max_bytes,
-        )
+        journal = self._journal_to_write()
         journal.remember("destination", without_secret(self.url))
         journal.remember("closed", "no")
         self.faults.add_from(journal)
@@ -159,6 +150,20 @@ class Recorder:
         except RuntimeError as error:  # no thread to be had: the journal keeps the calls for its next owner
             self.faults.count("delivery.start", error)
         return journal
+
+    def _journal_to_write(self) -> Journal:
+        directory, settings = journal_directory(self.url), self._settings
+        try:
+            return open_journal(directory, sync=settings.sync, max_bytes=settings.max_bytes)
+        except (OSError, sqlite3.Error, JournalUnavailable) as error:
+            if settings.required:
+                raise
+            told = JournalUnavailable(
+                f"No journal can be written in {directory} ({error}). Until that folder is writable and the program is "
+                "started again, calls are kept in memory for delivery, and lost if it is killed."
+            )
+            self.faults.count("journal.open", told)
+            return memory_journal(directory, settings.max_bytes)
 
     def _write(self, ticket: Ticket, call: Call) -> None:
         if ticket.journal is None or ticket.number is None:
@@ -246,6 +251,10 @@ def _begin_anew() -> None:
         _recorder.disown()
         _recorder = None
 
+
+# Imported before our hooks are registered: it has hooks of its own, and would add them in the midst of a fork that
+# waits for delivery to load it.
+import_module("filelock")
 
 atexit.register(close)
 if hasattr(os, "register_at_fork"):

@@ -37,7 +37,6 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wareh
     monkeypatch.delenv("ACCOUNTING_JOURNAL_REQUIRED", raising=False)
     monkeypatch.setattr(delivery_module, "open_destination", lambda url: warehouse)
     monkeypatch.setattr(delivery_module, "AGE", 0.02)
-    monkeypatch.setattr(recorder_module, "REOPEN_SECONDS", 0.0)
     yield warehouse
     close(0)
 
@@ -92,17 +91,17 @@ def test_a_full_batch_goes_out_without_waiting(warehouse: Warehouse, monkeypatch
     assert until(lambda: len(warehouse.calls) == delivery_module.BATCH)
 
 
-def test_a_call_that_can_t_be_written_down_passes_and_is_added_when_it_can(warehouse: Warehouse) -> None:
+def test_where_no_journal_can_be_written_calls_go_to_the_store_from_memory_and_it_is_told(
+    warehouse: Warehouse, caplog: pytest.LogCaptureFixture
+) -> None:
     books = recorder()
-    obstacle = broken(books)
+    directory = broken(books)
     ticket = books.start(call := started())
-    assert ticket.number is None
     books.finish(ticket, ended(call))
-    assert not books.flush(0.1)
-    obstacle.unlink()
     assert books.flush(5)
     assert list(warehouse.calls.values()) == [ended(call)]
-    assert until(lambda: warehouse.reports[-1].faults.get("journal.start") == 1)
+    assert until(lambda: warehouse.reports[-1].faults == {"journal.open": 1})
+    assert f"No journal can be written in {directory}" in caplog.text
 
 
 def test_where_the_journal_is_required_such_a_call_is_refused_with_the_way_out(
@@ -132,18 +131,6 @@ def test_a_full_journal_refuses_or_lets_pass_as_it_was_told(
     assert books.faults.counts()["journal.start"] == 1
 
 
-def test_a_journal_that_could_not_be_opened_is_not_tried_at_every_call(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder_module, "REOPEN_SECONDS", 60.0)
-    books = recorder()
-    obstacle = broken(books)
-    books.start(started())
-    obstacle.unlink()
-    assert books.start(started()).number is None
-    assert not obstacle.exists()
-
-
 def test_an_ending_that_can_t_be_written_is_held_and_tried_again(warehouse: Warehouse) -> None:
     books = recorder()
     ticket = books.start(call := started())
@@ -171,15 +158,34 @@ def test_an_ending_that_never_can_be_written_holds_up_no_other(warehouse: Wareho
 
 def test_endings_given_up_for_want_of_memory_are_counted(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder_module, "MOST_HELD", 2)
+    monkeypatch.setenv("ACCOUNTING_JOURNAL_MAX_MB", "0")
     books = recorder()
-    obstacle = broken(books)
     calls = [started() for _ in range(3)]
     for call in calls:
         books.finish(books.start(call), ended(call))
     assert books.faults.counts()["journal.held_lost"] == 1
-    obstacle.unlink()
+    make_room(books)
     assert books.flush(5)
     assert list(warehouse.calls.values()) == [ended(call) for call in calls[1:]]
+
+
+def test_the_books_are_complete_only_until_the_start_of_a_call_that_is_in_no_journal(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "HEARTBEAT", 0.01)
+    monkeypatch.setenv("ACCOUNTING_JOURNAL_MAX_MB", "0")
+    books = recorder()
+    ticket = books.start(call := started())
+    assert until(lambda: warehouse.reports and warehouse.reports[-1].oldest_undelivered_at == call.started_at)
+    make_room(books)
+    books.finish(ticket, ended(call))
+    assert until(lambda: warehouse.reports[-1].oldest_undelivered_at is None)
+    assert list(warehouse.calls.values()) == [ended(call)]
+
+
+def make_room(books: Recorder) -> None:
+    assert books._journal is not None
+    books._journal._max_bytes = 2**20
 
 
 def test_leaving_an_ending_takes_no_lock(warehouse: Warehouse) -> None:
