@@ -31,6 +31,9 @@ from accounting.usage import Quantities
 UNPRICED = 0
 """The id that stands in the books for "no rate"."""
 
+PRICE_LIMIT = Decimal(10**9)
+"""Every price per 1000 tokens is below it, or the amounts of a long period would not fit `EXACT`."""
+
 PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
 """The prices of a rate, by their name in `Rate` and in the books; a card leaves out the unit."""
 
@@ -106,8 +109,9 @@ class RateBook:
 def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
     if earlier.valid_from == later.valid_from:
         raise RateCardError(
-            f"Two rates for {later}: {earlier.input_per_1k}/{earlier.output_per_1k} ({earlier.source}) and "
-            f"{later.input_per_1k}/{later.output_per_1k} ({later.source}). Keep one, or give the new one a later start."
+            f"Two rates for {later}: {earlier.input_per_1k}/{earlier.output_per_1k} (source: {earlier.source}) and "
+            f"{later.input_per_1k}/{later.output_per_1k} (source: {later.source}). Keep one; if it is in the "
+            "books already it stays there, so give the new line a later valid_from: it takes over then."
         )
     if earlier.period.end is not None and earlier.period.end > later.valid_from:
         raise RateCardError(
@@ -128,15 +132,25 @@ def parse_card(text: str, name: str) -> list[Rate]:
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise RateCardError(f"{name} is no TOML: {error}") from error
     for field in ("provider", "currency", "source"):
-        if not isinstance(card.get(field), str) or not card[field].strip():
-            raise RateCardError(f'{name}: expected {field} = "…" at the top, found {card.get(field)!r}.')
+        if field not in card:
+            raise RateCardError(
+                f'{name}: {field} is missing. Write {field} = "…" at the top, above the first [[rate]].'
+            )
+        if not isinstance(card[field], str) or not card[field].strip():
+            raise RateCardError(f'{name}: expected {field} = "…" at the top, found {card[field]!r}.')
     _refuse_unknown(card, _CARD_FIELDS, name)
     if not (len(card["currency"]) == 3 and card["currency"].isalpha() and card["currency"].isupper()):
         raise RateCardError(f"{name}: currency {card['currency']!r} is no ISO 4217 code like CNY or USD.")
-    lines = card.get("rate")
-    if not isinstance(lines, list) or not lines or not all(isinstance(line, dict) for line in lines):
-        raise RateCardError(f"{name}: expected at least one [[rate]].")
+    lines = _lines(card.get("rate"), name)
     return [_rate(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
+
+
+def _lines(found: object, name: str) -> list[dict[str, Any]]:
+    if isinstance(found, dict):
+        raise RateCardError(f"{name}: expected at least one [[rate]], found [rate]. Write it in two pairs of brackets.")
+    if not isinstance(found, list) or not found or not all(isinstance(line, dict) for line in found):
+        raise RateCardError(f"{name}: expected at least one [[rate]], found {found if found else 'none'}.")
+    return found
 
 
 def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
@@ -173,9 +187,14 @@ def _price(value: object, where: str) -> Decimal:
         raise RateCardError(f"{where}: {error}") from error
     if number < 0:
         raise RateCardError(f"{where} is {number}; a price can't be negative.")
+    if number >= PRICE_LIMIT:
+        raise RateCardError(f"{where}: expected a price below {PRICE_LIMIT:,f} per 1000 tokens, found {number}.")
     exponent = number.normalize(EXACT).as_tuple().exponent
     if isinstance(exponent, int) and -exponent > PRICE_DECIMALS:
-        raise RateCardError(f"{where} is {number}; at most {PRICE_DECIMALS} decimals per 1000 tokens.")
+        raise RateCardError(
+            f"{where} is {number}; expected at most {PRICE_DECIMALS} decimals per 1000 tokens. "
+            f"Round it to {PRICE_DECIMALS} decimals."
+        )
     return number
 
 
@@ -183,10 +202,17 @@ def _instant(value: object, where: str) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise RateCardError(f"{where} is {value}; add an offset, like {value.isoformat()}Z, or give a date.")
-        return value.astimezone(UTC)
+        return _utc(value, where)
     if isinstance(value, date):
         return datetime.combine(value, time.min, UTC)
-    raise RateCardError(f"{where}: expected a date like 2026-02-01, found {value!r}.")
+    raise RateCardError(f"{where}: expected a date like 2026-02-01, without quotes, found {value!r}.")
+
+
+def _utc(value: datetime, where: str) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise RateCardError(f"{where} is {value}; expected a time within the years 1 to 9999 in UTC.") from error
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -119,8 +119,9 @@ def test_a_line_ends_before_the_instant_it_is_valid_until() -> None:
 
 
 def test_two_lines_that_begin_at_once_are_refused_with_both_prices() -> None:
-    with pytest.raises(RateCardError, match=r"0\.02/0\.03 \(new\) and 0\.01/0\.03 \(old\)"):
+    with pytest.raises(RateCardError, match=r"0\.02/0\.03 \(source: new\) and 0\.01/0\.03 \(source: old\)") as refused:
         RateBook([a_rate(source="old"), a_rate(input_="0.02", source="new")])
+    assert "give the new line a later valid_from" in str(refused.value)
 
 
 def test_a_line_that_runs_into_the_next_is_refused() -> None:
@@ -136,6 +137,14 @@ def test_a_card_s_price_is_read_to_the_digit_it_was_written(amount: Decimal) -> 
     assert rate.input_per_1k == amount
 
 
+@given(quantities())
+def test_the_dearest_price_a_card_may_name_is_charged_to_the_digit(tokens: Quantities) -> None:
+    dearest = "999999999.999999999"
+    (rate,) = parse_card(f"{CARD}\n{LINE.replace('input = 1', f'input = {dearest}')}", "c")
+    charged = Fraction(dearest) * tokens.input / 1000 + Fraction(tokens.output, 1000)
+    assert Fraction(price(tokens, rate).amount) == charged
+
+
 def test_a_time_with_an_offset_is_taken_as_it_is() -> None:
     (rate,) = parse_card(
         f'{CARD}\n[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01T00:00:00+08:00\ninput = 1\noutput = 1', "c"
@@ -148,8 +157,11 @@ LINE = '[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = 1\noutput = 1\n'
 
 @pytest.mark.parametrize(("text", "says"), [
     ("provider = ", "no TOML"),
-    (LINE, 'expected provider = "…"'),
-    (CARD, r"at least one \[\[rate\]\]"),
+    (LINE, 'provider is missing. Write provider = "…" at the top'),
+    (CARD.replace('"wcode"', "3") + LINE, 'expected provider = "…" at the top, found 3'),
+    (CARD, r"at least one \[\[rate\]\], found none"),
+    (CARD + "rate = 3", r"at least one \[\[rate\]\], found 3"),
+    (CARD + LINE.replace("[[rate]]", "[rate]"), r"at least one \[\[rate\]\], found \[rate\]"),
     (CARD.replace("CNY", "yuan") + LINE, "no ISO 4217"),
     (CARD + "discount = 3\n" + LINE, "unknown discount"),
     (CARD + LINE + "cached = 1", "unknown cached"),
@@ -159,6 +171,11 @@ LINE = '[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = 1\noutput = 1\n'
     (CARD + LINE.replace("input = 1", "input = true"), "is a bool"),
     (CARD + LINE.replace("input = 1", "input = nan"), "finite"),
     (CARD + LINE.replace("input = 1", "input = 0.0000000001"), "at most 9 decimals"),
+    (CARD + LINE.replace("input = 1", "input = 1E-12"), "Round it to 9 decimals"),
+    (CARD + LINE.replace("input = 1", f"input = {10**9}"), f"below 1,000,000,000 per 1000 tokens, found {10**9}"),
+    (CARD + LINE.replace("input = 1", f"input = {'1234567890' * 5}12345.123"), "expected a price below"),
+    (CARD + LINE.replace("2026-03-01", "9999-12-31T23:59:59-12:00"), "within the years 1 to 9999"),
+    (CARD + LINE.replace("2026-03-01", '"2026-03-01"'), "without quotes"),
     (CARD + LINE.replace("2026-03-01", "2026-03-01T00:00:00"), "add an offset"),
     (CARD + LINE.replace("2026-03-01", '"March"'), "expected a date"),
     (CARD + LINE + "valid_until = 2026-03-01", "not after"),
