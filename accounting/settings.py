@@ -22,7 +22,7 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            faults = [f"ACCOUNTING_{str(fault['loc'][0]).upper()}: {fault['msg']}" for fault in error.errors()]
+            faults = [f"ACCOUNTING_{str(fault['loc'][0]).upper()}: {_reason(fault['msg'])}" for fault in error.errors()]
             raise ConfigurationError("; ".join(faults)) from error
 
     @property
@@ -37,3 +37,8 @@ class Settings(BaseSettings):
             return periods.zone(name).key
         except ConfigurationError as error:
             raise ValueError(str(error)) from error
+
+
+def _reason(message: str) -> str:
+    """The message of a validator of ours, without what pydantic writes before it."""
+    return message.removeprefix("Value error, ")

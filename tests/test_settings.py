@@ -31,3 +31,9 @@ def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, n
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         Settings()
+
+
+def test_a_zone_spelt_wrong_is_answered_with_what_was_expected_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCOUNTING_ZONE", "Mars/Olympus")
+    with pytest.raises(ConfigurationError, match=r"^ACCOUNTING_ZONE: 'Mars/Olympus' is no time zone; expected an IANA"):
+        Settings()
