@@ -62,6 +62,8 @@ def _held(source: Source) -> str:
 
 
 def _named(text: str, known: list[Source]) -> Source:
+    if not text.strip():  # every id begins with nothing, so the only journal would be written off
+        raise ConfigurationError("An empty id names no journal; expected one as in accounting sources list.")
     found = [source for source in known if str(source.journal).startswith(text.lower())]
     if len(found) != 1:
         what = "no journal" if not found else f"{len(found)} journals"

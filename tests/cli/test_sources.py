@@ -1,5 +1,8 @@
 import json
 from dataclasses import replace
+from uuid import UUID
+
+import pytest
 
 from accounting.ingest import ingest
 from accounting.ports import Batch
@@ -36,6 +39,26 @@ def test_an_id_that_names_no_journal_is_refused(run: Run, books: Books) -> None:
     ran = run("sources", "close", "ffff", "--why", "x")
     assert (ran.code, ran.out) == (2, "")
     assert "'ffff' names no journal" in ran.err
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_id_closes_nothing_though_there_is_one_journal(run: Run, books: Books, empty: str) -> None:
+    books.deliver(made())
+    ran = run("sources", "close", empty, "--why", "x")
+    assert (ran.code, ran.out) == (2, "")
+    assert "An empty id names no journal" in ran.err
+    assert "written off" not in run("sources", "list").out
+
+
+def test_an_id_that_names_several_journals_closes_none(run: Run, books: Books) -> None:
+    one, other = (UUID(int=0xAB << 120 | n) for n in (1, 2))
+    source = books.journal.batch(made()).source
+    for journal in (one, other):
+        ingest(books.engine, Batch(replace(source, journal=journal)), source.seen_at)
+    ran = run("sources", "close", "ab", "--why", "x")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'ab' names 2 journals" in ran.err
+    assert "written off" not in run("sources", "list").out
 
 
 def test_without_journals_the_list_says_so(run: Run, books: Books) -> None:
