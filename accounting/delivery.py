@@ -200,16 +200,17 @@ class Drained:
     calls: int
 
 
-def deliver_orphans(url: str, progress: Callable[[int], None] | None = None) -> Drained:
+def deliver_orphans(url: str, progress: Callable[[int], None] | None = None, meant_for: str | None = None) -> Drained:
     """Deliver the journals whose processes are gone. Calls they left open go as unknown.
 
-    `progress` is told after each batch how many calls were delivered so far. Raises what the store raises; the
-    journals then keep everything, and the same command goes on where it stopped.
+    `progress` is told after each batch how many calls were delivered so far. `meant_for` takes the journals that
+    were to go to the store at that URL instead, as a person may ask whose URL was mistyped. Raises what the store
+    raises; the journals then keep everything, and the same command goes on where it stopped.
     """
     journals = calls = 0
     destination: Destination | None = None
     try:
-        for journal in _abandoned(journal_directory(url)):
+        for journal in _abandoned(journal_directory(meant_for or url)):
             try:
                 destination = destination or open_destination(url)
                 for held in _drain(journal, destination):
@@ -223,6 +224,18 @@ def deliver_orphans(url: str, progress: Callable[[int], None] | None = None) -> 
         if destination is not None:
             destination.close()
     return Drained(journals, calls)
+
+
+def waiting_for_others(url: str) -> dict[str, int]:
+    """How many calls wait in journals without an owner for another store than this, by that store's URL."""
+    ours = journal_directory(url)
+    waiting: Counter[str] = Counter()
+    for directory in sorted(ours.parent.iterdir()) if ours.parent.is_dir() else ():
+        for journal in orphans(directory) if directory != ours else ():
+            if journal.ready:
+                waiting[journal.fact("destination") or directory.name] += journal.ready
+            journal.close()
+    return dict(waiting)
 
 
 def _abandoned(directory: Path) -> Iterator[Journal]:

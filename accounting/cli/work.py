@@ -1,6 +1,7 @@
 """`accounting work`: the scheduler in the foreground; `rollup` and `deliver` do its two jobs once."""
 
 import logging
+import shlex
 import signal
 import threading
 from collections.abc import Iterator
@@ -8,6 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from types import FrameType
+from typing import Annotated
+
+import typer
 
 from accounting import delivery
 from accounting.cli.books import books, counting, err, now, out
@@ -37,11 +41,19 @@ def rollup() -> None:
     say(out(), f"Rolled up {counted(rolled.calls, 'call')} from {counted(rolled.batches, 'batch', 'batches')}.")
 
 
-def deliver() -> None:
+def deliver(
+    meant_for: Annotated[
+        str | None, typer.Option(metavar="URL", help="Deliver what was to go to the store at this URL, a mistyped one.")
+    ] = None,
+) -> None:
     """Hand over to the store what ended processes left in their journals, once."""
+    url = Settings().store_url
     with counting("Delivering") as told:
-        drained = delivery.deliver_orphans(Settings().store_url, told)
+        drained = delivery.deliver_orphans(url, told, meant_for)
     say(out(), f"Delivered {counted(drained.calls, 'call')} from {counted(drained.journals, 'journal')}.")
+    for other, calls in delivery.waiting_for_others(url).items():
+        say(out(), f"Waiting for another store: {counted(calls, 'call')}, for {other}. If that URL was a mistake:")
+        say(out(), f"    accounting deliver --meant-for {shlex.quote(other)}")
 
 
 def _timed(job: Job, settings: Settings) -> Job:

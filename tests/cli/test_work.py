@@ -8,9 +8,12 @@ from itertools import pairwise
 
 import pytest
 
+from accounting.journal import open_journal
+from accounting.places import journal_directory
 from accounting.store.tables import batches, job_runs
 from tests.books import Books, made
 from tests.cli.conftest import Run
+from tests.warehouse import ended, started
 
 
 @contextmanager
@@ -84,3 +87,16 @@ def test_rollup_says_what_it_added(run: Run, books: Books) -> None:
 
 def test_deliver_without_abandoned_journals_has_nothing_to_do(run: Run, books: Books) -> None:
     assert run("deliver").out == "Delivered 0 calls from 0 journals.\n"
+
+
+def test_what_waits_for_a_mistyped_store_is_named_and_can_be_had(run: Run, books: Books) -> None:
+    wrong = "sqlite:////nowhere/boks.sqlite3"
+    journal = open_journal(journal_directory(wrong))
+    journal.remember("destination", wrong)
+    number, call = journal.start(started())
+    journal.finish(number, ended(call))
+    journal.close()
+    said = run("deliver").out
+    assert f"Waiting for another store: 1 call, for {wrong}." in said
+    assert run("deliver", "--meant-for", wrong).out == "Delivered 1 call from 1 journal.\n"
+    assert str(call.id) in run("calls", "--json").out
