@@ -1,11 +1,14 @@
 """The command line, one file a group of commands. Settings, the clock and the console are read here and nowhere below.
 
-Exit codes: 0 done; 1 the books don't balance, or a job failed; 2 it could not be done, and a sentence says why.
+Exit codes: 0 done; 1 the books don't balance, or a job failed; 2 it could not be done, and a sentence says why;
+141 the reader of the pipe left before the end, as with any program that SIGPIPE ends.
 """
 
+import errno
 import os
 import sys
 from io import TextIOWrapper
+from typing import NoReturn
 
 import typer
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -13,6 +16,12 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from accounting import __version__
 from accounting.cli import calls, demo, rates, report, sources, store, verify, work
 from accounting.errors import AccountingError
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What a write fails with that a person can mend."""
+
+_UNREAD = 128 + 13
+"""What a shell makes of a program that SIGPIPE (13) ended."""
 
 app = typer.Typer(
     help="The books of a team that buys tokens: what was spent, by key, project and model.",
@@ -51,11 +60,30 @@ def main() -> None:
         if type(error) not in (DatabaseError, OperationalError):
             raise
         _give_up(f"The store can't be used: {error.orig}. Nothing was changed by the step that failed.")
+    except SystemExit as end:
+        # Typer and Rich both answer a broken pipe with 1, which here means that the books don't balance.
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _end_unread()
     except BrokenPipeError:
-        # The reader of the pipe has seen enough; without this Python complains once more while it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _end_unread()
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _let_go_of_stdout()
+        _give_up(f"Can't write: {error.strerror}. Make room, or let the output go elsewhere.")
 
 
-def _give_up(sentence: str) -> None:
+def _end_unread() -> NoReturn:
+    _let_go_of_stdout()
+    sys.exit(_UNREAD)  # not 0: what the reader missed of `accounting verify` may be that the books don't balance
+
+
+def _let_go_of_stdout() -> None:
+    """Nobody can read what is still to be written; without this Python complains once more while it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _give_up(sentence: str) -> NoReturn:
     typer.echo(sentence, err=True)
     sys.exit(2)

@@ -1,11 +1,14 @@
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 import accounting
 from accounting import cli
-from tests.books import Books, made
+from accounting.store.tables import spend_days
+from tests.books import NOON, Books, made
 from tests.cli.conftest import Run
 
 COMMANDS = ("report", "calls", "verify", "work", "rollup", "deliver", "rates", "sources", "store", "demo", "version")
@@ -36,11 +39,48 @@ def test_a_fault_of_this_program_keeps_its_traceback(run: Run, monkeypatch: pyte
         run("version")
 
 
-def test_a_reader_that_leaves_early_ends_the_command_quietly(books: Books) -> None:
-    books.deliver(*(made(number=number) for number in range(2, 500)))
-    program = f"{sys.executable} -c 'from accounting.cli import main; main()' calls --limit 500 --json | head -1"
-    ended = subprocess.run(program, shell=True, capture_output=True, text=True, timeout=60)
-    assert (ended.stdout, ended.stderr) == ("{\n", "")
+PROGRAM = f"{sys.executable} -c 'from accounting.cli import main; main()'"
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    bash = ["bash", "-c", f"set -o pipefail; {command}"]  # pipefail: a pipe ends as the first of its programs to fail
+    return subprocess.run(bash, capture_output=True, text=True, timeout=60)
+
+
+def test_a_reader_that_leaves_early_ends_the_command_quietly_as_sigpipe_would(books: Books) -> None:
+    books.deliver(*(made(NOON - timedelta(days=number)) for number in range(500)))
+    ended = shell(f"{PROGRAM} calls --limit 500 | head -1")
+    assert (ended.returncode, ended.stderr) == (141, "")
+    assert ended.stdout.startswith("Calls, all days (UTC)")
+
+
+@pytest.mark.parametrize("command", ["report", "report --json", "verify", "--help"])
+def test_a_reader_that_left_before_the_first_line_hears_no_complaint(books: Books, command: str) -> None:
+    books.deliver(made())
+    ended = shell(f"{{ sleep 1; {PROGRAM} {command}; }} | true")
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_reader_that_takes_the_first_of_a_few_lines_ends_nothing(books: Books) -> None:
+    books.deliver(made())
+    ended = shell(f"{PROGRAM} version | (head -1; cat)")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_books_that_do_not_balance_still_end_a_pipe_with_1(books: Books) -> None:
+    books.deliver(made())
+    books.roll()
+    books.overwrite(spend_days, "input_tokens", 1)
+    assert shell(f"{PROGRAM} verify | cat").returncode == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+@pytest.mark.parametrize("command", ["report", "report --json", "version"])
+def test_an_output_without_room_is_answered_with_a_sentence(books: Books, command: str) -> None:
+    books.deliver(made())
+    ended = shell(f"{PROGRAM} {command} > /dev/full")
+    assert ended.returncode == 2
+    assert ended.stderr == "Can't write: No space left on device. Make room, or let the output go elsewhere.\n"
 
 
 def test_a_name_that_the_terminal_cannot_show_is_spelt_out(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
