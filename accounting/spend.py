@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 from accounting import periods, ratebook
 from accounting.errors import ConfigurationError
 from accounting.money import Money, by_currency
-from accounting.rates import Rate, price
+from accounting.rates import UNPRICED, Rate, price
 from accounting.rollup import COUNTS, TOKENS
 from accounting.sources import Completeness, complete_until
-from accounting.store import tables
+from accounting.store import ratelines, tables
 from accounting.store.tables import keys, projects, spend_days, spend_quarters
 from accounting.usage import Call, Outcome, Quantities, Usage, UsageSource
 
@@ -59,6 +59,16 @@ class SpendLine:
 
 
 @dataclass(frozen=True, slots=True)
+class UnpricedModel:
+    """Calls that used something and have no rate, by the names that a rate card must give; `has_rate` by now."""
+
+    provider: str
+    model: str
+    calls: int
+    has_rate: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Lines that add up to the total, and how far in time the total is complete.
 
@@ -72,6 +82,7 @@ class Report:
     completeness: Completeness
     rejected: int = 0
     conflicts: int = 0
+    unpriced_models: tuple[UnpricedModel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,24 @@ def spend(
         completeness=complete_until(conn, now),
         rejected=_size(conn, tables.rejected),
         conflicts=_size(conn, tables.conflicts),
+        unpriced_models=unpriced_models(conn, now, first, end, zone) if total.unpriced else (),
+    )
+
+
+def unpriced_models(
+    conn: Connection, now: datetime, first: date | None = None, end: date | None = None, zone: ZoneInfo | None = None
+) -> tuple[UnpricedModel, ...]:
+    """What the unpriced calls of the days were of, the most calls first; left out are those that named no model."""
+    table = spend_days if zone is None else spend_quarters
+    group, count = (table.c.provider, table.c.model), sa.func.sum(table.c.calls)
+    unpriced = (table.c.rate_id == UNPRICED, table.c.usage_source != UsageSource.MISSING, table.c.model != "")
+    chosen = sa.select(*group, count).where(*unpriced).group_by(*group).order_by(count.desc(), *group)
+    rows = conn.execute(_within(chosen, first, end, zone)).all()
+    # Not from a `RateBook`: it refuses lines that contradict each other, and the report must come all the same.
+    held = ratelines.read(conn, withdrawn=False, providers={provider for provider, _, _ in rows})
+    rated = {(rate.provider, rate.model) for rate in held if now in rate.period}
+    return tuple(
+        UnpricedModel(provider, model, int(calls), (provider, model) in rated) for provider, model, calls in rows
     )
 
 
@@ -192,7 +221,12 @@ def _quantities(by: str, first: date | None, end: date | None, zone: ZoneInfo | 
     subject = time if by in _IN_TIME else table.c[_COLUMNS.get(by, by)]
     group = (subject.label("subject"), table.c.rate_id, table.c.usage_source)
     sums = (sa.func.sum(table.c[name]).label(name) for name in (*COUNTS, *TOKENS))
-    chosen = sa.select(*group, *sums).group_by(subject, table.c.rate_id, table.c.usage_source)
+    return _within(sa.select(*group, *sums).group_by(subject, table.c.rate_id, table.c.usage_source), first, end, zone)
+
+
+def _within(chosen: sa.Select[Any], first: date | None, end: date | None, zone: ZoneInfo | None) -> sa.Select[Any]:
+    """Of a spend table: of days in the books' own zone, else of quarter hours."""
+    time = spend_days.c.billed_on if zone is None else spend_quarters.c.quarter
     if first is not None:
         chosen = chosen.where(time >= _start(first, zone))
     if end is not None:

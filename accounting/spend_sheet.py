@@ -4,14 +4,14 @@ Under the lines stands the total in words with all that it may hide, so it is wh
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
 
-from accounting.sheets import Column, Sheet, amount, counted, instant, say, show
+from accounting.sheets import Column, Sheet, amount, counted, instant, printable, say, show
 from accounting.sources import Completeness
 from accounting.spend import Report, SpendLine
 from accounting.usage import Quantities
@@ -31,6 +31,9 @@ _TOKENS = (
     Column("output tokens"),
     Column("reasoning tokens", spare=9),
 )
+
+_NAMED = 3
+"""So many models without a rate are named under a report; JSON has all."""
 
 _WRITE_OFF = "accounting deliver there brings its calls, accounting sources close writes them off."
 
@@ -62,7 +65,8 @@ def show_report(console: Console, report: Report, span: Span) -> None:
     if report.lines:
         show(console, sheet(report))
         say(console, "")
-    say(console, *total_in_words(report.total), *_put_aside(report), *completeness_in_words(report.completeness))
+    say(console, *total_in_words(report.total), *_without_rate(report))
+    say(console, *_put_aside(report), *completeness_in_words(report.completeness))
 
 
 def sheet(report: Report) -> Sheet:
@@ -87,6 +91,16 @@ def total_in_words(total: SpendLine) -> list[str]:
         f"Cost: {money(total.spent)}; not in it: {total.unpriced:,} unpriced, {total.usage_missing:,} without usage"
         f"{f', what {total.usage_partial:,} left unsaid' if total.usage_partial else ''}.",
     ]
+
+
+def _without_rate(report: Report) -> list[str]:
+    """What to write a rate card for, spelt as it must be there; a line only where there is anything."""
+    some = [one for one in report.unpriced_models if not one.has_rate]
+    if not some:
+        return []
+    named = [f"{printable(f'{one.provider}/{one.model}')} ({counted(one.calls, 'call')})" for one in some[:_NAMED]]
+    more = f" and {len(some) - _NAMED:,} more" if len(some) > _NAMED else ""
+    return [f"Without a rate: {', '.join(named)}{more}. Add one: accounting rates load FILE"]
 
 
 def _put_aside(report: Report) -> list[str]:
@@ -136,6 +150,7 @@ def report_json(report: Report, span: Span) -> dict[str, Any]:
         "zone": span.zone,
         "rejected_calls": report.rejected,
         "conflicting_calls": report.conflicts,
+        "unpriced_models": [asdict(one) for one in report.unpriced_models],
         **_completeness(report.completeness),
     }
 

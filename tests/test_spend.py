@@ -11,7 +11,7 @@ from sqlalchemy import Table, event
 from accounting.errors import ConfigurationError
 from accounting.money import Money
 from accounting.periods import midnight, zone
-from accounting.spend import BookedCall, Key, Selection, SpendLine, calls
+from accounting.spend import BookedCall, Key, Selection, SpendLine, UnpricedModel, calls
 from accounting.store import reading, writing
 from accounting.store.tables import keys, projects
 from accounting.usage import Outcome, Quantities, Usage, UsageSource
@@ -169,6 +169,34 @@ def test_what_a_total_hides_is_counted_and_not_taken_for_nothing(books: Books) -
     assert total.usage_missing == 4  # a failed call owes no usage
     assert total.unpriced == 1  # what is not known to have been used can't lack a price
     assert total.spent == {"CNY": Decimal("0.018")}
+
+
+@pytest.mark.parametrize("where", [None, zone("Asia/Kathmandu")])
+def test_models_without_a_rate_are_named_as_a_card_must_the_most_calls_first(
+    books: Books, where: ZoneInfo | None
+) -> None:
+    local = "127.0.0.1:18765"
+    books.deliver(
+        made(number=1),
+        made(number=2, request_model="nobody/knows"),
+        *(made(number=number, provider=local, response_model="gpt-x") for number in (3, 4)),
+        made(number=5, request_model="unsaid", usage=Usage()),
+        made(number=6, request_model=None),
+        made(at("2026-10-01"), request_model="earlier"),
+    )
+    books.roll()
+    found = books.spend("project", date(2026, 11, 1), date(2026, 12, 1), where).unpriced_models
+    assert found == (
+        UnpricedModel(local, "gpt-x", 2, has_rate=False),
+        UnpricedModel("wcode", "nobody/knows", 1, has_rate=False),
+    )
+
+
+def test_an_unpriced_model_whose_rate_came_later_has_one(books: Books) -> None:
+    books.deliver(made(request_model="late"))
+    books.roll()
+    books.load(CARDS.format(provider="wcode", currency="CNY", model="late"))
+    assert books.spend("project").unpriced_models == (UnpricedModel("wcode", "late", 1, has_rate=True),)
 
 
 def test_calls_in_no_line_are_on_the_report_too(books: Books) -> None:

@@ -39,6 +39,22 @@ def test_the_total_names_what_its_cost_does_not_cover(run: Run, books: Books) ->
     assert "Open calls: 2. Complete until 2026-03-23 10:58:12 UTC." in text
 
 
+def test_models_without_a_rate_are_named_with_the_way_to_one(run: Run, books: Books) -> None:
+    local = [made(MORNING, number, provider="127.0.0.1:18765", request_model="gpt-x") for number in range(12)]
+    books.deliver(*local)
+    hint = "Without a rate: 127.0.0.1:18765/gpt-x (12 calls). Add one: accounting rates load FILE"
+    assert hint in run("report", "--month", "2026-03").lines
+    found = json.loads(run("report", "--month", "2026-03", "--json").out)["unpriced_models"]
+    assert found == [{"provider": "127.0.0.1:18765", "model": "gpt-x", "calls": 12, "has_rate": False}]
+    assert "Without a rate" not in run("report", "--month", "2026-02").out
+
+
+def test_of_many_models_without_a_rate_three_are_named_and_the_rest_counted(run: Run, books: Books) -> None:
+    books.deliver(*(made(MORNING, number, request_model=f"m{number}") for number in range(5)))
+    hint = "Without a rate: wcode/m0 (1 call), wcode/m1 (1 call), wcode/m2 (1 call) and 2 more. Add one: "
+    assert hint in run("report", "--month", "2026-03").out
+
+
 def test_json_carries_lines_under_their_grouping_totals_and_completeness(run: Run, books: Books) -> None:
     books.deliver(made(MORNING), still_open=1, now=MORNING)
     found = json.loads(run("report", "--by", "model", "-s", "20260301", "-u", "2026-03-31", "--json").out)
