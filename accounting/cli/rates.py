@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
 from accounting import ratebook
 from accounting.cli.books import AsJson, books, now, out, put_json
@@ -14,6 +15,7 @@ from accounting.errors import ConfigurationError, RateCardError
 from accounting.money import EXACT
 from accounting.rates import PRICES, Rate, parse_card
 from accounting.sheets import Column, Sheet, counted, say, show
+from accounting.spend import unpriced_models
 from accounting.store import reading, writing
 
 app = typer.Typer(help="Prices per 1000 tokens.", no_args_is_help=True)
@@ -31,7 +33,23 @@ def load(
         for file, lines in cards:
             with writing(engine) as conn:
                 loaded = ratebook.load(conn, lines, now())
+                left = _unpriced(conn, lines)
             say(out(), f"{file.name}: {counted(loaded.added, 'rate')} added, {loaded.unchanged:,} already there.")
+            say(out(), *_stay_unpriced(left))
+
+
+def _unpriced(conn: Connection, lines: list[Rate]) -> int:
+    """Calls in the books that are unpriced and of a model of the card."""
+    models = {(line.provider, line.model) for line in lines}
+    return sum(one.calls for one in unpriced_models(conn, now()) if (one.provider, one.model) in models)
+
+
+def _stay_unpriced(calls: int) -> list[str]:
+    if not calls:
+        return []
+    if calls == 1:
+        return ["1 call already in the books stays unpriced: it keeps the rate of the day it came in."]
+    return [f"{calls:,} calls already in the books stay unpriced: they keep the rate of the day they came in."]
 
 
 @app.command("list")
@@ -67,7 +85,7 @@ def show_(
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")  # Windows' Notepad begins a file with a byte order mark
     except UnicodeDecodeError as error:
         raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
     except OSError as error:

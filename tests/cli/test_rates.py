@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.books import Books
+from tests.books import Books, made
 from tests.cli.conftest import Run
 
 CARD = """
@@ -30,6 +30,27 @@ def card(tmp_path: Path) -> Path:
 def test_a_card_is_loaded_once(run: Run, books: Books, card: Path) -> None:
     assert run("rates", "load", card).out == "acme.toml: 1 rate added, 0 already there.\n"
     assert run("rates", "load", card).out == "acme.toml: 0 rates added, 1 already there.\n"
+
+
+def test_a_card_saved_with_a_byte_order_mark_is_loaded(run: Run, books: Books, card: Path) -> None:
+    card.write_text(CARD, encoding="utf-8-sig")
+    assert run("rates", "load", card).out == "acme.toml: 1 rate added, 0 already there.\n"
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (1, "1 call already in the books stays unpriced: it keeps the rate of the day it came in."),
+        (3, "3 calls already in the books stay unpriced: they keep the rate of the day they came in."),
+    ],
+)
+def test_a_card_that_comes_after_its_calls_says_that_they_stay_unpriced(
+    run: Run, books: Books, card: Path, calls: int, said: str
+) -> None:
+    books.deliver(*(made(number=number, provider="acme", request_model="large") for number in range(calls)))
+    books.deliver(made(number=10, provider="acme", request_model="small"))
+    books.roll()
+    assert run("rates", "load", card).lines == ["acme.toml: 1 rate added, 0 already there.", said]
 
 
 def test_of_several_files_with_one_that_is_wrong_none_is_loaded(run: Run, books: Books, card: Path) -> None:
