@@ -4,9 +4,11 @@ Delivering again, in any order and any split, changes nothing but when the sourc
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +32,15 @@ APART = timedelta(minutes=1)
 
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_REASON = 2000
+
+
+ROWS_AT_ONCE = 20
+"""Rows between two moments at which other threads get the interpreter."""
+
+
+def _give_way() -> None:
+    """Let the application's threads run. One that has to ask for the interpreter waits 5 ms, and each call asks often."""
+    time.sleep(0)
 
 
 class StoreDestination:
@@ -104,6 +115,7 @@ def ingest(engine: Engine, batch: Batch, now: datetime) -> dict[int, Verdict]:
 
 
 def _look(entry: Entry, now: datetime) -> _Looked:
+    _give_way()
     digest = hashlib.sha256(entry.payload).digest()
     try:
         call = Call.decode(entry.payload)
@@ -209,12 +221,21 @@ def _insert(
     for each in read:
         first.setdefault(each.call.id, each)
     known = stamps.load(conn, [each.call for each in first.values()], now)
-    rows = [known.row(each.call) | _origin(each, source_id, batch_id) for each in first.values()]
-    conn.execute(insert(conn, calls).on_conflict_do_nothing(), rows)
+    for some in _batched(first.values(), ROWS_AT_ONCE):
+        rows = [known.row(each.call) | _origin(each, source_id, batch_id) for each in some]
+        conn.execute(insert(conn, calls).on_conflict_do_nothing(), rows)
+        _give_way()
     query = sa.select(calls.c.id, calls.c.digest, calls.c.batch_id).where(calls.c.id.in_(first))
     held = {row.id: (row.batch_id, row.digest) for row in conn.execute(query)}
     new = {each.number for each in first.values() if held[each.call.id][0] == batch_id}
     return {each.number: _verdict(each, held[each.call.id][1], is_new=each.number in new) for each in read}
+
+
+def _batched(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
+    """The reads, so many at a time."""
+    left = iter(reads)
+    while some := list(islice(left, size)):
+        yield some
 
 
 def _origin(read: _Read, source_id: int, batch_id: int) -> dict[str, Any]:
