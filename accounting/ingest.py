@@ -39,7 +39,7 @@ ROWS_AT_ONCE = 20
 
 
 def _give_way() -> None:
-    """Let the application's threads run. One that has to ask for the interpreter waits 5 ms, and each call asks often."""
+    """Let the application's threads run: one that asks for the interpreter waits 5 ms, and each call asks often."""
     time.sleep(0)
 
 
