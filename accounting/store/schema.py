@@ -19,7 +19,7 @@ from accounting.store import ratelines
 from accounting.store.engine import prepare, writing
 from accounting.store.tables import metadata, store
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """All revisions in `migrations/versions`, in order."""
 HEAD = REVISIONS[-1]
 

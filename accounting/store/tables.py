@@ -35,6 +35,28 @@ projects = Table(
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("first_seen_at", Instant, nullable=False),
+    Column("currency", Text),  # the one that the project is billed in; NULL: as spent
+)
+
+# Names that projects had before: programs that still give one mean the same project.
+former_project_names = Table(
+    "former_project_names",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("project_id", Integer, ForeignKey("projects.id"), nullable=False),
+    Column("renamed_at", Instant, nullable=False),
+    Column("renamed_by", Text, nullable=False),
+)
+
+# The zone of a project's days, from a day on; before its first row, and without one, the books' zone.
+project_zones = Table(
+    "project_zones",
+    metadata,
+    Column("project_id", Integer, ForeignKey("projects.id"), primary_key=True),
+    Column("valid_from", sa.Date, primary_key=True),
+    Column("zone", Text, nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("decided_by", Text, nullable=False),
 )
 
 keys = Table(
@@ -44,6 +66,20 @@ keys = Table(
     Column("fingerprint", Text, nullable=False, unique=True),  # SHA-256, hex; empty for a call that sent no key
     Column("last4", Text, nullable=False),
     Column("first_seen_at", Instant, nullable=False),
+    Column("name", Text),  # what people call it
+)
+Index("ix_keys_name", keys.c.name, unique=True)
+
+# Who pays for what a key calls without naming a project, from an instant on.
+key_projects = Table(
+    "key_projects",
+    metadata,
+    Column("key_id", Integer, ForeignKey("keys.id"), primary_key=True),
+    Column("valid_from", Instant, primary_key=True),
+    Column("project_id", Integer, ForeignKey("projects.id"), nullable=False),
+    Column("decided_at", Instant, nullable=False),
+    Column("decided_by", Text, nullable=False),
+    Column("why", Text, nullable=False),
 )
 
 rates = Table(
@@ -100,6 +136,7 @@ batches = Table(
     Column("entries", Integer, nullable=False),
     Column("inserted", Integer, nullable=False),
     Column("duplicates", Integer, nullable=False),
+    Column("superseded", Integer, nullable=False, server_default="0"),  # met a call, or changed one, by a later outcome
     Column("conflicts", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
     Column("min_call_id", sa.Uuid),
@@ -175,6 +212,8 @@ rejected = Table(
     Column("digest", sa.LargeBinary, nullable=False),
     Column("reason", Text, nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("settled_at", Instant),  # a person, or a retry, has dealt with it
+    Column("settled_how", Text),
     UniqueConstraint("source_id", "number", "digest"),
 )
 
@@ -189,20 +228,40 @@ conflicts = Table(
     Column("payload", sa.LargeBinary, nullable=False),
     Column("digest", sa.LargeBinary, nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    Column("settled_how", Text),
     UniqueConstraint("call_id", "digest"),
 )
 
+# Changes to calls already in the books: who, when, why, and how far each has come.
+restatements = Table(
+    "restatements",
+    metadata,
+    Column("id", _Long, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("what", Json, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("upto", sa.Uuid),  # the calls up to this id are done
+    Column("seen", sa.BigInteger, nullable=False),
+    Column("changed", sa.BigInteger, nullable=False),
+)
 
-def _spend_columns() -> list[Column[object]]:
-    """What both spend tables hold beside their time: who, what, at which rate, how much, and what it cost."""
+# What a call said before a restatement changed it.
+restated_calls = Table(
+    "restated_calls",
+    metadata,
+    Column("call_id", sa.Uuid, primary_key=True),
+    Column("restatement_id", _Long, ForeignKey("restatements.id"), primary_key=True, autoincrement=False),
+    Column("before", Json, nullable=False),
+)
+
+
+def _figures() -> list[Column[object]]:
+    """What a spend row holds beside its key: how much, and what it cost."""
     return [
-        Column("project_id", Integer, primary_key=True, autoincrement=False),
-        Column("key_id", Integer, primary_key=True, autoincrement=False),
-        Column("provider", Text, primary_key=True),
-        Column("model", Text, primary_key=True),
-        Column("rate_id", Integer, primary_key=True, autoincrement=False),
-        Column("usage_source", Text, primary_key=True),
-        Column("effort", Text, primary_key=True),
         Column("calls", sa.BigInteger, nullable=False),
         Column("failed", sa.BigInteger, nullable=False),
         Column("interrupted", sa.BigInteger, nullable=False),
@@ -217,6 +276,20 @@ def _spend_columns() -> list[Column[object]]:
     ]
 
 
+def _spend_columns() -> list[Column[object]]:
+    """What both spend tables hold beside their time: who, what, at which rate, and the figures."""
+    return [
+        Column("project_id", Integer, primary_key=True, autoincrement=False),
+        Column("key_id", Integer, primary_key=True, autoincrement=False),
+        Column("provider", Text, primary_key=True),
+        Column("model", Text, primary_key=True),
+        Column("rate_id", Integer, primary_key=True, autoincrement=False),
+        Column("usage_source", Text, primary_key=True),
+        Column("effort", Text, primary_key=True),
+        *_figures(),
+    ]
+
+
 # Reports in any zone read quarter hours; reports in the store's zone read days. Both keys begin with their time.
 spend_quarters = Table(
     "spend_quarters",
@@ -226,6 +299,19 @@ spend_quarters = Table(
     *_spend_columns(),
 )
 spend_days = Table("spend_days", metadata, Column("billed_on", sa.Date, primary_key=True), *_spend_columns())
+
+# By tag and by end user: a call stands here once for each of its tags, and under `user` if it has one.
+spend_by_tag = Table(
+    "spend_by_tag",
+    metadata,
+    Column("tag", Text, primary_key=True),  # as a report names it: tag:feature, user
+    Column("billed_on", sa.Date, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("project_id", Integer, primary_key=True, autoincrement=False),
+    Column("rate_id", Integer, primary_key=True, autoincrement=False),
+    Column("usage_source", Text, primary_key=True),
+    *_figures(),
+)
 
 # What is due, who is on it and until when; APScheduler only rings the bell.
 jobs = Table(
