@@ -5,7 +5,6 @@
 """
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Mapping, MutableMapping
@@ -15,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from accounting import attribution
+from accounting import attribution, credentials
 from accounting.decoding import READABLE, Decoder, Unreadable
 from accounting.formats import Answer, Ask, Format, StreamReader, find, loads
 from accounting.providers import provider_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.sse import Splitter
-from accounting.usage import Call, Outcome, clean, id_time, new_id
+from accounting.usage import Call, Outcome, id_time, new_id
 
 MAX_BODY = 16 * 2**20
 """Bytes of a body, decoded, that are read for its usage; a longer one passes unread, and is flagged."""
@@ -288,15 +287,15 @@ def _started(metering: Metering, sent: Sent, endpoint: str, ask: Ask) -> Call:
     here = attribution.current()
     id_ = new_id()
     attempt, link = _attempt(sent, id_)
-    fingerprint, last4 = _key(sent.headers)
+    key = credentials.sent(sent.headers)
     return Call(
         id=id_,
         started_at=id_time(id_),
         provider=metering.provider or provider_of(sent.host, sent.port, metering.hosts),
         endpoint=endpoint,
         request_model=ask.model,
-        key_fingerprint=fingerprint,
-        key_last4=last4,
+        key_fingerprint=key.fingerprint,
+        key_last4=key.last4,
         project=here.project or metering.project,
         project_source="attribute" if here.project else "meter" if metering.project else None,
         user=here.user,
@@ -319,30 +318,12 @@ def _attempt(sent: Sent, id_: UUID) -> tuple[int, UUID]:
     return retries + 1, link
 
 
-def _key(headers: Mapping[str, str]) -> tuple[str, str]:
-    """SHA-256 of the API key that pays, and its last four characters; empty where none was sent.
-
-    Of a signed request it is the id of the access key: the signature is another one each time.
-    """
-    sent = (headers.get(name) for name in ("x-api-key", "api-key", "x-goog-api-key", "authorization"))
-    key = _SCHEME.sub("", next(filter(None, sent), "")).strip()
-    if signed := _ACCESS_KEY.match(key):
-        key = signed[1]
-    if not key:
-        return "", ""
-    # The end of a short key would give too much of it away.
-    last4 = clean(key[-4:]) if len(key) >= 16 else None
-    return hashlib.sha256(key.encode("latin-1", "backslashreplace")).hexdigest(), last4 or ""
-
-
 def _is_signed(headers: Mapping[str, str]) -> bool:
     """Whether the body must arrive as it is: a header vouches for its bytes."""
     return headers.get("authorization", "").startswith("AWS4-") or not _VOUCHING.isdisjoint(headers)
 
 
 _VOUCHING = frozenset({"content-digest", "content-md5", "digest", "signature", "x-amz-content-sha256"})
-_ACCESS_KEY = re.compile(r"AWS4-\S+\s.*?Credential=([^/,\s]+)")
-_SCHEME = re.compile(r"\s*(bearer|basic)\s+", re.IGNORECASE)
 
 
 def _number(text: str | None) -> int:
