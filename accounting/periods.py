@@ -36,6 +36,43 @@ def billed_on(at: datetime, where: ZoneInfo) -> date:
     return at.astimezone(where).date()
 
 
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Days in a zone, and, from later days on, in other zones: the earliest of `changes` first.
+
+    Each instant has one day, and days never go back. A change to a zone further west makes its first day longer, one
+    to the east makes it shorter; where the zones are more than a day apart, it may have no instant at all.
+    """
+
+    zone: ZoneInfo
+    changes: tuple[tuple[date, ZoneInfo], ...] = ()
+
+    def of(self, at: datetime) -> date:
+        """The day of the instant."""
+        day = billed_on(at, self.zone)
+        for first, where in self.changes:
+            if day < first:
+                break
+            day = max(first, billed_on(at, where))
+        return day
+
+    def start(self, day: date) -> datetime:
+        """The first instant, in UTC, that is not of a day before."""
+        *before, (since, where) = self._zones()
+        while before and day <= since:
+            *before, (since, where) = before
+        if not before:
+            return midnight(day, where)
+        return max(midnight(day, where), self.start(since))
+
+    def zone_on(self, day: date) -> ZoneInfo:
+        """The zone that the day is in."""
+        return [where for since, where in self._zones() if since <= day][-1]
+
+    def _zones(self) -> list[tuple[date, ZoneInfo]]:
+        return [(date.min, self.zone), *self.changes]
+
+
 def quarter(at: datetime) -> datetime:
     """The start of the quarter hour (UTC) that the instant lies in.
 

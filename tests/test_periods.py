@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from accounting.errors import ConfigurationError
 from accounting.periods import (
+    Days,
     Period,
     billed_on,
     midnight,
@@ -108,3 +109,55 @@ def test_what_is_no_month_is_named(text: str) -> None:
 def test_what_is_no_zone_is_named(name: str) -> None:
     with pytest.raises(ConfigurationError, match="expected an IANA name"):
         zone(name)
+
+
+CHANGES = st.lists(st.tuples(DATES, ZONES), max_size=3, unique_by=lambda change: change[0]).map(
+    lambda changes: tuple(sorted(changes, key=lambda change: change[0]))
+)
+CALENDARS = st.builds(Days, ZONES, CHANGES)
+
+
+@st.composite
+def instants_near_a_change(draw: st.DrawFn, days: Days) -> datetime:
+    border = draw(st.sampled_from([first for first, _ in days.changes] or [date(2026, 11, 1)]))
+    return datetime(border.year, border.month, border.day, tzinfo=UTC) + draw(
+        st.timedeltas(timedelta(days=-4), timedelta(days=4))
+    )
+
+
+@given(st.data(), CALENDARS)
+def test_days_never_go_back_though_the_zone_changes(data: st.DataObject, days: Days) -> None:
+    one, other = sorted(data.draw(st.tuples(*[instants_near_a_change(days)] * 2)))
+    assert days.of(one) <= days.of(other)
+
+
+@given(st.data(), CALENDARS)
+def test_an_instant_lies_within_its_day_though_the_zone_changes(data: st.DataObject, days: Days) -> None:
+    at = data.draw(instants_near_a_change(days))
+    assert days.start(days.of(at)) <= at < days.start(days.of(at) + timedelta(days=1))
+
+
+@given(ZONES, ZONES, DATES)
+def test_a_new_zone_begins_as_its_first_day_is_reached_in_the_old_one(old: ZoneInfo, new: ZoneInfo, day: date) -> None:
+    days, border = Days(old, ((day, new),)), midnight(day, old)
+    assert days.start(day) == border
+    assert days.of(border - MICROSECOND) == billed_on(border - MICROSECOND, old) < day
+    assert days.of(border) == max(day, billed_on(border, new))
+    assert (days.zone_on(day - timedelta(days=1)), days.zone_on(day)) == (old, new)
+
+
+@given(ZONES, DATES, INSTANTS)
+def test_a_change_to_the_same_zone_changes_no_day(where: ZoneInfo, day: date, at: datetime) -> None:
+    assert Days(where, ((day, where),)).of(at) == billed_on(at, where)
+
+
+@pytest.mark.parametrize(("old", "new", "hours"), [
+    ("Asia/Shanghai", "America/Los_Angeles", 40),  # 24 h, and 16 more until the west has its midnight
+    ("America/Los_Angeles", "Asia/Shanghai", 8),
+    ("Pacific/Pago_Pago", "Pacific/Kiritimati", 0),  # 25 h apart: the day is over in the east as it begins
+])  # fmt: skip
+def test_the_first_day_of_a_new_zone_is_longer_in_the_west(old: str, new: str, hours: int) -> None:
+    day = date(2026, 12, 1)
+    days = Days(ZoneInfo(old), ((day, ZoneInfo(new)),))
+    # Of no length, the day begins an hour into the next one: that one lacks it.
+    assert max(days.start(day + timedelta(days=1)) - days.start(day), timedelta(0)) == timedelta(hours=hours)
