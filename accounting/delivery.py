@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, RLock, Thread
 
-from accounting.errors import AccountingError
+from accounting.errors import AccountingError, StoreAway
 from accounting.journal import Journal, orphans
 from accounting.places import journal_directory, journal_settings
 from accounting.ports import Batch, Destination, SourceReport, open_destination
@@ -179,7 +179,8 @@ class Delivery:
             self._journal.tidy(idle=heartbeat)
         except Exception as error:  # noqa: BLE001 - whatever it is: the journal keeps the calls, and we try again
             self._failures += 1
-            self._is_hopeless = isinstance(error, AccountingError)  # only a person can mend that
+            # Only a person can mend what our own errors tell of, but for this one.
+            self._is_hopeless = isinstance(error, AccountingError) and not isinstance(error, StoreAway)
             self._faults.count("deliver", error)
             log.debug("Delivery to the store failed: %s", error)
             return False

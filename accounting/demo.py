@@ -29,7 +29,7 @@ from accounting.simulated.ledger import FAILED, INTERRUPTED, UNKNOWN, LedgerLine
 from accounting.simulator import Simulator
 from accounting.spend import Report, SpendLine, spend
 from accounting.spend_sheet import Span, money, show_report
-from accounting.store import open_engine, reading, schema, writing
+from accounting.store import named, open_engine, reading, schema, writing
 from accounting.verify import Verification, verify
 
 FLUSH_SECONDS = 60.0
@@ -156,7 +156,7 @@ def _book(engine: Engine, step: Step) -> None:
     done = step("Delivering and rolling up", 2)
     if not flush(FLUSH_SECONDS):
         raise StoreError(
-            f"The calls did not get into {engine.url} within {FLUSH_SECONDS:.0f} s; see the warning above."
+            f"The calls did not get into {named(engine)} within {FLUSH_SECONDS:.0f} s; see the warning above."
         )
     recorder.close()  # says goodbye to the store, so that the books are known to be complete
     done(1)

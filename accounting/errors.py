@@ -10,6 +10,7 @@
     ├── CurrencyMismatch          two currencies met in one sum
     └── StoreError
         ├── StoreMissing          there is no store at the URL
+        ├── StoreAway             the store can't be reached now; it may be back soon
         └── SchemaMismatch        the store's schema is older or newer than this program
 
 Messages say what was found, what was expected and what to do.
@@ -54,6 +55,10 @@ class StoreError(AccountingError):
 
 class StoreMissing(StoreError):
     """There is no store at the URL."""
+
+
+class StoreAway(StoreError):
+    """The store can't be reached now; it may be back soon."""
 
 
 class SchemaMismatch(StoreError):

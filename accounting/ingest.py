@@ -20,7 +20,7 @@ from accounting import sources, stamps
 from accounting.errors import CallInvalid, StoreMissing
 from accounting.ports import Batch, Entry, SourceReport, Verdict
 from accounting.settings import Settings
-from accounting.store import file_of, insert, open_engine, reading, schema, writing
+from accounting.store import file_exists, insert, named, open_engine, reading, schema, writing
 from accounting.store.tables import batches, calls, conflicts, rejected
 from accounting.usage import MAX_COUNT, Call, clean, id_time
 
@@ -71,12 +71,12 @@ class StoreDestination:
         source = batch.source
         if source.highest > source.open + source.backlog + len(batch.entries):
             raise StoreMissing(
-                f"There is no store at {self._engine.url}, but journal {source.journal} has delivered calls to it. "
+                f"There is no store at {named(self._engine)}, but journal {source.journal} has delivered calls to it. "
                 "Bring it back; to begin anew, make an empty one: accounting store create"
             )
 
     def _is_empty(self) -> bool:
-        if not file_of(self._engine).exists():
+        if not file_exists(self._engine):
             return True
         with reading(self._engine) as conn:
             return schema.revision(conn) is None

@@ -40,10 +40,32 @@ def sqlite_url(file: Path) -> str:
     return f"sqlite:///{file.absolute().as_posix()}"
 
 
+LIKE_SQLITE = "sqlite:////var/lib/accounting/books.sqlite3"
+LIKE = f"like {LIKE_SQLITE} or postgresql+psycopg://user:password@host/database."
+
+_SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+
+
+def kind(url: str) -> str:
+    """`sqlite` or `postgresql`: which database the URL names. Shows nothing of it but its scheme."""
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {LIKE}")
+    if scheme not in _SCHEMES:
+        raise ConfigurationError(f"ACCOUNTING_STORE_URL begins with {scheme!r}; expected one {LIKE}")
+    return scheme.partition("+")[0]
+
+
 def without_secret(url: str) -> str:
-    """The URL without user, password and query: how a journal names its destination."""
-    # As SQLAlchemy reads it: a password ends at the first "@", and may have "/" and "?" in it.
-    return re.sub(r"://[^:/]*(:[^@]*)?@", "://", url, count=1).partition("?")[0]
+    """The URL without user, password, driver and options: how a journal names its destination.
+
+    Of the options host and port stay, as they may be all that tells two servers apart.
+    """
+    # As SQLAlchemy reads it a password ends at the first "@", and may have "/" and "?" in it. More of them before
+    # the host is a password that was not escaped, which nobody should see either.
+    address, _, options = re.sub(r"://[^:/]*(:[^@]*)?@([^/?]*@)?", "://", url, count=1).partition("?")
+    where = "&".join(option for option in options.split("&") if option.startswith(("host=", "port=")))
+    return re.sub(r"^(\w+)\+\w+:", r"\1:", address) + (f"?{where}" if where else "")
 
 
 def journal_directory(url: str) -> Path:

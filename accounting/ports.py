@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Protocol, cast
 from uuid import UUID
 
-from accounting.errors import ConfigurationError
+from accounting import places
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,5 @@ _DESTINATIONS = {"sqlite": "accounting.ingest:StoreDestination", "postgresql": "
 
 def open_destination(url: str) -> Destination:
     """The destination that takes batches for a store's URL."""
-    scheme = url.partition(":")[0].partition("+")[0]
-    try:
-        module, _, name = _DESTINATIONS[scheme].partition(":")
-    except KeyError:
-        raise ConfigurationError(
-            f"ACCOUNTING_STORE_URL begins with {scheme!r}; expected one of {', '.join(_DESTINATIONS)}, "
-            "like sqlite:////var/lib/accounting/books.sqlite3."
-        ) from None
+    module, _, name = _DESTINATIONS[places.kind(url)].partition(":")
     return cast(Destination, getattr(import_module(module), name)(url))

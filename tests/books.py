@@ -16,7 +16,7 @@ from accounting.ports import Batch, Entry, SourceReport, Verdict
 from accounting.rates import parse_card
 from accounting.rollup import Rolled, roll_all
 from accounting.spend import Report, spend
-from accounting.store import open_engine, reading, schema, writing
+from accounting.store import is_postgresql, open_engine, reading, schema, writing
 from accounting.usage import Call, Outcome, Usage, UsageSource
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -81,10 +81,11 @@ class Journal:
 
 
 class Books:
-    """A store of its own, with the shipped rates."""
+    """A store at a URL, or in a folder, with the shipped rates; made where there is none yet."""
 
-    def __init__(self, directory: Path, zone: str = "UTC") -> None:
-        self.engine: Engine = open_engine(sqlite_url(directory / "books.sqlite3"))
+    def __init__(self, place: str | Path, zone: str = "UTC") -> None:
+        self.url = place if isinstance(place, str) else sqlite_url(place / "books.sqlite3")
+        self.engine: Engine = open_engine(self.url)
         schema.create(self.engine, zone, NOON)
         self.journal = Journal()
 
@@ -117,6 +118,30 @@ class Books:
         this = [key == row[key.name] for key in table.primary_key]
         with writing(self.engine) as conn:
             conn.execute(table.update().where(*this).values({column: (row[column] or 0) + change}))
+
+    def refuse(self, table: Table, when: str) -> None:
+        """From now on the database refuses such rows (`new.number = 2`) for their contents: "not this"."""
+        self._trip(table, when, "SELECT RAISE(ABORT, 'not this')", "RAISE 'not this' USING ERRCODE = '23514'")
+
+    def fail(self, table: Table) -> None:
+        """From now on no row gets in, whatever it holds: an OperationalError that says "disk_full"."""
+        self._trip(table, "true", "SELECT 1 FROM disk_full", "RAISE 'disk_full' USING ERRCODE = '53100'")
+
+    def mend(self, table: Table) -> None:
+        """Rows get in again."""
+        with writing(self.engine) as conn:
+            conn.exec_driver_sql(f"DROP TRIGGER trip_{table}" + (f" ON {table}" if is_postgresql(conn) else ""))
+
+    def _trip(self, table: Table, when: str, on_sqlite: str, on_postgresql: str) -> None:
+        with writing(self.engine) as conn:
+            action = f"BEGIN {on_sqlite}; END"
+            if is_postgresql(conn):
+                function = f"CREATE OR REPLACE FUNCTION trip_{table}() RETURNS trigger LANGUAGE plpgsql"
+                conn.exec_driver_sql(f"{function} AS $$ BEGIN {on_postgresql}; END $$")
+                when, action = f"({when})", f"EXECUTE FUNCTION trip_{table}()"
+            conn.exec_driver_sql(
+                f"CREATE TRIGGER trip_{table} BEFORE INSERT ON {table} FOR EACH ROW WHEN {when} {action}"
+            )
 
     def close(self) -> None:
         self.engine.dispose()

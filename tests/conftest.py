@@ -1,12 +1,16 @@
 """What every test gets: books of its own, and an environment that points away from the user's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
+from tests import databases
 from tests.books import Books
+from tests.databases import Database, PostgresDatabases, Server, SqliteFiles
+
+NewBooks = Callable[..., Books]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,12 +22,56 @@ def _away_from_the_users_books(tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The PostgreSQL server of this session. Who stops it starts it again."""
+    with databases.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(server: Server) -> str:
+    """A database with an empty store in UTC, to be copied."""
+    name = server.add()
+    databases.made(server.url(name))
+    return name
+
+
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    """Books in UTC, made and empty."""
-    made = Books(tmp_path)
+def postgresql(server: Server, template: str) -> Iterator[PostgresDatabases]:
+    """Databases of this test's own, on PostgreSQL."""
+    made = PostgresDatabases(server, template)
     yield made
     made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """Places for this test's stores: the test runs once with SQLite and once with PostgreSQL."""
+    if request.param == "sqlite":
+        return SqliteFiles(tmp_path)
+    made: PostgresDatabases = request.getfixturevalue("postgresql")
+    return made
+
+
+@pytest.fixture
+def new_books(database: Database) -> Iterator[NewBooks]:
+    """Makes books, empty and in the zone given (UTC); each time others."""
+    made: list[Books] = []
+
+    def new(zone: str = "UTC") -> Books:
+        made.append(Books(database.store(zone), zone))
+        return made[-1]
+
+    yield new
+    for books in made:
+        books.close()
+
+
+@pytest.fixture
+def books(new_books: NewBooks) -> Books:
+    """Books in UTC, made and empty."""
+    return new_books()
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from accounting.ingest import StoreDestination, ingest
 from accounting.money import Money
 from accounting.places import sqlite_url
 from accounting.ports import Batch, Entry, Verdict, open_destination
-from accounting.store import file_of, reading, writing
+from accounting.store import file_of, is_postgresql, reading, writing
 from accounting.store.tables import batches, calls, conflicts, keys, projects, rates, received_ahead, rejected, sources
 from accounting.store.tables import store as store_table
 from accounting.usage import MAX_COUNT, Outcome, Usage, UsageSource
 from tests.books import NOON, Books, Journal, at, made, used
+from tests.conftest import NewBooks
 
 INSERTED, DUPLICATE, CONFLICT, REJECTED = Verdict
 
@@ -90,15 +91,14 @@ def test_a_call_is_stamped_with_the_rate_that_held_when_it_began(books: Books) -
     assert [prices.get(row["rate_id"]) for row in books.rows(calls)] == [None, 1, 1, 2]
 
 
-def test_a_call_is_billed_on_the_day_it_began_where_the_books_are(tmp_path: Path) -> None:
-    books = Books(tmp_path, zone="Asia/Shanghai")
+def test_a_call_is_billed_on_the_day_it_began_where_the_books_are(new_books: NewBooks) -> None:
+    books = new_books(zone="Asia/Shanghai")
     books.deliver(made(at("2026-11-22 15:59:59")), made(at("2026-11-22 16:00")))
     stamped = [(row["billed_on"], row["quarter"]) for row in books.rows(calls)]
     assert stamped == [
         (date(2026, 11, 22), at("2026-11-22 15:45")),
         (date(2026, 11, 23), at("2026-11-22 16:00")),
     ]
-    books.close()
 
 
 def test_calls_name_their_project_and_key_by_one_row_each(books: Books) -> None:
@@ -181,18 +181,15 @@ def test_an_id_may_be_made_a_minute_before_or_after_the_start(books: Books) -> N
 
 
 def test_one_call_that_the_database_refuses_does_not_hold_up_the_others(books: Books) -> None:
-    with writing(books.engine) as conn:
-        conn.exec_driver_sql(
-            "CREATE TRIGGER picky BEFORE INSERT ON calls WHEN new.end_user = 'u-0' "
-            "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
-        )
+    books.refuse(calls, "new.end_user = 'u-0'")
     users = {number: "u-0" if number in (3, 4, 18) else "u-1" for number in range(1, 21)}
     payloads = [made(number=number, user=user).encode() for number, user in users.items()]
     verdicts = delivered(books, *payloads)
     assert [number for number, verdict in enumerate(verdicts, 1) if verdict is REJECTED] == [3, 4, 18]
     assert verdicts.count(INSERTED) == 17
+    reason = "CheckViolation: not this" if is_postgresql(books.engine) else "IntegrityError: not this"
     kept = [(row["payload"], row["reason"]) for row in books.rows(rejected)]
-    assert kept == [(payloads[number - 1], "IntegrityError: not this one") for number in (3, 4, 18)]
+    assert kept == [(payloads[number - 1], reason) for number in (3, 4, 18)]
     source = only(books.rows(sources))
     assert (source["contiguous"], source["highest"]) == (20, 20)
     assert sum(row["inserted"] for row in books.rows(batches)) == 17
@@ -200,6 +197,16 @@ def test_one_call_that_the_database_refuses_does_not_hold_up_the_others(books: B
 
 
 def test_a_fault_of_the_store_is_raised_and_leaves_nothing(books: Books) -> None:
+    books.fail(calls)
+    with pytest.raises(OperationalError, match="disk_full"):
+        books.deliver(made())
+    assert books.rows(calls) == books.rows(batches) == books.rows(sources) == []
+    books.mend(calls)
+    assert books.deliver(made()) == [INSERTED]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    books = Books(tmp_path)
     with books.engine.connect() as conn:
         pages = conn.exec_driver_sql("PRAGMA page_count").scalar()
         conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
@@ -209,11 +216,12 @@ def test_a_fault_of_the_store_is_raised_and_leaves_nothing(books: Books) -> None
     assert books.rows(calls) == books.rows(batches) == books.rows(sources) == []
     books.engine.dispose()
     assert books.deliver(*some) == [INSERTED] * 100
+    books.close()
 
 
 def test_rates_that_cannot_be_read_leave_calls_unpriced_and_flagged(books: Books) -> None:
     with writing(books.engine) as conn:
-        conn.exec_driver_sql("UPDATE rates SET input_per_1k = 'a lot'")
+        conn.exec_driver_sql("UPDATE rates SET input_per_1k = 'NaN'")
     assert books.deliver(made(usage=replace(used(1, 1), anomalies=("total_mismatch",)))) == [INSERTED]
     row = only(books.rows(calls))
     assert (row["rate_id"], row["anomalies"]) == (0, ["total_mismatch", "stamping_failed"])

@@ -19,7 +19,7 @@ from accounting.ingest import ingest
 from accounting.ports import Batch
 from accounting.sources import Completeness, Source, close, complete_until, sources
 from accounting.store import reading, writing
-from accounting.store.tables import received_ahead
+from accounting.store.tables import calls, received_ahead, rejected
 from tests.books import NOON, Books, Journal, made
 
 MINUTE = timedelta(minutes=1)
@@ -142,15 +142,11 @@ def test_a_closed_source_opens_again_with_a_later_report(books: Books) -> None:
 
 def deliver_the_first_half(books: Books, batch: Batch) -> None:
     """The database refuses the contents of the last of two calls, and then fails with the second half still to come."""
-    with writing(books.engine) as conn:
-        conn.exec_driver_sql(
-            "CREATE TRIGGER picky BEFORE INSERT ON calls WHEN new.number = 2 BEGIN SELECT RAISE(ABORT, 'not this'); END"
-        )
-        conn.exec_driver_sql("CREATE TRIGGER broken BEFORE INSERT ON rejected BEGIN SELECT 1 FROM nowhere; END")
-    with pytest.raises(OperationalError, match="nowhere"):
+    books.refuse(calls, "new.number = 2")
+    books.fail(rejected)
+    with pytest.raises(OperationalError, match="disk_full"):
         ingest(books.engine, batch, NOON)
-    with writing(books.engine) as conn:
-        conn.exec_driver_sql("DROP TRIGGER picky")
+    books.mend(calls)
     assert known(books)[0].contiguous == 1
 
 

@@ -7,11 +7,10 @@ import typer
 from sqlalchemy import Connection, func, select
 
 from accounting.cli.books import AsJson, books, now, out, put_json
-from accounting.places import without_secret
 from accounting.scheduler import Run, last_runs
 from accounting.settings import Settings
 from accounting.sheets import Column, Sheet, instant, say, show
-from accounting.store import open_engine, reading, schema, tables
+from accounting.store import named, open_engine, reading, schema, tables
 
 app = typer.Typer(help="Make, upgrade and look at the store.", no_args_is_help=True)
 
@@ -26,7 +25,7 @@ def create() -> None:
     finally:
         engine.dispose()
     what = f"Made an empty store, days in {settings.zone}" if made else "There is a store already, left as it is"
-    say(out(), f"{what}: {without_secret(settings.store_url)}")
+    say(out(), f"{what}: {named(engine)}")
 
 
 @app.command()
@@ -35,7 +34,7 @@ def upgrade() -> None:
     engine = open_engine(Settings().store_url)
     try:
         before = schema.upgrade(engine)
-        say(out(), f"The store had schema {before} and has {schema.HEAD}: {without_secret(str(engine.url))}")
+        say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}")
     finally:
         engine.dispose()
 
@@ -44,7 +43,7 @@ def upgrade() -> None:
 def show_(as_json: AsJson = False) -> None:
     """Where the store is, its schema and zone, what waits or was put aside, and the last run of each job."""
     with books() as engine, reading(engine) as conn:
-        facts = {"url": without_secret(str(engine.url)), **_facts(conn)}
+        facts = {"url": named(engine), **_facts(conn)}
         runs = last_runs(conn)
     if as_json:
         put_json({**facts, "runs": [_fields(run) for run in runs]})

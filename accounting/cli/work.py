@@ -19,6 +19,7 @@ from accounting.rollup import roll_all
 from accounting.scheduler import JOBS, Desk, Job, Run, ringing
 from accounting.settings import Settings
 from accounting.sheets import counted, instant, say
+from accounting.store import named
 
 
 def work() -> None:
@@ -27,7 +28,7 @@ def work() -> None:
     settings = Settings()
     jobs = tuple(_timed(job, settings) for job in JOBS)
     with books() as engine, _stop_signal() as stopped:
-        say(err(), f"Working on {engine.url}: {', '.join(f'{job.name} every {_every(job)}' for job in jobs)}.")
+        say(err(), f"Working on {named(engine)}: {', '.join(f'{job.name} every {_every(job)}' for job in jobs)}.")
         with ringing(Desk(engine, settings.store_url, now), jobs, _tell):
             while not stopped.wait(1.0):
                 pass

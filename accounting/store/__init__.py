@@ -1,6 +1,33 @@
 """The store: its tables, the way in, and the few statements in which the databases differ."""
 
-from accounting.store.engine import file_of, insert, open_engine, prepare, reading, writing
+from accounting.store.engine import (
+    Lock,
+    file_exists,
+    hold,
+    insert,
+    is_postgresql,
+    named,
+    open_engine,
+    prepare,
+    reading,
+    transact,
+    writing,
+)
+from accounting.store.sqlite import file_of
 from accounting.store.sums import exact_sum
 
-__all__ = ["open_engine", "prepare", "reading", "writing", "insert", "exact_sum", "file_of"]
+__all__ = [
+    "open_engine",
+    "prepare",
+    "reading",
+    "writing",
+    "transact",
+    "Lock",
+    "hold",
+    "insert",
+    "exact_sum",
+    "is_postgresql",
+    "named",
+    "file_exists",
+    "file_of",
+]

@@ -1,229 +1,122 @@
 """The way into the store: one engine a process, `writing` for one transaction, `reading` for one snapshot.
 
-SQLite shared by several processes. Every write, and every checkpoint, runs under one lock between processes:
-SQLite's own waiting is unfair, and before 3.51.3 two connections that checkpoint and write at once can corrupt
-the file (sqlite.org/wal.html#walresetbug).
+What the databases do in ways of their own is in `sqlite` and `postgres`; nobody else asks which one it is, but
+where a statement must differ.
 """
 
-import os
-import sqlite3
-import weakref
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
+import random
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from enum import IntEnum
+from typing import TypeVar
 
 import sqlalchemy as sa
-from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, Table, event
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from accounting.errors import ConfigurationError, StoreError, StoreMissing
-from accounting.store.sums import exact_add
+from accounting import places
+from accounting.errors import ConfigurationError
+from accounting.store import postgres
+from accounting.store import sqlite as files
 
-LOCK_SECONDS = 60.0
-"""How long a writer waits for the others. A write transaction takes about 100 ms at most."""
+TRIES = 10
+"""So often a transaction is begun at most that lost to others over and over."""
 
-_LIKE = "like sqlite:////var/lib/accounting/books.sqlite3."
-_POLL_SECONDS = 0.005
-_BUSY_MS = 10_000
-_CHECKPOINT_BYTES = 4 * 2**20
+_PAUSE_SECONDS = 0.02
+_LOST_TO_OTHERS = ("40001", "40P01")  # serialization failure, deadlock
 
-_PRAGMAS = (
-    f"PRAGMA busy_timeout = {_BUSY_MS}",
-    "PRAGMA synchronous = FULL",  # the journal lets a call go once it is here, so a commit must be on the disk
-    "PRAGMA wal_autocheckpoint = 0",  # only `writing` checkpoints, under the lock
-    "PRAGMA mmap_size = 0",
-    "PRAGMA foreign_keys = ON",
-)
+T = TypeVar("T")
 
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_inherited: list[object] = []
+
+class Lock(IntEnum):
+    """What a transaction can have to itself, or share with others that do the same; see `hold`."""
+
+    SCHEMA = 1
+    ROLLUP = 2
+    INGEST = 3
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for the store at the URL. Touches no file: `schema.check` says whether there is a store."""
-    file = _sqlite_file(url)
-    url_of_file = sa.URL.create("sqlite", database=str(file))
-    # Parameters stay out of errors: these are logged, and carry what users named their projects and tags.
-    engine = sa.create_engine(url_of_file, creator=lambda: _connect(file), hide_parameters=True)
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "checkout", _refuse_replaced_file)
-    event.listen(engine, "begin", _begin)
-    _engines.add(engine)
-    return engine
+    """An engine for the store at the URL. Touches nothing yet: `schema.check` says whether there is a store."""
+    kind = places.kind(url)
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {places.LIKE}") from error
+    return postgres.open_engine(parsed) if kind == "postgresql" else files.open_engine(parsed)
 
 
-def file_of(engine: Engine) -> Path:
-    """The SQLite file behind the engine."""
-    return Path(str(engine.url.database))
+def is_postgresql(where: Connection | Engine) -> bool:
+    return where.dialect.name == "postgresql"
+
+
+def named(where: Connection | Engine) -> str:
+    """The store's URL as people may see it: without user, password and options."""
+    return places.without_secret(str(where.engine.url))
+
+
+def file_exists(engine: Engine) -> bool:
+    """False where the store's file has yet to be made; a PostgreSQL database is always made by others."""
+    return is_postgresql(engine) or files.file_of(engine).exists()
 
 
 def prepare(engine: Engine) -> None:
-    """Make the file that `writing` needs, and its folder, readable by their owner alone."""
-    file = file_of(engine)
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise ConfigurationError(
-            f"Can't make the store {engine.url} as {_user()}: {error.strerror} ({error.filename}). "
-            "Give this user write access to the folder, or set ACCOUNTING_STORE_URL to another file."
-        ) from error
+    """Make the file that `writing` needs; on PostgreSQL there is nothing to make."""
+    if not is_postgresql(engine):
+        files.prepare(engine)
 
 
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine) -> AbstractContextManager[Connection]:
     """One write transaction: committed at the end of the block, rolled back if it raises.
 
-    Keep it under about 100 ms, as everybody else waits. Raises `StoreMissing` where there is no file.
+    Keep it under about 100 ms, as on SQLite everybody else waits. On PostgreSQL it sees what others have committed
+    by the time of each statement, and may lose to them: see `transact`. Raises `StoreMissing` where there is no
+    store, `StoreAway` where it can't be reached.
     """
-    with _locked(engine), engine.connect() as connection:
-        connection = connection.execution_options(writing=True)
-        with connection.begin():
-            yield connection
-        _checkpoint_when_due(connection)
+    return postgres.writing(engine) if is_postgresql(engine) else files.writing(engine)
 
 
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """One snapshot for all statements in the block; a write fails."""
-    _refuse_missing_file(engine)
-    with engine.connect() as connection, connection.begin():
-        yield connection
+def reading(engine: Engine) -> AbstractContextManager[Connection]:
+    """One snapshot for all statements in the block; a write fails. It waits for no writer, and holds none up."""
+    return postgres.reading(engine) if is_postgresql(engine) else files.reading(engine)
+
+
+def transact(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What the work returns, done in one `writing`; begun anew where the transaction lost to others.
+
+    So the work must leave nothing behind but rows. Any other error is raised at once.
+    """
+    for attempt in range(1, TRIES):
+        try:
+            return _once(engine, work)
+        except DBAPIError as error:
+            if sqlstate(error) not in _LOST_TO_OTHERS:
+                raise
+        time.sleep(_PAUSE_SECONDS * attempt * random.uniform(0.5, 1.5))  # noqa: S311 - not a secret
+    return _once(engine, work)
+
+
+def _once(engine: Engine, work: Callable[[Connection], T]) -> T:
+    with writing(engine) as conn:
+        return work(conn)
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """The five characters by which SQL tells errors apart; empty where the database has none."""
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def hold(conn: Connection, lock: Lock, *, shared: bool = False) -> None:
+    """Hold a lock until the transaction ends. On SQLite the writer is alone anyway."""
+    if is_postgresql(conn):
+        postgres.hold(conn, lock, shared=shared)
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert:
     """The database's own INSERT, which knows ON CONFLICT."""
-    if connection.dialect.name == "postgresql":
+    if is_postgresql(connection):
         # The same methods and meaning by another class; they share no base that has them.
         return postgresql.insert(table)  # type: ignore[return-value]
     return sqlite.insert(table)
-
-
-def _sqlite_file(url: str) -> Path:
-    try:
-        parsed = sa.make_url(url)
-    except (ArgumentError, ValueError) as error:
-        raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {_LIKE}") from error
-    if parsed.drivername not in ("sqlite", "sqlite+pysqlite"):
-        raise ConfigurationError(f"ACCOUNTING_STORE_URL names {parsed.drivername!r}; supported now is sqlite, {_LIKE}")
-    path = parsed.database or ":memory:"
-    if path == ":memory:" or path.startswith("file:") or parsed.query:
-        raise ConfigurationError(
-            f"ACCOUNTING_STORE_URL is {url!r}; expected the path of a file and no options, {_LIKE}"
-        )
-    # One name only: SQLite's locks and its -wal file go by the path, so a link would be a second store.
-    return Path(path).expanduser().resolve()
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    # mode=rw: a store that was moved away must not come back as an empty file.
-    # isolation_level None: Python would begin no transaction before DDL or SELECT; `_begin` always does.
-    return sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
-
-
-def _set_up(connection: sqlite3.Connection, record: Any) -> None:
-    file = _main_file(connection)
-    with closing(connection.cursor()) as cursor:
-        for pragma in _PRAGMAS:
-            cursor.execute(pragma)
-        if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-            with _held(file):
-                cursor.execute("PRAGMA journal_mode = WAL")
-    connection.create_function("exact_add", 2, exact_add, deterministic=True)
-    record.info["file"] = _identity(file)
-
-
-def _main_file(connection: sqlite3.Connection) -> Path:
-    return Path(connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0])
-
-
-def _refuse_replaced_file(connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
-    """A connection to a file that was replaced, by a restored backup for one, would write where nobody reads."""
-    if record.info["file"] != _identity(_main_file(connection)):
-        raise DisconnectionError("The store's file was replaced; connecting to the new one.")
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
-    # IMMEDIATE: a snapshot that turns into a write fails at once, whatever the busy timeout.
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-@contextmanager
-def _locked(engine: Engine) -> Iterator[None]:
-    _refuse_missing_file(engine)
-    with _held(file_of(engine)):
-        yield
-
-
-@contextmanager
-def _held(file: Path) -> Iterator[None]:
-    lock = _lock(file)
-    try:
-        lock.acquire(timeout=LOCK_SECONDS, poll_interval=_POLL_SECONDS)
-    except Timeout as error:
-        raise StoreError(
-            f"{lock.lock_file} has been held by others for {LOCK_SECONDS:.0f} s. "
-            f"Find who holds it (fuser {lock.lock_file}) and stop that; nothing was written."
-        ) from error
-    except OSError as error:
-        raise StoreError(f"Can't lock {lock.lock_file} as {_user()}: {error.strerror}. Nothing was written.") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@lru_cache(maxsize=64)
-def _lock(file: Path) -> FileLock:
-    """One a file: a thread that holds it may take it again, to connect."""
-    return FileLock(f"{file}.lock", mode=0o600)
-
-
-def _refuse_missing_file(engine: Engine) -> None:
-    if not file_of(engine).is_file():
-        raise StoreMissing(
-            f"There is no store at {engine.url}. Make one: accounting store create, "
-            "or set ACCOUNTING_STORE_URL to the one you mean."
-        )
-
-
-def _checkpoint_when_due(connection: Connection) -> None:
-    """Copy the log into the file once it is long; what a reader still needs stays for the next time."""
-    log = Path(f"{file_of(connection.engine)}-wal")
-    if not log.exists() or log.stat().st_size < _CHECKPOINT_BYTES:
-        return
-    raw = connection.connection.cursor()
-    raw.execute("PRAGMA busy_timeout = 0")  # readers are not waited for: the lock is held
-    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    raw.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    raw.close()
-
-
-def _user() -> str:
-    return f"uid {os.getuid()}" if hasattr(os, "getuid") else "this user"
-
-
-def _forget_parents_connections() -> None:
-    """In a forked child: SQLite forbids even closing a connection from before the fork, and filelock its locks."""
-    _lock.cache_clear()
-    for engine in _engines:
-        _inherited.append(engine.pool)
-        engine.dispose(close=False)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents_connections)

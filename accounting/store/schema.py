@@ -16,7 +16,7 @@ from accounting import periods
 from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.rates import RateBook
 from accounting.store import ratelines
-from accounting.store.engine import prepare, writing
+from accounting.store.engine import Lock, hold, named, prepare, writing
 from accounting.store.tables import metadata, store
 
 REVISIONS = ("0001", "0002")
@@ -41,6 +41,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
     RateBook(shipped)
     prepare(engine)
     with writing(engine) as conn:
+        hold(conn, Lock.SCHEMA)
         if revision(conn) is not None:
             check(conn)
             return False
@@ -58,12 +59,14 @@ def check(conn: Connection) -> None:
     found = revision(conn)
     if found == HEAD:
         return
-    url = conn.engine.url
+    url = named(conn)
     if found is None:
         raise StoreMissing(
             f"There is no store at {url}: the database is empty. Make one: accounting store create, "
             "or set ACCOUNTING_STORE_URL to the one you mean."
         )
+    if not sa.inspect(conn).has_table(store.name):
+        _refuse_foreign(conn)
     if found in REVISIONS:
         raise SchemaMismatch(
             f"The store {url} has schema {found}; this program needs {HEAD}. Upgrade it: accounting store upgrade"
@@ -87,6 +90,7 @@ def upgrade(engine: Engine) -> str:
     One at a time, and whole or not at all: it runs in one transaction, under the lock of all writers.
     """
     with writing(engine) as conn:
+        hold(conn, Lock.SCHEMA)
         found = revision(conn)
         if found is None or found not in REVISIONS:
             check(conn)
@@ -112,9 +116,9 @@ def migrations() -> Path:
 
 
 def _refuse_foreign(conn: Connection) -> None:
-    """A database with tables in it, but not stamped, belongs to somebody else."""
+    """A database with tables in it, but not those of a store, belongs to somebody else."""
     if tables := sa.inspect(conn).get_table_names():
         raise StoreError(
-            f"The database {conn.engine.url} has tables already ({', '.join(sorted(tables)[:5])}), "
-            "but no schema revision: it is not one of ours. Set ACCOUNTING_STORE_URL to a file that doesn't exist yet."
+            f"The database {named(conn)} has tables already ({', '.join(sorted(tables)[:5])}), and is no store of "
+            "this program. Set ACCOUNTING_STORE_URL to a file that doesn't exist yet, or to a database of its own."
         )

@@ -29,7 +29,8 @@ class exact_sum(FunctionElement[Decimal]):  # noqa: N801 - reads as the SQL func
 @compiles(exact_sum)
 def _plus(element: exact_sum, compiler: Any, **options: Any) -> str:
     left, right = element.clauses
-    return str(compiler.process(sa.func.coalesce(left + right, left, right), **options))
+    # .op, as SQLAlchemy takes + between what it knows as texts for ||
+    return str(compiler.process(sa.func.coalesce(left.op("+")(right), left, right), **options))
 
 
 @compiles(exact_sum, "sqlite")

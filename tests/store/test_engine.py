@@ -17,8 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from accounting.errors import ConfigurationError, StoreError, StoreMissing
 from accounting.places import sqlite_url
-from accounting.store import engine as engines
-from accounting.store import exact_sum, file_of, insert, open_engine, prepare, reading, writing
+from accounting.store import exact_sum, file_of, insert, open_engine, prepare, reading, sqlite, writing
 from accounting.store.types import Exact
 
 metadata = sa.MetaData()
@@ -172,7 +171,7 @@ def test_a_writer_that_is_killed_leaves_nothing_and_holds_nobody_up(engine: Engi
 
 
 def test_waiting_for_a_writer_that_never_ends_is_an_error(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(sqlite, "LOCK_SECONDS", 0.1)
     with run("with writing(engine): print('in', flush=True); time.sleep(60)", engine.url) as writer:
         assert writer.stdout is not None
         writer.stdout.readline()
@@ -219,7 +218,8 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("postgresql://localhost/books", "supported now is sqlite"),
+        ("mysql://localhost/books", "begins with 'mysql'"),
+        ("postgresql+asyncpg://localhost/books", "begins with 'postgresql.asyncpg'"),
         ("sqlite://", "path of a file"),
         ("sqlite:///:memory:", "path of a file"),
         ("sqlite:////tmp/books.sqlite3?mode=ro", "no options"),
@@ -227,7 +227,7 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -
         ("books.sqlite3", "is no URL"),
     ],
 )
-def test_a_url_that_names_no_sqlite_file_is_refused(url: str, said: str) -> None:
+def test_a_url_that_names_no_store_is_refused(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         open_engine(url)
 

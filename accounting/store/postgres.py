@@ -1,0 +1,208 @@
+"""A store in a PostgreSQL database that many hosts share.
+
+Nothing outlives a transaction: no session lock or setting, no prepared statement. So pgbouncer may hand each
+transaction another connection.
+"""
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError, StatementError
+
+from accounting import places
+from accounting.errors import ConfigurationError, StoreAway, StoreError, StoreMissing
+
+LOCK_SECONDS = 60
+"""How long a statement waits for others' rows and locks. Write transactions are short."""
+
+IDLE_SECONDS = 300
+"""After so long without a statement the server ends a transaction: its process is stuck, and others wait."""
+
+_LOCKS = 0x00ACC07
+"""What tells our advisory locks from those of others in the same database."""
+
+_DEFAULTS: dict[str, object] = {
+    "prepare_threshold": None,  # pgbouncer before 1.22 knows no prepared statements
+    "connect_timeout": 10,
+    # A server that vanished without a word is noticed within a minute or so, not after the kernel's quarter hour.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+    "application_name": "accounting",
+}
+
+_POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 30, "pool_recycle": 3600}
+
+_readers: weakref.WeakKeyDictionary[Engine, Engine] = weakref.WeakKeyDictionary()
+_inherited: list[object] = []
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine for the store in the database that the URL names; what the URL leaves open libpq finds as usual.
+
+    Reports have connections of their own, so that they never keep delivery waiting for one.
+    """
+    _refuse_without_driver()
+    if "@" in (url.host or ""):
+        raise ConfigurationError(
+            "ACCOUNTING_STORE_URL has an @ inside its user or password: write %40 for it, %3A for : and %2F for /."
+        )
+    engine, reader = _engine(url), _engine(url)
+    event.listen(reader, "connect", _set_up_reader)
+    event.listen(engine, "engine_disposed", lambda _engine: reader.dispose())
+    _readers[engine] = reader
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    with _transaction(engine) as connection:
+        connection.execute(_LIMITS)
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    with _transaction(_readers[engine]) as connection:
+        yield connection
+
+
+def hold(conn: Connection, lock: int, *, shared: bool) -> None:
+    take = sa.func.pg_advisory_xact_lock_shared if shared else sa.func.pg_advisory_xact_lock
+    conn.execute(sa.select(take(_LOCKS, int(lock))))
+
+
+_LIMITS = sa.select(
+    sa.func.set_config("lock_timeout", f"{LOCK_SECONDS}s", True),
+    sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True),
+)
+"""Until the end of the transaction, as the next one may be somebody else's."""
+
+
+def _refuse_without_driver() -> None:
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(
+            f"A store on PostgreSQL needs psycopg, which can't be imported ({error}). "
+            "Install it: pip install 'llm-accounting[postgres]'"
+        ) from error
+
+
+def _engine(url: URL) -> Engine:
+    options = {name: value for name, value in _DEFAULTS.items() if name not in url.query}
+    # Parameters stay out of errors: these are logged, and carry what users named their projects and tags.
+    engine = sa.create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        connect_args=options,
+        hide_parameters=True,
+        use_native_hstore=False,
+        pool_pre_ping=True,
+        **_POOL,
+    )
+    event.listen(engine, "handle_error", _keep_values_out)
+    return engine
+
+
+def _set_up_reader(connection: Any, _record: Any) -> None:
+    from psycopg import IsolationLevel
+
+    # Said by the client with each BEGIN, so nothing of it stays on the server's connection.
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction. What the server or the network did to it is told in a sentence."""
+    from psycopg import Error
+
+    connection = _connected(engine)
+    try:
+        with connection, connection.begin():
+            yield connection
+    except DBAPIError as error:
+        raise _told(engine, error) from error
+    except Error as error:  # from COPY, which goes past SQLAlchemy
+        _keep_primary(error)
+        raise _told(engine, DBAPIError.instance(None, None, error, Error, hide_parameters=True)) from error
+
+
+def _connected(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        raise _unreachable(engine, error) from error
+    except sa.exc.TimeoutError as error:
+        raise StoreAway(f"All connections of this process to {_named(engine)} are in use; try again.") from error
+
+
+def _unreachable(engine: Engine, error: DBAPIError) -> StoreError:
+    said = " ".join(str(error.orig).split())
+    if f'database "{engine.url.database}" does not exist' in said:
+        return StoreMissing(
+            f"There is no database at {_named(engine)}. Make it (createdb), then the store in it: "
+            "accounting store create; or set ACCOUNTING_STORE_URL to the one you mean."
+        )
+    return StoreAway(
+        f"The store at {_named(engine)} can't be reached: {said}. "
+        "Check that the server runs, and host, port, user and password of ACCOUNTING_STORE_URL."
+    )
+
+
+def _told(engine: Engine, error: StatementError) -> Exception:
+    """The error, or what it means where it is not our statements that are wrong."""
+    state, said = getattr(error.orig, "sqlstate", None), str(error.orig)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return StoreAway(
+            f"The connection to the store at {_named(engine)} was lost, and with it the step under way. "
+            "Do it again once the server is back: what was done by then is not done twice."
+        )
+    if state == "55P03":
+        return StoreError(
+            f"Rows or locks of the store at {_named(engine)} have been held by others for {LOCK_SECONDS} s, and "
+            "nothing was written. Who holds them, its server tells in pg_stat_activity."
+        )
+    if state == "25006" and engine in _readers:
+        return StoreAway(f"The server of {_named(engine)} takes no writes now ({said}). Name the primary server.")
+    if state == "42501":
+        return StoreError(f"The user that ACCOUNTING_STORE_URL names may not do this at {_named(engine)}: {said}.")
+    return error
+
+
+def _keep_values_out(context: ExceptionContext) -> None:
+    error, wrapped = context.original_exception, context.sqlalchemy_exception
+    full, primary = str(error), _keep_primary(error)
+    if wrapped is not None:
+        wrapped.args = tuple(str(arg).replace(full, primary) for arg in wrapped.args)
+
+
+def _keep_primary(error: BaseException) -> str:
+    """Leave the server's DETAIL and CONTEXT out of an error: they quote what users named their projects and tags."""
+    diagnosis = getattr(error, "diag", None)
+    if diagnosis is not None and diagnosis.message_primary:
+        error.args = (diagnosis.message_primary,)
+    return str(error)
+
+
+def _named(engine: Engine) -> str:
+    return places.without_secret(str(engine.url))
+
+
+def _forget_parents_connections() -> None:
+    """In a forked child: a connection from before the fork is the parent's, who goes on talking through it."""
+    for engine, reader in list(_readers.items()):
+        for each in (reader, engine):
+            _inherited.append(each.pool)
+            each.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents_connections)

