@@ -92,8 +92,8 @@ def hand_over(
         closed_at=standing.at if is_end else None,
         faults=counts,
     )
-    verdicts = destination.deliver(Batch(report, entries))
-    journal.delivered(verdicts.keys() & {entry.number for entry in entries}, standing.at)
+    receipt = destination.deliver(Batch(report, entries))
+    journal.delivered(receipt.verdicts.keys() & {entry.number for entry in entries}, standing.at)
     if is_end:
         journal.remember("closed", "yes")
     return len(entries)

@@ -5,7 +5,7 @@ Delivering again, in any order and any split, changes nothing but when the sourc
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -18,7 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from accounting import sources, stamps
 from accounting.errors import CallInvalid, StoreMissing
-from accounting.ports import Batch, Entry, SourceReport, Verdict
+from accounting.ports import Batch, Entry, Receipt, SourceReport, Verdict
 from accounting.settings import Settings
 from accounting.store import file_exists, insert, named, open_engine, reading, schema, writing
 from accounting.store.tables import batches, calls, conflicts, rejected
@@ -50,7 +50,7 @@ class StoreDestination:
         self._engine = open_engine(url)
         self._found = False
 
-    def deliver(self, batch: Batch) -> Mapping[int, Verdict]:
+    def deliver(self, batch: Batch) -> Receipt:
         """See `ports.Destination`. Raises `SchemaMismatch` where only a person's command can help."""
         now = datetime.now(UTC)
         # Made at first only: a store that goes away later was moved, or is being restored from a backup, and
@@ -61,7 +61,10 @@ class StoreDestination:
         with reading(self._engine) as conn:
             schema.check(conn)
         self._found = True
-        return ingest(self._engine, batch, now)
+        verdicts = ingest(self._engine, batch, now)
+        # Looked up in the store as it is now: one that was replaced by a backup since must not pass for the former.
+        with reading(self._engine) as conn:
+            return Receipt(verdicts, *sources.held(conn, batch.source.journal))
 
     def close(self) -> None:
         self._engine.dispose()

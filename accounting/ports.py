@@ -60,11 +60,24 @@ class Verdict(StrEnum):
     REJECTED = "rejected"
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A verdict for the number of each entry, and what is held of the journal now that the batch is in.
+
+    All its numbers up to `contiguous` are held, and `ahead` more beyond it. A journal that delivered more than that
+    knows of a store that has lost something, as one restored from a backup has.
+    """
+
+    verdicts: Mapping[int, Verdict]
+    contiguous: int
+    ahead: int
+
+
 class Destination(Protocol):
     """Takes batches. `deliver` returns only after they are durable, or raises, and then nothing of it counts."""
 
-    def deliver(self, batch: Batch) -> Mapping[int, Verdict]:
-        """A verdict for the number of each entry."""
+    def deliver(self, batch: Batch) -> Receipt:
+        """What became of the entries, and what is held of their journal."""
 
     def close(self) -> None:
         """Give back connections. The destination is not used again."""

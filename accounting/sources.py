@@ -91,6 +91,15 @@ def _sources(conn: Connection, which: sa.ColumnElement[bool]) -> list[Source]:
     return [Source(**row) for row in rows.mappings()]
 
 
+def held(conn: Connection, journal: UUID) -> tuple[int, int]:
+    """What the books hold of a journal: all numbers up to the first figure, and so many more beyond it."""
+    source_id, contiguous = conn.execute(
+        sa.select(table.c.id, table.c.contiguous).where(table.c.journal == journal)
+    ).one()
+    is_ahead = sa.and_(received_ahead.c.source_id == source_id, received_ahead.c.number > contiguous)
+    return contiguous, _count(conn, is_ahead)
+
+
 def complete_until(conn: Connection, now: datetime) -> Completeness:
     """The completeness of what spend tells; with every source closed, up to when the last of them was seen.
 

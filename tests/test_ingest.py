@@ -265,7 +265,7 @@ def test_the_first_delivery_makes_the_store_in_the_zone_that_is_set(
     destination: StoreDestination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCOUNTING_ZONE", "Asia/Shanghai")
-    assert destination.deliver(Journal().batch(made())) == {1: INSERTED}
+    assert destination.deliver(Journal().batch(made())).verdicts == {1: INSERTED}
     with reading(destination._engine) as conn:
         assert conn.execute(sa.select(store_table.c.zone)).scalar() == "Asia/Shanghai"
         assert conn.execute(sa.select(calls.c.rate_id)).scalar() != 0
@@ -275,7 +275,7 @@ def test_a_file_left_empty_is_made_a_store(destination: StoreDestination) -> Non
     file = file_of(destination._engine)
     file.parent.mkdir()
     file.touch()
-    assert destination.deliver(Journal().batch(made())) == {1: INSERTED}
+    assert destination.deliver(Journal().batch(made())).verdicts == {1: INSERTED}
 
 
 def test_a_store_that_goes_away_is_not_replaced_by_an_empty_one(destination: StoreDestination) -> None:
@@ -287,7 +287,7 @@ def test_a_store_that_goes_away_is_not_replaced_by_an_empty_one(destination: Sto
         destination.deliver(journal.batch(made(number=2)))
     assert not file.exists()
     away[0].rename(file)
-    assert destination.deliver(journal.batch(made(number=2))) == {2: INSERTED}
+    assert destination.deliver(journal.batch(made(number=2))).verdicts == {2: INSERTED}
 
 
 def test_a_journal_that_delivered_before_does_not_begin_a_store(url: str, destination: StoreDestination) -> None:
@@ -301,7 +301,7 @@ def test_a_journal_that_delivered_before_does_not_begin_a_store(url: str, destin
         heir.deliver(journal.batch(made(number=2), still_open=1))
     assert not file.exists()
     away.rename(file)
-    assert heir.deliver(journal.batch(made(number=2))) == {2: INSERTED}
+    assert heir.deliver(journal.batch(made(number=2))).verdicts == {2: INSERTED}
     heir.close()
 
 

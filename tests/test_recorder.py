@@ -274,14 +274,14 @@ from tests.warehouse import Warehouse, ended, started
 
 class Shelf(Warehouse):
     def deliver(self, batch):
-        verdicts = super().deliver(batch)
+        receipt = super().deliver(batch)
         with open(os.environ["SHELF"], "a") as shelf:
             for entry in batch.entries:
                 outcome = Call.decode(entry.payload).outcome
                 print(json.dumps([str(batch.source.journal), entry.number, outcome]), file=shelf)
             if batch.source.closed_at:
                 print(json.dumps([str(batch.source.journal), "closed"]), file=shelf)
-        return verdicts
+        return receipt
 
 delivery.open_destination = lambda url: Shelf()
 delivery.AGE = 60.0

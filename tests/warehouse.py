@@ -1,10 +1,10 @@
 """A destination in memory, as real as the port asks: it keeps what it took, and can fail in every way a store can."""
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import count
 
-from accounting.ports import Batch, SourceReport, Verdict
+from accounting.ports import Batch, Receipt, SourceReport, Verdict
 from accounting.usage import Call, Outcome, Usage, id_time, new_id
 
 NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
@@ -22,7 +22,7 @@ class Warehouse:
         self.tries = 0
         self.closed = False
 
-    def deliver(self, batch: Batch) -> Mapping[int, Verdict]:
+    def deliver(self, batch: Batch) -> Receipt:
         self.tries += 1
         time.sleep(self.seconds)
         if self.away:
@@ -32,7 +32,7 @@ class Warehouse:
                     batch.entries}  # fmt: skip
         if self.loses_replies:
             raise ConnectionError("the reply was lost after the commit")
-        return verdicts
+        return Receipt(verdicts, *self._held(str(batch.source.journal)))
 
     def close(self) -> None:
         self.closed = True
@@ -43,6 +43,12 @@ class Warehouse:
             return Verdict.DUPLICATE if self.calls[journal, number] == call else Verdict.CONFLICT
         self.calls[journal, number] = call
         return Verdict.INSERTED
+
+    def _held(self, journal: str) -> tuple[int, int]:
+        """The number up to which all are here, and how many are beyond it."""
+        numbers = {number for of, number in self.calls if of == journal}
+        contiguous = next(number for number in count() if number + 1 not in numbers)
+        return contiguous, len(numbers) - contiguous
 
     @property
     def numbers(self) -> list[int]:
