@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import periods, ratebook
+from accounting.contributions import COUNTS, TOKENS
 from accounting.errors import ConfigurationError
 from accounting.money import Money, by_currency
 from accounting.rates import UNPRICED, Rate, price
-from accounting.rollup import COUNTS, TOKENS
 from accounting.sources import Completeness, complete_until
 from accounting.store import ratelines, tables
 from accounting.store.tables import keys, projects, spend_days, spend_quarters

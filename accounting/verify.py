@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from accounting import periods, ratebook
+from accounting.contributions import COUNTS, TOKENS, group_columns
 from accounting.money import EXACT, exact, plain
 from accounting.rates import UNPRICED, Rate, price
-from accounting.rollup import COUNTS, TOKENS, group_columns
 from accounting.spend import known_keys, project_names
 from accounting.store import reading
 from accounting.store.tables import (

@@ -13,6 +13,7 @@ from accounting.store.engine import (
     transact,
     writing,
 )
+from accounting.store.pairs import each_pair
 from accounting.store.sqlite import file_of
 from accounting.store.sums import exact_sum
 
@@ -26,6 +27,7 @@ __all__ = [
     "hold",
     "insert",
     "exact_sum",
+    "each_pair",
     "is_postgresql",
     "named",
     "file_exists",

@@ -1,0 +1,129 @@
+"""What calls add to the spend tables, and how it gets there: the one place that the rollup and `restate` share.
+
+Rows go in by the order of their keys, the same one everywhere, so that two transactions that meet in a row wait
+for each other and don't deadlock.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Table
+
+from accounting.rates import Rate, price
+from accounting.store import each_pair, exact_sum, insert
+from accounting.store.tables import calls, spend_by_tag, spend_days, spend_quarters
+from accounting.usage import Outcome, Quantities
+
+COUNTS = ("calls", "failed", "interrupted", "unknown")
+TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+FIGURES = (*COUNTS, *TOKENS)
+
+SPEND_TABLES = (spend_quarters, spend_days, spend_by_tag)
+"""In the order in which every transaction adds to them."""
+
+USER = "user"
+"""What stands in `spend_by_tag.tag` for the end user; a tag stands there behind `TAG`."""
+TAG = "tag:"
+
+Contribution = Mapping[str, Any]
+"""The columns of a spend table but for its cost: those of its key, and figures to add, also negative ones."""
+
+_ENDINGS = (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.UNKNOWN)
+
+
+def group_columns(table: Table) -> list[str]:
+    """What a row of a spend table is about; its figures and its cost are the rest."""
+    return [column.name for column in table.primary_key]
+
+
+def of_calls(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[Contribution]:
+    """What the chosen calls add to a spend table, summed by the database."""
+    rows = (row for chosen in _sums(table, which) for row in conn.execute(chosen).mappings())
+    return [dict(row) | {name: int(row[name]) for name in FIGURES} for row in rows]  # PostgreSQL sums into NUMERIC
+
+
+def moved(table: Table, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> list[Contribution]:
+    """What it takes to make a spend table hold rows of `calls` as they are after, where it held them as before."""
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for sign, rows in ((-1, before), (1, after)):
+        for row in rows:
+            for group in _groups(table, row):
+                held = sums.setdefault(group, [0] * len(FIGURES))
+                held[:] = [figure + sign * more for figure, more in zip(held, _figures(row), strict=True)]
+    names = (*group_columns(table), *FIGURES)
+    return [dict(zip(names, (*group, *figures), strict=True)) for group, figures in sums.items() if any(figures)]
+
+
+def add(conn: Connection, table: Table, contributions: Iterable[Contribution], rates: Mapping[int, Rate]) -> None:
+    """Adds to a spend table, with what it costs; a row of which nothing is left goes."""
+    group = group_columns(table)
+    ordered = sorted(contributions, key=lambda one: [one[name] for name in group])
+    if ordered:
+        conn.execute(_upsert(conn, table), [{**one, **_cost(one, rates)} for one in ordered])
+    if emptied := [one for one in ordered if one["calls"] < 0]:
+        conn.execute(_deletion(table), [{f"key_{name}": one[name] for name in group} for one in emptied])
+
+
+def _sums(table: Table, which: ColumnElement[bool]) -> list[sa.Select[Any]]:
+    if table is not spend_by_tag:
+        return [_summed([calls.c[name] for name in group_columns(table)]).where(which)]
+    pair = each_pair(calls.c.tags)
+    tagged = _summed(_tag_group(sa.literal(TAG) + pair.c.key, pair.c.value)).select_from(calls, pair)
+    users = _summed(_tag_group(sa.literal(USER), calls.c.end_user)).where(calls.c.end_user.is_not(None))
+    return [tagged.where(which), users.where(which)]
+
+
+def _tag_group(tag: ColumnElement[str], value: ColumnElement[str]) -> list[ColumnElement[Any]]:
+    special = {"tag": tag.label("tag"), "value": value.label("value")}
+    return [special[name] if name in special else calls.c[name] for name in group_columns(spend_by_tag)]
+
+
+def _summed(group: Sequence[ColumnElement[Any]]) -> sa.Select[Any]:
+    tokens = (sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in TOKENS)
+    return sa.select(*group, sa.func.count().label("calls"), *map(_ended, _ENDINGS), *tokens).group_by(*group)
+
+
+def _ended(outcome: Outcome) -> ColumnElement[int]:
+    return sa.func.sum(sa.case((calls.c.outcome == outcome.value, 1), else_=0)).label(outcome.value)
+
+
+def _groups(table: Table, row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """The keys of the rows of a spend table that a call is part of."""
+    names = group_columns(table)
+    if table is not spend_by_tag:
+        yield tuple(row[name] for name in names)
+        return
+    marks = {TAG + key: value for key, value in row["tags"].items()}
+    if row["end_user"] is not None:
+        marks[USER] = row["end_user"]
+    for tag, value in marks.items():
+        marked = {**row, "tag": tag, "value": value}
+        yield tuple(marked[name] for name in names)
+
+
+def _figures(row: Mapping[str, Any]) -> list[int]:
+    """One call's, in the order of `FIGURES`."""
+    return [1, *(int(row["outcome"] == outcome) for outcome in _ENDINGS), *(row[name] or 0 for name in TOKENS)]
+
+
+def _cost(one: Contribution, rates: Mapping[int, Rate]) -> dict[str, Any]:
+    """`amount` and `currency` as a spend row carries them; both NULL without a rate."""
+    rate = rates.get(one["rate_id"])
+    if rate is None:
+        return {"amount": None, "currency": None}
+    cost = price(Quantities(*(one[name] for name in TOKENS)), rate)
+    return {"amount": cost.amount, "currency": cost.currency}
+
+
+def _upsert(conn: Connection, table: Table) -> sa.Insert:
+    statement = insert(conn, table)
+    new = statement.excluded
+    added: dict[str, Any] = {name: table.c[name] + new[name] for name in FIGURES}
+    added["amount"] = exact_sum(table.c.amount, new.amount)
+    return statement.on_conflict_do_update(index_elements=group_columns(table), set_=added)
+
+
+def _deletion(table: Table) -> sa.Delete:
+    this = (table.c[name] == sa.bindparam(f"key_{name}") for name in group_columns(table))
+    return sa.delete(table).where(*this, *(table.c[name] == 0 for name in FIGURES))

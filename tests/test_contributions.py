@@ -1,0 +1,74 @@
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Table, true
+
+from accounting import contributions, ratebook
+from accounting.contributions import FIGURES, SPEND_TABLES, group_columns
+from accounting.store import reading, writing
+from accounting.store.tables import calls, spend_by_tag
+from accounting.usage import Call, Outcome, Usage
+from tests.books import Books, at, made, used
+
+ODD = 'quote " back \\ slash / 提示 \U0001f600 \u2028 tab \t'
+SOME = (
+    made(number=1, tags={"feature": "rerank", "team": ""}, user="u-1"),
+    made(number=2, tags={"feature": "rerank"}, usage=used(5, 6, read=3, write=1, thought=2)),
+    made(number=3, tags={ODD: ODD, "": "nameless"}, user=ODD, outcome=Outcome.FAILED),
+    made(number=4, usage=Usage(), outcome=Outcome.UNKNOWN, user=""),
+    made(at("2026-11-23 12:15"), request_model="nobody/knows", tags={"feature": "search", "user": "not one"}),
+)
+
+
+def by_key(table: Table, rows: list[Any]) -> dict[tuple[Any, ...], list[int]]:
+    return {tuple(row[name] for name in group_columns(table)): [row[name] for name in FIGURES] for row in rows}
+
+
+def add(conn: Connection, table: Table, some: list[contributions.Contribution]) -> None:
+    contributions.add(conn, table, some, {rate.id: rate for rate in ratebook.rates(conn)})
+
+
+def tags_of(books: Books, *some: Call) -> dict[tuple[str, str], int]:
+    books.deliver(*some)
+    books.roll()
+    return {(row["tag"], row["value"]): row["calls"] for row in books.rows(spend_by_tag)}
+
+
+@pytest.mark.parametrize("table", SPEND_TABLES, ids=str)
+def test_the_database_and_python_sum_up_the_same(books: Books, table: Table) -> None:
+    books.deliver(*SOME)
+    with reading(books.engine) as conn:
+        summed = contributions.of_calls(conn, table, true())
+    assert by_key(table, summed) == by_key(table, contributions.moved(table, [], books.rows(calls)))
+    assert len(summed) > 1
+
+
+@pytest.mark.parametrize("table", SPEND_TABLES, ids=str)
+def test_what_is_added_and_taken_out_again_leaves_nothing(books: Books, table: Table) -> None:
+    books.deliver(*SOME)
+    rows = books.rows(calls)
+    with writing(books.engine) as conn:
+        add(conn, table, contributions.moved(table, [], rows))
+        add(conn, table, contributions.moved(table, rows[:2], []))
+    assert len(books.rows(table)) > 0
+    with writing(books.engine) as conn:
+        add(conn, table, contributions.moved(table, rows[2:], []))
+    assert books.rows(table) == []
+
+
+def test_a_call_stands_under_each_of_its_tags_and_under_its_user(books: Books) -> None:
+    assert tags_of(books, *SOME) == {
+        ("tag:feature", "rerank"): 2,
+        ("tag:feature", "search"): 1,
+        ("tag:team", ""): 1,
+        ("tag:user", "not one"): 1,
+        (f"tag:{ODD}", ODD): 1,
+        ("tag:", "nameless"): 1,
+        ("user", "u-1"): 1,
+        ("user", ODD): 1,
+        ("user", ""): 1,
+    }
+
+
+def test_a_call_without_tags_and_user_stands_nowhere_by_tag(books: Books) -> None:
+    assert tags_of(books, made()) == {}
