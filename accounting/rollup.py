@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from accounting import contributions, ratebook
 from accounting.contributions import SPEND_TABLES
-from accounting.store import reading, writing
+from accounting.store import Lock, hold, reading, transact
 from accounting.store.tables import batches, calls
 
 CALLS_AT_ONCE = 2_500
@@ -53,13 +53,17 @@ def roll(engine: Engine, now: datetime, limit: int = 100) -> Rolled:
     with reading(engine) as conn:  # an idle round takes no lock that a writer could want
         if conn.execute(_waiting(1)).first() is None:
             return Rolled()
-    with writing(engine) as conn:
-        claimed = _claim(conn, now, limit)
-        rates = {rate.id: rate for rate in ratebook.rates(conn)}
-        which = calls.c.batch_id.in_(claimed)
-        for table in SPEND_TABLES:
-            contributions.add(conn, table, contributions.of_calls(conn, table, which), rates)
-        return Rolled(len(claimed), conn.scalar(sa.select(sa.func.count()).where(which)) or 0)
+    return transact(engine, lambda conn: _roll(conn, now, limit))
+
+
+def _roll(conn: Connection, now: datetime, limit: int) -> Rolled:
+    hold(conn, Lock.ROLLUP, shared=True)
+    claimed = _claim(conn, now, limit)
+    rates = {rate.id: rate for rate in ratebook.rates(conn)}
+    which = calls.c.batch_id.in_(claimed)
+    for table in SPEND_TABLES:
+        contributions.add(conn, table, contributions.of_calls(conn, table, which), rates)
+    return Rolled(len(claimed), conn.scalar(sa.select(sa.func.count()).where(which)) or 0)
 
 
 def _waiting(limit: int) -> sa.Select[Any]:

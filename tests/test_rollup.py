@@ -1,13 +1,10 @@
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from accounting import rollup
 from accounting.contributions import COUNTS, TOKENS
@@ -17,13 +14,12 @@ from accounting.store import writing
 from accounting.store.tables import batches, spend_days, spend_quarters
 from accounting.usage import Outcome, Usage
 from tests.books import NOON, Books, Journal, at, made, used
+from tests.conftest import NewBooks
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    some = Books(tmp_path, zone="Asia/Shanghai")
-    yield some
-    some.close()
+def books(new_books: NewBooks) -> Books:
+    return new_books("Asia/Shanghai")
 
 
 def only(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -162,28 +158,17 @@ def test_progress_hears_the_sum_so_far(books: Books, monkeypatch: pytest.MonkeyP
 
 def test_a_fault_while_adding_leaves_the_batch_waiting_and_the_sums_as_they_were(books: Books) -> None:
     books.deliver(made())
-    rename(books, "spend_days", "elsewhere")
-    with pytest.raises(sa.exc.OperationalError, match="no such table: spend_days"):
+    books.fail(spend_days)
+    with pytest.raises(sa.exc.OperationalError, match="disk_full"):
         roll(books.engine, NOON)
     assert books.rows(spend_quarters) == []
-    rename(books, "elsewhere", "spend_days")
+    books.mend(spend_days)
     assert books.roll() == Rolled(1, 1)
-
-
-def rename(books: Books, old: str, new: str) -> None:
-    with writing(books.engine) as conn:
-        conn.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
 
 
 def test_an_idle_round_waits_for_no_writer(books: Books) -> None:
     with writing(books.engine):
         assert roll(books.engine, NOON) == Rolled()
-
-
-def test_on_postgresql_two_rollups_pass_over_each_others_batches() -> None:
-    claim = rollup._waiting(100).with_for_update(skip_locked=True)
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    assert str(claim.compile(dialect=dialect)).endswith("FOR UPDATE SKIP LOCKED")
 
 
 def test_rollups_at_once_add_each_batch_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
