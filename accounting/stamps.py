@@ -1,19 +1,31 @@
-"""What a call gets on its way into the books: who pays, which key, at which rate, on which day."""
+"""What a call gets on its way into the books: who pays, which key, at which rate, on which day.
 
-from collections.abc import Collection
+Who pays: the project that the running code named (`attribute`), else the one that its client was metered for (`meter`),
+else the one that its key was assigned to as the call began (`key`), else "unassigned" (`default`).
+"""
+
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Any, TypeVar
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from accounting import periods, projects, ratebook
+from accounting import keys, periods, projects, ratebook
 from accounting.errors import RateCardError
+from accounting.keys import Payers
+from accounting.projects import Calendar
 from accounting.rates import UNPRICED, RateBook
-from accounting.store.tables import store
+from accounting.store import Lock, hold, transact
 from accounting.usage import Call
+
+T = TypeVar("T")
+
+BY_CODE = ("attribute", "meter")
+"""Sources of a call's project that the program itself named; no decision about its key changes it."""
+
+BY_KEY = ("key", "default")
+"""Sources of a project that follow the key."""
 
 STAMPING_FAILED = "stamping_failed"
 """The anomaly of a call that could not be priced through a fault of ours; it is stored unpriced."""
@@ -23,15 +35,18 @@ STAMPING_FAILED = "stamping_failed"
 class Stamps:
     """What the books know about the calls of one batch. `rates` is None where they can't be read."""
 
-    zone: ZoneInfo
+    calendar: Calendar
     rates: RateBook | None
     projects: dict[str, int]
     keys: dict[str, int]
+    payers: Payers
 
     def row(self, call: Call) -> dict[str, Any]:
         """The call's row in `calls`, but for how it came here."""
         rate_id, anomalies = self._rate(call)
         usage, cost = call.usage, call.usage.provider_cost
+        key_id = self.keys[call.key_fingerprint]
+        project_id, source = self._payer(call, key_id)
         return {
             "id": call.id,
             "provider": call.provider,
@@ -40,9 +55,9 @@ class Stamps:
             "response_model": call.response_model,
             "model": call.model,
             "response_id": call.response_id,
-            "key_id": self.keys[call.key_fingerprint],
-            "project_id": self.projects[payer(call)],
-            "project_source": (call.project_source or "meter") if call.project else "default",
+            "key_id": key_id,
+            "project_id": project_id,
+            "project_source": source,
             "end_user": call.user,
             "tags": dict(call.tags),
             "attempt": call.attempt,
@@ -70,8 +85,16 @@ class Stamps:
             "provider_cost_currency": cost and cost.currency,
             "rate_id": rate_id,
             "quarter": periods.quarter(call.started_at),
-            "billed_on": periods.billed_on(call.started_at, self.zone),
+            "billed_on": self.calendar.billed_on(project_id, call.started_at),
         }
+
+    def _payer(self, call: Call, key_id: int) -> tuple[int, str]:
+        """The id of the project that pays, and who said so."""
+        if call.project:
+            return self.projects[call.project], call.project_source if call.project_source in BY_CODE else "meter"
+        if assignment := self.payers.at(key_id, call.started_at):
+            return assignment.project_id, "key"
+        return self.projects[projects.UNASSIGNED], "default"
 
     def _rate(self, call: Call) -> tuple[int, list[str]]:
         """The id of the rate that holds, and the call's anomalies."""
@@ -86,24 +109,39 @@ class Stamps:
 
 
 def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
-    """The stamps for these calls; their projects and keys get a row if they are new."""
-    last4 = {call.key_fingerprint: call.key_last4 for call in calls}
+    """The stamps for these calls; their projects and keys get a row if they are new.
+
+    Until the transaction ends nobody decides otherwise: see `decide`.
+    """
+    hold(conn, Lock.INGEST, shared=True)
+    ids = keys.key_ids(conn, {call.key_fingerprint: call.key_last4 for call in calls}, now)
+    payers = keys.payers(conn, ids.values())
+    named = {call.project or projects.UNASSIGNED for call in calls if call.project or not _has_payer(payers, ids, call)}
     return Stamps(
-        zone=zone(conn),
+        calendar=projects.calendar(conn),
         rates=_rates(conn, {call.provider for call in calls}),
-        projects=projects.project_ids(conn, {payer(call) for call in calls}, now),
-        keys=projects.key_ids(conn, last4, now),
+        projects=projects.project_ids(conn, named, now),
+        keys=ids,
+        payers=payers,
     )
 
 
-def zone(conn: Connection) -> ZoneInfo:
-    """The zone of the books: their days are the ones calls are billed on."""
-    return periods.zone(conn.execute(sa.select(store.c.zone)).scalar_one())
+def _has_payer(payers: Payers, ids: dict[str, int], call: Call) -> bool:
+    return payers.at(ids[call.key_fingerprint], call.started_at) is not None
 
 
-def payer(call: Call) -> str:
-    """The project that pays for the call."""
-    return call.project or projects.UNASSIGNED
+def decide(engine: Engine, work: Callable[[Connection], T]) -> T:
+    """What the work returns, done in one transaction while no call is stamped.
+
+    For decisions that stamps are made of. Without it a call could be stamped by what held before and be committed
+    after all calls that a decision concerns have been restated.
+    """
+
+    def alone(conn: Connection) -> T:
+        hold(conn, Lock.INGEST)
+        return work(conn)
+
+    return transact(engine, alone)
 
 
 def _rates(conn: Connection, providers: Collection[str]) -> RateBook | None:
