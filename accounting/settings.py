@@ -1,5 +1,8 @@
 """What the environment sets, `ACCOUNTING_…`. Read at the edges only: commands, and opening a destination."""
 
+import getpass
+import os
+import socket
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
@@ -37,6 +40,15 @@ class Settings(BaseSettings):
             return periods.zone(name).key
         except ConfigurationError as error:
             raise ValueError(str(error)) from error
+
+
+def whoami() -> str:
+    """`user@host`: whom the books name for what a command changes in them."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError, ImportError):  # no name in the environment, and none for the number
+        user = f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def _reason(message: str) -> str:

@@ -23,6 +23,9 @@ from accounting.money import Money, exact, plain
 MAX_COUNT = 10**12
 """A larger count is no count of tokens in one call; bounded so that sums fit 64 bits."""
 
+APART = timedelta(minutes=1)
+"""Calls are found by the time in their id, which is at most this far from their start."""
+
 MAX_TEXT = 512
 MAX_BLOCK = 8192
 MAX_TAGS = 32
@@ -314,6 +317,11 @@ _MILLISECOND = timedelta(milliseconds=1)
 def id_time(id: UUID) -> datetime:  # noqa: A002 - the word of the books
     """The instant a UUIDv7 was made, to the millisecond."""
     return datetime.fromtimestamp((id.int >> 80) / 1000, UTC)
+
+
+def least_id(at: datetime) -> UUID:
+    """The least id that a call begun at the instant, or later, can have; `APART` aside."""
+    return UUID(int=max((at - _EPOCH) // _MILLISECOND, 0) << 80)
 
 
 def clean(text: object, limit: int = MAX_TEXT) -> str | None:

@@ -25,13 +25,17 @@ def append(conn: Connection, lines: Iterable[Rate], now: datetime) -> None:
         conn.execute(sa.insert(rates), rows)
 
 
-def read(conn: Connection, *, withdrawn: bool, providers: Collection[str] | None = None) -> list[Rate]:
+def read(
+    conn: Connection, *, withdrawn: bool, providers: Collection[str] | None = None, ids: Collection[int] | None = None
+) -> list[Rate]:
     """The lines in the books, in the order they were loaded; with those withdrawn since, or without."""
     query = sa.select(rates).order_by(rates.c.id)
     if not withdrawn:
         query = query.where(rates.c.withdrawn_at.is_(None))
     if providers is not None:
         query = query.where(rates.c.provider.in_(providers))
+    if ids is not None:
+        query = query.where(rates.c.id.in_(ids))
     return [_rate(row) for row in conn.execute(query).mappings()]
 
 

@@ -1,0 +1,299 @@
+"""The one way in which a call that is in the books already may change.
+
+In one transaction the calls are locked, taken out of the spend tables if their batch is rolled up, changed, and
+added again; what each said before is kept. How far a restatement has come is kept, too, so that one that was
+killed goes on when the same order comes again.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
+
+from accounting import contributions
+from accounting.contributions import SPEND_TABLES, TOKENS
+from accounting.money import Money, by_currency, plain
+from accounting.rates import Rate, price
+from accounting.store import Lock, hold, insert, ratelines, reading, transact
+from accounting.store.tables import batches, calls, restated_calls, restatements
+from accounting.usage import APART, Quantities, least_id
+
+CALLS_AT_ONCE = 500
+"""About as many as are changed within 100 ms, the longest that others should wait for the store."""
+
+Row = Mapping[Any, Any]
+"""The columns of a call."""
+
+Change = Callable[[Connection, Sequence[RowMapping]], Mapping[UUID, Mapping[str, Any]]]
+"""Says what calls are to say, by their ids: new values of columns, of those calls that change. It only reads."""
+
+_FIXED = ("id", "batch_id")
+"""What counts a call as itself, and as one of its batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to change, as the log tells it: `kind` like key-moved, `what` its particulars."""
+
+    kind: str
+    what: Mapping[str, str]
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restated:
+    """How many calls were looked at and how many changed, and what the changed ones cost by currency."""
+
+    seen: int = 0
+    changed: int = 0
+    before: Mapping[str, Decimal] = field(default_factory=dict)
+    after: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def __add__(self, other: "Restated") -> "Restated":
+        return Restated(
+            self.seen + other.seen,
+            self.changed + other.changed,
+            _total(self.before, other.before),
+            _total(self.after, other.after),
+        )
+
+
+def restate(
+    engine: Engine,
+    order: Order,
+    which: ColumnElement[bool],
+    change: Change,
+    clock: Callable[[], datetime],
+    *,
+    first: datetime | None = None,
+    end: datetime | None = None,
+    dry_run: bool = False,
+    progress: Callable[[Restated], object] | None = None,
+) -> Restated:
+    """Change calls that began from `first`, included, to `end`, left out (None: open), in the order of their ids.
+
+    One transaction after the other, each whole. An unfinished one of the same kind and `what` goes on where it
+    was, and the sums returned include what it did before. A dry run changes nothing and says what would.
+
+    Calls that are on their way into the books while it runs are stamped by ingest: what decides about them must be
+    committed before, in a transaction that holds `Lock.INGEST`, or one could slip in by the old rule behind it.
+    """
+    chosen = sa.and_(which, *_began(first, end))
+    done = Restated()
+    steps = _tries(engine, chosen, change) if dry_run else _steps(engine, order, chosen, change, clock)
+    for step in steps:
+        done += step
+        if progress is not None:
+            progress(done)
+    return done
+
+
+def begin(conn: Connection, order: Order, now: datetime) -> int:
+    """Opens a restatement in the log; returns its id."""
+    row = {"kind": order.kind, "what": dict(order.what), "who": order.who, "why": order.why, "began_at": now}
+    key = conn.execute(sa.insert(restatements).values(row | {"seen": 0, "changed": 0})).inserted_primary_key
+    assert key is not None  # noqa: S101 - a single row was inserted
+    return int(key[0])
+
+
+def apply(conn: Connection, restatement_id: int, changes: Mapping[UUID, Mapping[str, Any]]) -> int:
+    """Changes calls within the caller's transaction; returns how many then say something else.
+
+    Call it once a transaction, after `begin` and whatever else locks rows: it locks batches, calls and rows of
+    spend, each in their order.
+    """
+    return _rewrite(conn, restatement_id, _lock(conn, calls.c.id.in_(changes)), lambda *_: changes).changed
+
+
+def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
+    """Closes a restatement in the log."""
+    conn.execute(sa.update(restatements).where(restatements.c.id == restatement_id).values(ended_at=now))
+
+
+def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:
+    """A call's id begins with its start, give or take a minute, so the ids find the calls."""
+    if first is not None:
+        yield from (calls.c.id >= least_id(first - APART), calls.c.started_at >= first)
+    if end is not None:
+        yield from (calls.c.id < least_id(end + APART), calls.c.started_at < end)
+
+
+def _tries(engine: Engine, chosen: ColumnElement[bool], change: Change) -> Iterator[Restated]:
+    with reading(engine) as conn:
+        upto = None
+        while ids := _next_ids(conn, chosen, upto):
+            rows = conn.execute(sa.select(calls).where(calls.c.id.in_(ids))).mappings().all()
+            yield _compared(conn, len(ids), *_changed(rows, change(conn, rows)))
+            upto = ids[-1]
+
+
+def _steps(
+    engine: Engine, order: Order, chosen: ColumnElement[bool], change: Change, clock: Callable[[], datetime]
+) -> Iterator[Restated]:
+    id_ = transact(engine, lambda conn: _open(conn, order, clock()))
+    with reading(engine) as conn:
+        yield _so_far(conn, id_)
+    while found := _next(engine, id_, chosen):
+        yield transact(engine, partial(_step, id_=id_, found=found, chosen=chosen, change=change))
+    transact(engine, lambda conn: finish(conn, id_, clock()))
+
+
+def _open(conn: Connection, order: Order, now: datetime) -> int:
+    """The id of the restatement of this order that is not finished, else of a new one."""
+    unfinished = sa.select(restatements).where(restatements.c.kind == order.kind, restatements.c.ended_at.is_(None))
+    for row in conn.execute(unfinished.order_by(restatements.c.id)):
+        if row.what == dict(order.what):
+            return int(row.id)
+    return begin(conn, order, now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """The calls that come next, where a restatement has come so far."""
+
+    upto: UUID | None
+    ids: Sequence[UUID]
+
+
+def _next(engine: Engine, id_: int, chosen: ColumnElement[bool]) -> _Next | None:
+    """None at the end.
+
+    They are looked for outside of the transaction that changes them: where few calls are chosen, it takes long.
+    """
+    with reading(engine) as conn:
+        upto = conn.execute(sa.select(restatements.c.upto).where(restatements.c.id == id_)).scalar_one()
+        ids = _next_ids(conn, chosen, upto)
+    return _Next(upto, ids) if ids else None
+
+
+def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) -> list[UUID]:
+    ids = sa.select(calls.c.id).where(chosen).order_by(calls.c.id).limit(CALLS_AT_ONCE)
+    return list(conn.scalars(ids if upto is None else ids.where(calls.c.id > upto)))
+
+
+def _step(conn: Connection, id_: int, found: _Next, chosen: ColumnElement[bool], change: Change) -> Restated:
+    hold(conn, Lock.ROLLUP, shared=True)
+    this = restatements.c.id == id_
+    if conn.execute(sa.select(restatements.c.upto).where(this).with_for_update()).scalar_one() != found.upto:
+        return Restated()  # somebody else gave the same order, and was first
+    done = _rewrite(conn, id_, _lock(conn, sa.and_(calls.c.id.in_(found.ids), chosen)), change)
+    conn.execute(sa.update(restatements).where(this).values(upto=found.ids[-1]))
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """Calls that nobody else changes until the transaction ends, and which of their batches are rolled up."""
+
+    rows: Sequence[RowMapping]
+    rolled: Collection[int]
+
+
+def _lock(conn: Connection, which: ColumnElement[bool]) -> _Locked:
+    """Batches before calls: whether a batch is rolled up must not change in between, and its rollup reads calls."""
+    hold(conn, Lock.ROLLUP, shared=True)
+    of_these = batches.c.id.in_(sa.select(calls.c.batch_id).where(which))
+    held = sa.select(batches.c.id, batches.c.rolled_at).where(of_these).order_by(batches.c.id)
+    rolled = {batch.id for batch in conn.execute(held.with_for_update(read=True)) if batch.rolled_at is not None}
+    rows = conn.execute(sa.select(calls).where(which).order_by(calls.c.id).with_for_update()).mappings().all()
+    return _Locked(rows, rolled)
+
+
+def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change) -> Restated:
+    before, after = _changed(locked.rows, change(conn, locked.rows))
+    if before:
+        _log(conn, id_, before, after)
+        _update(conn, before, after)
+        _move(conn, *([row for row in rows if row["batch_id"] in locked.rolled] for rows in (before, after)))
+    counts = {"seen": restatements.c.seen + len(locked.rows), "changed": restatements.c.changed + len(before)}
+    conn.execute(sa.update(restatements).where(restatements.c.id == id_).values(counts))
+    return _compared(conn, len(locked.rows), before, after)
+
+
+def _changed(rows: Iterable[Row], changes: Mapping[UUID, Mapping[str, Any]]) -> tuple[list[Row], list[Row]]:
+    """The calls that then say something else: as they are, and as they will be."""
+    pairs = [(row, {**row, **changes[row["id"]]}) for row in rows if row["id"] in changes]
+    for row, new in pairs:
+        if any(row[name] != new[name] for name in _FIXED):
+            raise ValueError(f"A change to call {row['id']} names {' or '.join(_FIXED)}; these stay for ever.")
+    different = [(row, new) for row, new in pairs if row != new]
+    return [row for row, _ in different], [new for _, new in different]
+
+
+def _differing(row: Row, new: Row) -> list[str]:
+    return [name for name in row if row[name] != new[name]]
+
+
+def _log(conn: Connection, id_: int, before: Sequence[Row], after: Sequence[Row]) -> None:
+    said = [
+        {"call_id": row["id"], "restatement_id": id_, "before": _said(row, _differing(row, new))}
+        for row, new in zip(before, after, strict=True)
+    ]
+    # A call that one restatement changes twice keeps what it said before the first time.
+    conn.execute(insert(conn, restated_calls).on_conflict_do_nothing(), said)
+
+
+def _said(row: Row, columns: Iterable[str]) -> dict[str, Any]:
+    return {name: _plain(row[name]) for name in columns}
+
+
+def _plain(value: Any) -> Any:
+    """A column's value as JSON holds it."""
+    if isinstance(value, Decimal):
+        return plain(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, date) else str(value) if isinstance(value, UUID) else value
+
+
+def _update(conn: Connection, before: Sequence[Row], after: Sequence[Row]) -> None:
+    """One statement for all calls of which the same columns change."""
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row, new in zip(before, after, strict=True):
+        alike.setdefault(tuple(_differing(row, new)), []).append(new)
+    for columns, rows in alike.items():
+        values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in columns}
+        statement = sa.update(calls).where(calls.c.id == sa.bindparam("this")).values(values)
+        conn.execute(statement, [{"this": new["id"], **{f"new_{name}": new[name] for name in columns}} for new in rows])
+
+
+def _move(conn: Connection, before: Sequence[Row], after: Sequence[Row]) -> None:
+    """What the calls added to spend is taken out, and added as they are now."""
+    rates = _rates(conn, [*before, *after])
+    for table in SPEND_TABLES:
+        contributions.add(conn, table, contributions.moved(table, before, after), rates)
+
+
+def _rates(conn: Connection, rows: Iterable[Row]) -> dict[int, Rate]:
+    return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids={row["rate_id"] for row in rows})}
+
+
+def _compared(conn: Connection, seen: int, before: Sequence[Row], after: Sequence[Row]) -> Restated:
+    rates = _rates(conn, [*before, *after])
+    return Restated(seen, len(before), _cost(before, rates), _cost(after, rates))
+
+
+def _cost(rows: Iterable[Row], rates: Mapping[int, Rate]) -> dict[str, Decimal]:
+    rated = ((row, rates[row["rate_id"]]) for row in rows if row["rate_id"] in rates)
+    return by_currency(price(Quantities(*(row[name] or 0 for name in TOKENS)), rate) for row, rate in rated)
+
+
+def _total(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return by_currency(Money(amount, code) for some in (one, other) for code, amount in some.items())
+
+
+def _so_far(conn: Connection, id_: int) -> Restated:
+    """What a restatement did, by its log."""
+    done = Restated(conn.execute(sa.select(restatements.c.seen).where(restatements.c.id == id_)).scalar_one())
+    logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
+    of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=CALLS_AT_ONCE)
+    for rows in conn.execute(of_this).mappings().partitions():
+        done += _compared(conn, 0, [{**row, **row["before"]} for row in rows], rows)
+    return done
