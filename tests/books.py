@@ -1,5 +1,7 @@
 """Books for a test: a store in a file, calls made by hand, and a journal that hands them over."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
-from sqlalchemy import Engine, Table, select
+from sqlalchemy import Engine, Table, event, select
 
 from accounting import ratebook
 from accounting.ingest import ingest
@@ -118,6 +120,28 @@ class Books:
         this = [key == row[key.name] for key in table.primary_key]
         with writing(self.engine) as conn:
             conn.execute(table.update().where(*this).values({column: (row[column] or 0) + change}))
+
+    @contextmanager
+    def asked(self) -> Iterator[list[tuple[str, Any]]]:
+        """The statements that were put to any database inside the block, with their parameters."""
+        statements: list[tuple[str, Any]] = []
+
+        def note(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+            statements.append((statement, parameters))
+
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            yield statements
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+
+    def plan(self, statement: str, parameters: Any) -> list[str]:
+        """How the database goes about it, if by an index can be at all: of a small table it would read all."""
+        with reading(self.engine) as conn:
+            if is_postgresql(conn):
+                conn.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                return list(conn.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
+            return [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
 
     def refuse(self, table: Table, when: str) -> None:
         """From now on the database refuses such rows (`new.number = 2`) for their contents: "not this"."""

@@ -29,18 +29,10 @@ def server() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def template(server: Server) -> str:
-    """A database with an empty store in UTC, to be copied."""
-    name = server.add()
-    databases.made(server.url(name))
-    return name
-
-
 @pytest.fixture
-def postgresql(server: Server, template: str) -> Iterator[PostgresDatabases]:
+def postgresql(server: Server) -> Iterator[PostgresDatabases]:
     """Databases of this test's own, on PostgreSQL."""
-    made = PostgresDatabases(server, template)
+    made = PostgresDatabases(server)
     yield made
     made.close()
 

@@ -1,16 +1,12 @@
 """The laws of the books, on any calls in any order: nothing twice (L2), in balance (L3), exact (L4)."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from zoneinfo import ZoneInfo
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +18,7 @@ from accounting.store.tables import received_ahead, sources, spend_days, spend_q
 from accounting.usage import Call, Outcome, Usage, UsageSource
 from accounting.verify import verify
 from tests.books import NOON, Books, made
+from tests.databases import Database
 
 ZONES = (None, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/St_Johns"), ZoneInfo("Pacific/Apia"))
 PRICED, FREE, UNPRICED = "priced", "free", "nobody/knows"
@@ -59,24 +56,15 @@ def some_calls(draw: st.DrawFn, most: int = 5000) -> list[Call]:
     ]
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an empty store, to be copied: making one takes longer than an example."""
-    directory = tmp_path_factory.mktemp("template")
-    Books(directory, zone="Asia/Shanghai").close()
-    return directory / "books.sqlite3"
-
-
 @contextmanager
 def fresh(
-    template: Path, prices: Sequence[Decimal] = (Decimal(2), Decimal("0.1"), Decimal(3), Decimal(7), Decimal(9))
+    database: Database, prices: Sequence[Decimal] = (Decimal(2), Decimal("0.1"), Decimal(3), Decimal(7), Decimal(9))
 ) -> Iterator[Books]:
-    with TemporaryDirectory() as directory:
-        shutil.copy(template, directory)
-        books = Books(Path(directory), zone="Asia/Shanghai")
-        books.load(card(prices))
-        yield books
-        books.close()
+    books = Books(database.store(zone="Asia/Shanghai"))
+    books.load(card(prices))
+    yield books
+    books.close()
+    database.drop(books.url)
 
 
 def card(prices: Sequence[Decimal]) -> str:
@@ -102,12 +90,12 @@ def all_calls(books: Books) -> list[BookedCall]:
 @few
 @given(made_calls=some_calls(), data=st.data())
 def test_delivering_in_any_order_split_and_number_of_times_equals_once(
-    template: Path, made_calls: list[Call], data: st.DataObject
+    database: Database, made_calls: list[Call], data: st.DataObject
 ) -> None:
     some = st.lists(st.sampled_from(made_calls), unique_by=lambda call: call.id)
     pieces = data.draw(st.lists(st.tuples(some, st.booleans()), max_size=5))
     last = data.draw(st.permutations(made_calls))
-    with fresh(template) as once, fresh(template) as often:
+    with fresh(database) as once, fresh(database) as often:
         once.deliver(*made_calls)
         once.roll()
         often.journal.batch(*made_calls)  # numbered as they were made; delivered as follows
@@ -125,8 +113,8 @@ def test_delivering_in_any_order_split_and_number_of_times_equals_once(
 
 @few
 @given(made_calls=some_calls())
-def test_the_books_balance_in_every_dimension(template: Path, made_calls: list[Call]) -> None:
-    with fresh(template) as books:
+def test_the_books_balance_in_every_dimension(database: Database, made_calls: list[Call]) -> None:
+    with fresh(database) as books:
         books.deliver(*made_calls)
         books.roll()
         assert verify(books.engine).differences == ()
@@ -144,9 +132,9 @@ def test_the_books_balance_in_every_dimension(template: Path, made_calls: list[C
 @few
 @given(made_calls=some_calls(), day=st.dates(date(2026, 11, 8), date(2026, 11, 25)), zone=st.sampled_from(ZONES))
 def test_any_split_of_a_period_adds_up_to_the_whole(
-    template: Path, made_calls: list[Call], day: date, zone: ZoneInfo | None
+    database: Database, made_calls: list[Call], day: date, zone: ZoneInfo | None
 ) -> None:
-    with fresh(template) as books:
+    with fresh(database) as books:
         books.deliver(*made_calls)
         books.roll()
         before, after, whole = (
@@ -160,9 +148,9 @@ def test_any_split_of_a_period_adds_up_to_the_whole(
     made_calls=some_calls(most=10**12),
     prices=st.lists(st.decimals(0, 1000, places=9), min_size=5, max_size=5),
 )
-def test_money_is_exact_to_the_last_digit(template: Path, made_calls: list[Call], prices: list[Decimal]) -> None:
+def test_money_is_exact_to_the_last_digit(database: Database, made_calls: list[Call], prices: list[Decimal]) -> None:
     expected = sum((cost(call, prices) for call in made_calls if call.request_model == PRICED), Fraction())
-    with fresh(template, prices) as books:
+    with fresh(database, prices) as books:
         books.deliver(*made_calls)
         books.roll()
         spent = books.spend("model").total.spent

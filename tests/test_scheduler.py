@@ -1,5 +1,4 @@
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,11 +7,10 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from accounting import scheduler
-from accounting.places import sqlite_url
 from accounting.scheduler import Desk, Job, Run, claim, finish, last_runs, ring, ringing
-from accounting.store import schema
-from accounting.store.engine import open_engine, reading, writing
+from accounting.store import reading, writing
 from accounting.store.tables import job_runs, jobs
+from tests.books import Books
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -41,13 +39,9 @@ class Work:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setenv("ACCOUNTING_DATA_DIR", str(tmp_path))
-    url = sqlite_url(tmp_path / "books.sqlite3")
-    engine = open_engine(url)
-    schema.create(engine, "UTC", NOON)
-    yield Desk(engine, url, Clock())
-    engine.dispose()
+    return Desk(books.engine, books.url, Clock())
 
 
 def put(desk: Desk, at: datetime) -> None:

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -21,6 +19,7 @@ from accounting.sources import Completeness, Source, close, complete_until, sour
 from accounting.store import reading, writing
 from accounting.store.tables import calls, received_ahead, rejected
 from tests.books import NOON, Books, Journal, made
+from tests.databases import Database
 
 MINUTE = timedelta(minutes=1)
 
@@ -101,21 +100,21 @@ def test_numbers_that_are_open_or_waiting_are_not_missing(books: Books) -> None:
     assert (completeness(books).open, completeness(books).backlog) == (2, 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.integers(1, 8), max_size=5), max_size=6))
-def test_the_order_in_which_numbers_come_does_not_matter(batches: list[list[int]]) -> None:
-    with TemporaryDirectory() as directory:
-        books = Books(Path(directory))
-        received: set[int] = set()
-        report(books, highest=8)
-        for batch in batches:
-            receive(books, sorted(set(batch)), highest=8)
-            received |= set(batch)
-        contiguous = next(number for number in range(9) if number + 1 not in received)
-        assert source(books).contiguous == contiguous
-        assert {row["number"] for row in books.rows(received_ahead)} == {n for n in received if n > contiguous}
-        assert source(books).missing == 8 - len(received)
-        books.close()
+def test_the_order_in_which_numbers_come_does_not_matter(database: Database, batches: list[list[int]]) -> None:
+    books = Books(database.store())
+    received: set[int] = set()
+    report(books, highest=8)
+    for batch in batches:
+        receive(books, sorted(set(batch)), highest=8)
+        received |= set(batch)
+    contiguous = next(number for number in range(9) if number + 1 not in received)
+    assert source(books).contiguous == contiguous
+    assert {row["number"] for row in books.rows(received_ahead)} == {n for n in received if n > contiguous}
+    assert source(books).missing == 8 - len(received)
+    books.close()
+    database.drop(books.url)
 
 
 def test_an_older_report_changes_nothing(books: Books) -> None:

@@ -1,21 +1,20 @@
-from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Table, event
+from sqlalchemy import Table
 
 from accounting.errors import ConfigurationError
 from accounting.money import Money
 from accounting.periods import midnight, zone
 from accounting.spend import BookedCall, Key, Selection, SpendLine, UnpricedModel, calls
-from accounting.store import reading, writing
+from accounting.store import is_postgresql, reading, writing
 from accounting.store.tables import keys, projects
 from accounting.usage import Outcome, Quantities, Usage, UsageSource
 from tests.books import NOON, Books, at, made, used
+from tests.conftest import NewBooks
 
 CARDS = """
 provider = "{provider}"
@@ -37,11 +36,10 @@ ANY = Selection()
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    some = Books(tmp_path, zone="Asia/Shanghai")
+def books(new_books: NewBooks) -> Books:
+    some = new_books(zone="Asia/Shanghai")
     some.load(CARDS.format(provider="anthropic", currency="USD", model="claude"))
-    yield some
-    some.close()
+    return some
 
 
 def listed(books: Books, selection: Selection = ANY, **page: Any) -> list[BookedCall]:
@@ -309,27 +307,28 @@ def test_calls_are_selected_by_each_of_their_sides(books: Books, selection: Sele
 
 @pytest.mark.parametrize("name", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"])
 @pytest.mark.parametrize("is_the_books", [True, False])
-def test_calls_of_a_day_are_found_in_zones_far_from_utc(tmp_path: Path, name: str, is_the_books: bool) -> None:
-    books = Books(tmp_path, name if is_the_books else "Asia/Shanghai")
+def test_calls_of_a_day_are_found_in_zones_far_from_utc(new_books: NewBooks, name: str, is_the_books: bool) -> None:
+    books = new_books(name if is_the_books else "Asia/Shanghai")
     where, day = zone(name), date(2026, 11, 20)
     start, end = midnight(day, where), midnight(day + timedelta(days=1), where)
     early, late = made(start), made(end - timedelta(microseconds=1))
     books.deliver(made(start - timedelta(microseconds=1)), early, late, made(end))
     selection = Selection(first=day, end=day + timedelta(days=1), zone=None if is_the_books else where)
     assert [one.call for one in listed(books, selection)] == [late, early]
-    books.close()
 
 
 @pytest.mark.parametrize("where", [None, zone("Asia/Kathmandu")])
 def test_days_are_found_by_the_order_of_ids_and_not_by_reading_all_calls(books: Books, where: ZoneInfo | None) -> None:
     selection = Selection(first=date(2026, 11, 20), end=date(2026, 11, 21), zone=where)
-    asked: list[tuple[str, Any]] = []
-    event.listen(books.engine, "before_cursor_execute", lambda *args: asked.append(args[2:4]))
-    listed(books, selection)
-    statement, parameters = asked[-1]
-    with reading(books.engine) as conn:
-        plan = [row[3] for row in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-    assert any("SEARCH calls" in step and "(id>? AND id<?)" in step for step in plan), plan
+    with books.asked() as asked:
+        listed(books, selection)
+    plan = books.plan(*asked[-1])
+    by_id = (
+        "Index Cond: ((id >= "
+        if is_postgresql(books.engine)
+        else "SEARCH calls USING INDEX sqlite_autoindex_calls_1 (id>? AND id<?)"
+    )
+    assert any(by_id in step for step in plan), plan
 
 
 @pytest.mark.parametrize("selection", [Selection(first=date.min), Selection(end=date.max)])

@@ -1,7 +1,5 @@
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,18 +10,18 @@ from accounting.store.tables import batches, calls, rates, received_ahead, rejec
 from accounting.usage import Outcome, Usage
 from accounting.verify import Verification, verify
 from tests.books import NOON, Books, at, made, used
+from tests.conftest import NewBooks
 
 GROUP = "billed on 2026-11-23, project checkout, key …a1b2 (a1a1a1a1), wcode/z-ai/glm-5, rate 1, usage provider"
 QUARTER = f"2026-11-23 12:00Z, {GROUP}"
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
-    some = Books(tmp_path, zone="Asia/Shanghai")
+def books(new_books: NewBooks) -> Books:
+    some = new_books(zone="Asia/Shanghai")
     some.deliver(made(number=1), made(number=2))
     some.roll()
-    yield some
-    some.close()
+    return some
 
 
 def said(books: Books) -> list[str]:
@@ -180,7 +178,7 @@ def test_numbers_counted_further_than_they_are_here_or_not_far_enough_are_named(
 @pytest.mark.parametrize("table", [spend_quarters, spend_days])
 def test_an_amount_that_is_no_number_is_named(books: Books, table: Table) -> None:
     with writing(books.engine) as conn:
-        conn.exec_driver_sql(f"UPDATE {table.name} SET amount = 'a lot'")
+        conn.exec_driver_sql(f"UPDATE {table.name} SET amount = 'NaN'")
     (difference,) = said(books)
     assert difference.startswith(f"{table.name}, ")
     assert difference.endswith("amount is no number, expected 0.036")

@@ -4,10 +4,8 @@ The books keep Shanghai's days (UTC+8). Prices are per 1000 tokens; until the 16
 card says, ¥0.011 in and ¥0.035 out.
 """
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from accounting.store import reading
 from accounting.usage import Call, Outcome, Quantities, Usage, UsageSource
 from accounting.verify import verify
 from tests.books import Books, at, made, used
+from tests.conftest import NewBooks
 
 NEW_PRICES = """
 provider = "wcode"
@@ -90,9 +89,9 @@ NEXT = shanghai("12-01 00:30", ANNS, used(3000, 1000))
 
 
 @pytest.fixture
-def books(tmp_path: Path) -> Iterator[Books]:
+def books(new_books: NewBooks) -> Books:
     """The month's calls as they came in: in time, twice, and late."""
-    some = Books(tmp_path, zone="Asia/Shanghai")
+    some = new_books(zone="Asia/Shanghai")
     some.load(CLAUDE)
     some.deliver(FIRST, PLAIN, REFUSED, AGAIN, now=at("2026-11-03 10:07+08:00"))
     some.roll()
@@ -105,8 +104,7 @@ def books(tmp_path: Path) -> Iterator[Books]:
     some.deliver(NEXT, now=at("2026-12-01 00:31+08:00"))
     some.deliver(LATE, now=at("2026-12-02 08:00+08:00"), still_open=1)
     assert some.roll() == Rolled(batches=2, calls=2)
-    yield some
-    some.close()
+    return some
 
 
 def month(books: Books, by: str, *where: Any) -> Report:
