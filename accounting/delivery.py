@@ -20,7 +20,8 @@ from pathlib import Path
 from threading import Event, RLock, Thread
 
 from accounting.errors import AccountingError, StoreAway
-from accounting.journal import Journal, orphans
+from accounting.journal import Journal
+from accounting.journals import orphans
 from accounting.places import journal_directory, journal_settings
 from accounting.ports import Batch, Destination, SourceReport, open_destination
 

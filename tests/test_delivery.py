@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from accounting import delivery as delivery_module
 from accounting.delivery import BATCH, LONGEST_PAUSE, Delivery, Drained, Faults, deliver_orphans, hand_over, pause
-from accounting.journal import Journal, open_journal
+from accounting.journal import Journal
+from accounting.journals import open_journal
 from accounting.places import journal_directory
 from accounting.usage import Call, Outcome
 from tests.warehouse import NOON, Warehouse, ended, started, until
