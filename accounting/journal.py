@@ -54,6 +54,7 @@ class Journal:
         self._highest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'")
         self._promised = int(self.fact("promised") or 0)
         self._is_full = False
+        self._recalled = 0  # rows up to this number were asked back
         self.recount()
 
     def start(self, call: Call) -> tuple[int, Call]:
@@ -160,6 +161,30 @@ class Journal:
                     (_microseconds(now), json.dumps(some)),
                 ).rowcount
 
+    def lost(self, contiguous: int, ahead: int) -> int:
+        """How many numbers have been delivered beyond those that the store holds, of which it says how many.
+
+        Never too many: what the store holds already, but is still to be delivered here, makes it less.
+        """
+        with self.lock:
+            return self._highest - self._open - self._ready - contiguous - ahead
+
+    def recall(self, after: int) -> list[int]:
+        """Have delivered rows beyond a number delivered again: the numbers of the next hundred."""
+        with self.lock:
+            # By number, though another index has fewer rows: it would have to be sorted each time.
+            (text,) = self._connection.execute(
+                "SELECT json_group_array(number) FROM (SELECT number FROM calls NOT INDEXED "
+                "WHERE number > ? AND delivered_at IS NOT NULL ORDER BY number LIMIT 100)",
+                (after,),
+            ).fetchone()
+            self._ready += self._connection.execute(
+                "UPDATE calls SET delivered_at = NULL WHERE number IN (SELECT value FROM json_each(?))", (text,)
+            ).rowcount
+            numbers: list[int] = json.loads(text)
+            self._recalled = max(self._recalled, *numbers[-1:], 0)
+        return numbers
+
     def forget(self, before: datetime) -> int:
         """Delete rows delivered before the instant, at most 500 at a time, oldest first; returns how many."""
         with self.lock:
@@ -233,12 +258,17 @@ class Journal:
             self._bytes("page_count") >= self._max_bytes
             and self._bytes("freelist_count") < SPARE_BYTES
             and not self._forget(_microseconds(datetime.max.replace(tzinfo=UTC)))
+            and not self._has_room_while_recalled()
         )
         if self._is_full:
             raise JournalUnavailable(
                 f"{self.file} is full of calls that the store has not taken ({self._max_bytes // 2**20} MB): "
                 "make the store reachable, or raise ACCOUNTING_JOURNAL_MAX_MB"
             )
+
+    def _has_room_while_recalled(self) -> bool:
+        """Rows that go out once more can't make room, so until they are there new calls have another quarter."""
+        return not self.is_delivered(self._recalled) and self._bytes("page_count") < self._max_bytes * 5 // 4
 
     def _bytes(self, pages: str) -> int:
         return PAGE_BYTES * int(self._connection.execute(f"PRAGMA {pages}").fetchone()[0])
