@@ -1,9 +1,11 @@
-"""A sheet of figures: a table on a terminal, aligned text in a pipe, and JSON for programs.
+"""A sheet of figures: a table on a terminal, aligned text in a pipe, and JSON or CSV for programs.
 
 Nothing is cut. Where a terminal is too narrow whole columns are left out, and those that held something are
 named; where even the rest doesn't fit, each row becomes a block of lines.
 """
 
+import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +27,9 @@ Cell = str | int | Decimal | None
 """Text, a count, an exact amount, or nothing known."""
 
 _GAP = "  "
+
+_FORMULA = tuple("=+-@＝＋－＠\t\r\n\0")
+"""A spreadsheet takes a cell that begins so for a formula, or looks behind it for one."""
 
 _WIDE_TEXT = 24
 _NARROW_TEXT = 10
@@ -58,6 +63,28 @@ class Sheet:
 
         total = None if self.total is None else rest(self.total)
         return replace(self, columns=rest(self.columns), rows=tuple(map(rest, self.rows)), total=total)
+
+
+class Running:
+    """Rows that come a few at a time, without an end: cells are padded to the widest so far and never cut."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._widths = [0] * len(columns)
+        self._titles: list[list[str]] = [[column.title.replace(" ", "_") for column in columns]]
+
+    def lines(self, rows: Sequence[Sequence[Cell]]) -> list[str]:
+        """The rows as aligned text; the first ones with the headings above them."""
+        texts = self._titles + [[_text(cell, _decimals(cell), grouped=False) for cell in row] for row in rows]
+        self._titles = []
+        self._widths = [
+            max([width, *map(cell_len, column)]) for width, *column in zip(self._widths, *texts, strict=True)
+        ]
+        return [self._line(row) for row in texts]
+
+    def _line(self, texts: Sequence[str]) -> str:
+        cells = zip(texts, self._columns, self._widths, strict=True)
+        return _GAP.join(_filled(text, width, column.figure) for text, column, width in cells).rstrip()
 
 
 def show(console: Console, sheet: Sheet) -> None:
@@ -115,6 +142,23 @@ def blocks(sheet: Sheet) -> Iterator[str]:
 def json_text(value: object) -> str:
     """JSON with amounts, prices, times and ids as text."""
     return json.dumps(value, indent=2, default=_spelt)
+
+
+def json_line(value: object) -> str:
+    """The same in one line."""
+    return json.dumps(value, default=_spelt)
+
+
+def csv_line(cells: Sequence[object], on_terminal: bool = False) -> str:
+    """One line of CSV (RFC 4180), its end included: what JSON would hold, nothing known as an empty cell.
+
+    A text that a spreadsheet would run as a formula begins with an apostrophe; a number stays one, whatever its sign.
+    On a terminal nothing in a text can steer it.
+    """
+    texts = [_csv_text(cell) for cell in cells]
+    line = io.StringIO()
+    csv.writer(line).writerow(map(printable, texts) if on_terminal else texts)
+    return line.getvalue()
 
 
 def printable(text: str) -> str:
@@ -206,10 +250,24 @@ def _decimals(cell: Cell) -> int:
 
 
 def _padded(cells: Sequence[str], right: bool) -> list[str]:
-    # Cell widths, not lengths: a Chinese character is two columns wide.
     width = max(map(cell_len, cells))
-    blanks = [" " * (width - cell_len(cell)) for cell in cells]
-    return [blank + cell if right else cell + blank for cell, blank in zip(cells, blanks, strict=True)]
+    return [_filled(cell, width, right) for cell in cells]
+
+
+def _filled(cell: str, width: int, right: bool) -> str:
+    # Cell widths, not lengths: a Chinese character is two columns wide.
+    blanks = " " * (width - cell_len(cell))
+    return blanks + cell if right else cell + blanks
+
+
+def _csv_text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return f"'{cell}" if cell.startswith(_FORMULA) else cell
+    if isinstance(cell, int | list | tuple | dict):
+        return json.dumps(cell, default=_spelt, ensure_ascii=False)
+    return _spelt(cell)
 
 
 def _spelt(value: object) -> str:

@@ -3,7 +3,7 @@
 Under the lines stands the total in words with all that it may hide, so it is whole at any width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -35,6 +35,8 @@ _TOKENS = (
 _NAMED = 3
 """So many models without a rate are named under a report; JSON has all."""
 
+_TAGS_NAMED = 20
+
 _WRITE_OFF = "accounting deliver there brings its calls, accounting sources close writes them off."
 
 
@@ -60,12 +62,18 @@ class Span:
 
 def show_report(console: Console, report: Report, span: Span) -> None:
     """Print the report, with a heading above and the total in words below."""
-    say(console, f"Spend by {report.by}, {span}", style="bold")
+    scope = f" of {printable(str(report.scope))}" if str(report.scope) else ""
+    say(console, f"Spend by {printable(report.by)}{scope}, {span}", style="bold")
     say(console, "")
     if report.lines:
         show(console, sheet(report))
         say(console, "")
-    say(console, *total_in_words(report.total), *_without_rate(report))
+    say_total(console, report)
+
+
+def say_total(console: Console, report: Report) -> None:
+    """Print the total in words, with all that it may hide."""
+    say(console, *_unknown_tag(report), *total_in_words(report.total), *_without_rate(report))
     say(console, *_put_aside(report), *completeness_in_words(report.completeness))
 
 
@@ -74,7 +82,7 @@ def sheet(report: Report) -> Sheet:
     currencies = tuple(report.total.spent)
     costs = tuple(Column(f"cost {code}") for code in currencies) or (Column("cost"),)
     return Sheet(
-        (Column(report.by, figure=False), *_COUNTS, *_TOKENS, *costs),
+        (Column(printable(report.by), figure=False), *_COUNTS, *_TOKENS, *costs),
         tuple(_cells(line, currencies) for line in report.lines),
         _cells(report.total, currencies),
     )
@@ -91,6 +99,17 @@ def total_in_words(total: SpendLine) -> list[str]:
         f"Cost: {money(total.spent)}; not in it: {total.unpriced:,} unpriced, {total.usage_missing:,} without usage"
         f"{f', what {total.usage_partial:,} left unsaid' if total.usage_partial else ''}.",
     ]
+
+
+def _unknown_tag(report: Report) -> list[str]:
+    """Which tags there are, where nobody ever used the one asked for."""
+    tag = report.by.removeprefix("tag:")
+    if report.known_tags is None or tag in report.known_tags:
+        return []
+    more = len(report.known_tags) - _TAGS_NAMED
+    some = ", ".join(map(printable, report.known_tags[:_TAGS_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+    known = f"Known tags: {some}." if some else "No call has a tag yet."
+    return [f"Nobody has used the tag {printable(tag)}, so all calls are untagged. {known}"]
 
 
 def _without_rate(report: Report) -> list[str]:
@@ -148,11 +167,26 @@ def report_json(report: Report, span: Span) -> dict[str, Any]:
         "since": span.first,
         "until": span.last,
         "zone": span.zone,
+        "projects": report.scope.projects,
+        "keys": report.scope.keys,
         "rejected_calls": report.rejected,
         "conflicting_calls": report.conflicts,
         "unpriced_models": [asdict(one) for one in report.unpriced_models],
+        **({} if report.known_tags is None else {"known_tags": report.known_tags}),
         **_completeness(report.completeness),
     }
+
+
+def report_csv(report: Report) -> tuple[list[str], list[list[object]]]:
+    """Headings, and a row for each line as in JSON; each currency has a column. A total would be summed up again."""
+    spent = [f"spent_{code}" for code in report.total.spent]
+    names = [name for name in _fields(report.total) if name != "spent"]
+    return [report.by, "id", *names, *spent], [_csv_row(line, names, report.total.spent) for line in report.lines]
+
+
+def _csv_row(line: SpendLine, names: Iterable[str], currencies: Iterable[str]) -> list[object]:
+    held = _fields(line)
+    return [line.group, line.id, *(held[name] for name in names), *map(line.spent.get, currencies)]
 
 
 def _completeness(found: Completeness) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from accounting.places import sqlite_url
 from accounting.ports import Batch, Entry, SourceReport, Verdict
 from accounting.rates import parse_card
 from accounting.rollup import Rolled, roll_all
-from accounting.spend import Report, spend
+from accounting.spend import ALL, Report, spend
+from accounting.spend_rows import Scope
 from accounting.store import is_postgresql, open_engine, reading, schema, writing
 from accounting.usage import Call, Outcome, Usage, UsageSource
 
@@ -104,11 +105,11 @@ class Books:
     def roll(self, now: datetime = NOON) -> Rolled:
         return roll_all(self.engine, lambda: now)
 
-    def spend(self, by: str, *period: Any, now: datetime = NOON) -> Report:
+    def spend(self, by: str, *period: Any, now: datetime = NOON, scope: Scope = ALL) -> Report:
         """Spend by the group; `period` is first day, day after the last, zone, as far as given."""
         first, end, zone = (*period, None, None, None)[:3]
         with reading(self.engine) as conn:
-            return spend(conn, by, first, end, zone, now=now)
+            return spend(conn, by, first, end, zone, scope, now=now)
 
     def rows(self, table: Table) -> list[dict[str, Any]]:
         with reading(self.engine) as conn:

@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounting.booked import BookedCall, Selection, listed
 from accounting.ingest import ingest
 from accounting.rollup import roll
-from accounting.spend import BY, BookedCall, Report, Selection, added, calls
+from accounting.spend import BY, Report, added
+from accounting.spend_rows import Scope
 from accounting.store import reading
 from accounting.store.tables import received_ahead, sources, spend_days, spend_quarters
 from accounting.usage import Call, Outcome, Usage, UsageSource
@@ -21,6 +23,7 @@ from tests.books import NOON, Books, made
 from tests.databases import Database
 
 ZONES = (None, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/St_Johns"), ZoneInfo("Pacific/Apia"))
+BY_TAG = ("user", "tag:KEY")
 PRICED, FREE, UNPRICED = "priced", "free", "nobody/knows"
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -50,6 +53,8 @@ def some_calls(draw: st.DrawFn, most: int = 5000) -> list[Call]:
             key_fingerprint=draw(st.sampled_from(("a1" * 32, "c3" * 32, ""))),
             outcome=draw(st.sampled_from(Outcome)),
             effort=draw(st.sampled_from((None, "high"))),
+            user=draw(st.sampled_from((None, "u-1", "u-2", ""))),
+            tags=draw(st.dictionaries(st.sampled_from(("feature", "team")), st.sampled_from(("a", "b", "")))),
             usage=draw(usages(most)),
         )
         for number in range(draw(st.integers(1, 12)))
@@ -79,12 +84,13 @@ def card(prices: Sequence[Decimal]) -> str:
 
 
 def reports(books: Books) -> list[Report]:
-    return [books.spend(by, None, None, zone) for by in BY for zone in ZONES]
+    by_zone = [books.spend(by, None, None, zone) for by in BY if by not in BY_TAG for zone in ZONES]
+    return by_zone + [books.spend(by) for by in ("user", "tag:feature", "tag:team", "tag:nobody")]
 
 
 def all_calls(books: Books) -> list[BookedCall]:
     with reading(books.engine) as conn:
-        return calls(conn, Selection(), limit=1000)
+        return listed(conn, Selection(), limit=1000)
 
 
 @few
@@ -130,17 +136,37 @@ def test_the_books_balance_in_every_dimension(database: Database, made_calls: li
 
 
 @few
-@given(made_calls=some_calls(), day=st.dates(date(2026, 11, 8), date(2026, 11, 25)), zone=st.sampled_from(ZONES))
+@given(
+    made_calls=some_calls(),
+    day=st.dates(date(2026, 11, 8), date(2026, 11, 25)),
+    by=st.sampled_from([("key", zone) for zone in ZONES] + [("user", None), ("tag:feature", None)]),
+)
 def test_any_split_of_a_period_adds_up_to_the_whole(
-    database: Database, made_calls: list[Call], day: date, zone: ZoneInfo | None
+    database: Database, made_calls: list[Call], day: date, by: tuple[str, ZoneInfo | None]
 ) -> None:
     with fresh(database) as books:
         books.deliver(*made_calls)
         books.roll()
-        before, after, whole = (
-            books.spend("key", *span, zone).total for span in ((None, day), (day, None), (None, None))
-        )
-        assert added("total", "", [before, after]) == whole
+        before, after, whole = (books.spend(by[0], *days, by[1]) for days in ((None, day), (day, None), (None, None)))
+        assert added("total", "", [before.total, after.total]) == whole.total
+        for line in whole.lines:
+            parts = [part for report in (before, after) for part in report.lines if part.id == line.id]
+            assert added(line.group, line.id, parts) == line
+
+
+@few
+@given(made_calls=some_calls(), by=st.sampled_from(("model", "user", "tag:feature")))
+def test_the_spend_of_every_project_adds_up_to_that_of_all(database: Database, made_calls: list[Call], by: str) -> None:
+    with fresh(database) as books:
+        books.deliver(*made_calls)
+        books.roll()
+        projects = {call.project for call in made_calls}
+        parts = [books.spend(by, scope=Scope(projects=(str(name),))) for name in projects]
+        whole = books.spend(by)
+        assert added("total", "", [part.total for part in parts]) == whole.total
+        for line in whole.lines:
+            some = [part for report in parts for part in report.lines if part.id == line.id]
+            assert added(line.group, line.id, some) == line
 
 
 @few

@@ -1,3 +1,4 @@
+import csv
 import io
 import json
 from datetime import UTC, date, datetime
@@ -5,10 +6,25 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from accounting.sheets import Cell, Column, Sheet, amount, instant, json_text, printable, say, show
+from accounting.sheets import (
+    Cell,
+    Column,
+    Running,
+    Sheet,
+    amount,
+    csv_line,
+    instant,
+    json_line,
+    json_text,
+    printable,
+    say,
+    show,
+)
 
 COLUMNS = (
     Column("project", figure=False),
@@ -140,3 +156,49 @@ def test_an_instant_names_its_zone() -> None:
 
 def test_printable_text_stays_as_it_is() -> None:
     assert printable("搜索 – ñ") == "搜索 – ñ"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\0=1", "＝1", "－1"])
+def test_a_text_in_csv_is_no_formula(text: str) -> None:
+    assert next(csv.reader([csv_line([text, "x"])])) == [f"'{text}", "x"]
+
+
+def test_a_number_in_csv_stays_one_whatever_its_sign() -> None:
+    assert (
+        csv_line([-1, Decimal("-0.50"), Decimal("1E+3"), 10**20, True]) == "-1,-0.5,1000,100000000000000000000,true\r\n"
+    )
+
+
+def test_what_is_not_known_is_an_empty_cell() -> None:
+    assert csv_line([None, "", 0]) == ",,0\r\n"
+
+
+@given(st.lists(st.text() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False), min_size=1))
+def test_csv_reads_back_as_it_was_but_for_what_would_be_a_formula(cells: list[Cell]) -> None:
+    (found,) = csv.reader(io.StringIO(csv_line(["first", *cells]), newline=""))
+    for cell, text in zip(cells, found[1:], strict=True):
+        if isinstance(cell, str):
+            assert text.removeprefix("'") == cell.removeprefix("'")
+            assert not text.startswith(tuple("=+-@\t\r\n\0"))
+        else:
+            assert Decimal(text) == cell
+
+
+def test_a_name_in_csv_can_not_steer_a_terminal_and_reaches_a_pipe_as_it_is() -> None:
+    assert csv_line(["\x1b[2J"], on_terminal=True) == "\\x1b[2J\r\n"
+    assert csv_line(["\x1b[2J"]) == "\x1b[2J\r\n"
+
+
+def test_rows_that_come_later_stand_under_the_first_ones() -> None:
+    running = Running(COLUMNS[:3])
+    assert running.lines([("checkout", 1204, None)]) == ["project   calls  failed", "checkout   1204       -"]
+    assert running.lines([]) == []
+    assert running.lines([("搜索", 1, 0), ("a longer name", 2, 0)]) == [
+        "搜索               1       0",
+        "a longer name      2       0",
+    ]
+    assert running.lines([("x", 3, 0)]) == ["x                  3       0"]
+
+
+def test_a_json_line_is_one_line() -> None:
+    assert json_line({"a": "x\ny", "b": Decimal("0.10")}) == '{"a": "x\\ny", "b": "0.1"}'

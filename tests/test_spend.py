@@ -1,20 +1,22 @@
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Table
+from sqlalchemy import Table, select, update
 
 from accounting.errors import ConfigurationError
-from accounting.money import Money
-from accounting.periods import midnight, zone
-from accounting.spend import BookedCall, Key, Selection, SpendLine, UnpricedModel, calls
-from accounting.store import is_postgresql, reading, writing
-from accounting.store.tables import keys, projects
-from accounting.usage import Outcome, Quantities, Usage, UsageSource
+from accounting.periods import zone
+from accounting.spend import Report, SpendLine, UnpricedModel, spend
+from accounting.spend_rows import Scope, known_tags
+from accounting.store import writing
+from accounting.store.tables import former_project_names, keys, projects
+from accounting.usage import Outcome, Quantities, Usage
 from tests.books import NOON, Books, at, made, used
 from tests.conftest import NewBooks
+from tests.plans import plans
 
 CARDS = """
 provider = "{provider}"
@@ -32,19 +34,11 @@ reasoning = 10
 """
 
 
-ANY = Selection()
-
-
 @pytest.fixture
 def books(new_books: NewBooks) -> Books:
-    some = new_books(zone="Asia/Shanghai")
+    some = new_books("Asia/Shanghai")
     some.load(CARDS.format(provider="anthropic", currency="USD", model="claude"))
     return some
-
-
-def listed(books: Books, selection: Selection = ANY, **page: Any) -> list[BookedCall]:
-    with reading(books.engine) as conn:
-        return calls(conn, selection, **page)
 
 
 def test_a_line_carries_counts_tokens_and_cost(books: Books) -> None:
@@ -223,120 +217,178 @@ def test_calls_of_a_project_or_key_that_is_not_in_the_books_are_reported_by_its_
         conn.execute(table.delete())
     (line,) = books.spend(by).lines
     assert (line.group, line.id, line.calls) == (f"(unknown {by} 1)", f"(unknown {by} 1)", 1)
-    (call,) = [one.call for one in listed(books)]
-    assert line.group in (call.project, Key(call.key_fingerprint, call.key_last4).label)
 
 
-def test_an_unknown_grouping_is_refused_with_the_known_ones(books: Books) -> None:
-    with pytest.raises(ConfigurationError, match=r"'user'; expected one of key, project, model"):
-        books.spend("user")
+@pytest.mark.parametrize("by", ["colour", "tag:", "tag:KEY", "tags:feature", ""])
+def test_an_unknown_grouping_is_refused_with_the_known_ones(books: Books, by: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"'{by}'; expected one of key, project, model.*user, tag:KEY"):
+        books.spend(by)
 
 
-def test_a_listed_call_is_the_one_delivered_and_has_its_cost(books: Books) -> None:
-    usage = Usage(
-        18,
-        None,
-        None,
-        209,
-        209,
-        UsageSource.PROVIDER,
-        ("reasoning_exceeds_output",),
-        "{}",
-        Money(Decimal("0.5"), "USD"),
-    )
-    call = made(
-        usage=usage,
-        response_model="z-ai/glm-5",
-        effort="high",
-        user="ann",
-        tags={"feature": "search"},
-        stream=True,
-        first_token_at=NOON + timedelta(seconds=1),
-        ended_at=NOON + timedelta(seconds=2),
-    )
-    books.deliver(call)
-    assert listed(books) == [BookedCall(call, date(2026, 11, 23), Money(Decimal("0.007513"), "CNY"))]
+def groups(report: Report) -> dict[str, int]:
+    return {line.group: line.calls for line in report.lines}
 
 
-def test_a_call_whose_cost_nobody_can_say_has_none(books: Books) -> None:
+def test_calls_without_the_tag_are_a_line_of_their_own(books: Books) -> None:
     books.deliver(
-        made(number=1, usage=Usage()),
-        made(number=2, request_model="nobody/knows"),
-        made(number=3, usage=Usage(), outcome=Outcome.FAILED),
+        made(number=1, tags={"feature": "rerank", "team": "core"}),
+        made(number=2, tags={"feature": "rerank"}),
+        made(number=3, tags={"feature": ""}),
+        made(number=4, tags={"team": "core"}),
+        made(number=5, tags={"feature": "(untagged)"}),
     )
-    failed, unpriced, unstated = listed(books)
-    assert (unstated.cost, unpriced.cost) == (None, None)
-    assert failed.cost == Money(Decimal(0), "CNY")
+    books.roll()
+    report = books.spend("tag:feature")
+    assert [(line.group, line.id, line.calls) for line in report.lines] == [
+        ("(untagged)", "", 2),  # a tag without a value says nothing
+        ("rerank", "rerank", 2),
+        ("(untagged)", "(untagged)", 1),
+    ]
+    assert report.total.spent == {"CNY": Decimal("0.09")}
+    assert report.known_tags == ("feature", "team")
 
 
-def test_calls_come_newest_first_page_by_page(books: Books) -> None:
-    made_calls = [made(at("2026-11-20"), number) for number in range(5)]
-    books.deliver(*made_calls)
-    first = listed(books, limit=2)
-    second = listed(books, limit=2, before=first[-1].call.id)
-    third = listed(books, limit=2, before=second[-1].call.id)
-    assert [one.call for one in (*first, *second, *third)] == made_calls[::-1]
+def test_calls_without_a_user_are_a_line_of_their_own(books: Books) -> None:
+    books.deliver(made(number=1, user="u-1"), made(number=2), made(number=3, tags={"user": "not one"}))
+    books.roll()
+    report = books.spend("user")
+    assert [(line.group, line.id, line.calls) for line in report.lines] == [("(no user)", "", 2), ("u-1", "u-1", 1)]
+    assert report.known_tags is None
+
+
+def test_the_untagged_line_has_the_warnings_of_its_own_calls(books: Books) -> None:
+    tagged = {"feature": "rerank"}
+    books.deliver(
+        made(number=1, tags=tagged),
+        made(number=2, tags=tagged, usage=Usage()),
+        made(number=3, usage=Usage()),
+        made(number=4, usage=Usage(), outcome=Outcome.FAILED),
+        made(number=5, request_model="nobody/knows"),
+        made(number=6, provider="anthropic", request_model="claude", usage=used(1000, 0)),
+    )
+    books.roll()
+    untagged, rerank = sorted(books.spend("tag:feature").lines, key=lambda line: line.id)
+    assert (untagged.calls, untagged.failed, untagged.usage_missing, untagged.unpriced) == (4, 1, 1, 1)
+    assert untagged.spent == {"CNY": Decimal(0), "USD": Decimal(1)}
+    assert (rerank.calls, rerank.failed, rerank.usage_missing, rerank.unpriced) == (2, 0, 1, 0)
+    assert rerank.spent == {"CNY": Decimal("0.018")}
+
+
+def test_under_a_tag_nobody_used_everything_is_untagged(books: Books) -> None:
+    books.deliver(made(number=1, tags={"team": "core", "Füße": "2"}, user="u-1"), made(number=2))
+    books.roll()
+    report = books.spend("tag:feature")
+    assert groups(report) == {"(untagged)": 2}
+    assert report.known_tags is not None
+    assert sorted(report.known_tags) == ["Füße", "team"]
+
+
+def test_without_calls_no_tag_is_known(books: Books) -> None:
+    report = books.spend("tag:feature")
+    assert (report.lines, report.known_tags) == ((), ())
+
+
+def test_tags_are_reported_by_the_days_of_the_books(books: Books) -> None:
+    books.deliver(
+        made(at("2026-11-30 15:59"), user="u-1"), made(at("2026-11-30 16:00"), user="u-2"), now=at("2026-12-01")
+    )
+    books.roll(at("2026-12-01"))
+    november = books.spend("user", date(2026, 11, 1), date(2026, 12, 1))
+    assert groups(november) == {"u-1": 1}
+
+
+@pytest.mark.parametrize("by", ["user", "tag:feature"])
+def test_tags_are_not_kept_by_zone_or_key_and_it_says_so(books: Books, by: str) -> None:
+    with pytest.raises(ConfigurationError, match="leave out --tz"):
+        books.spend(by, None, None, zone("UTC"))
+    with pytest.raises(ConfigurationError, match="leave out --key"):
+        books.spend(by, scope=Scope(keys=("a1b2",)))
+
+
+def three_projects(books: Books) -> None:
+    c3: dict[str, Any] = {"key_fingerprint": "c3" * 32, "key_last4": "c3d4"}
+    books.deliver(
+        made(number=1, tags={"feature": "rerank"}),
+        made(number=2, project="search", tags={"feature": "rerank"}, **c3),
+        made(number=3, project="search", request_model="nobody/knows"),
+        made(number=4, project="index", **c3),
+    )
+    books.roll()
 
 
 @pytest.mark.parametrize(
-    "selection",
+    ("by", "scope", "expected"),
     [
-        Selection(project="search"),
-        Selection(key="c3d4"),
-        Selection(key="c3c3c3"),
-        Selection(provider="elsewhere"),
-        Selection(model="other"),
-        Selection(outcome=Outcome.FAILED),
-        Selection(first=date(2026, 11, 24)),
-        Selection(first=date(2026, 11, 23), zone=zone("UTC")),
+        ("project", Scope(projects=("search",)), {"search": 2}),
+        ("project", Scope(projects=("search", "index")), {"search": 2, "index": 1}),
+        ("tag:feature", Scope(projects=("search",)), {"rerank": 1, "(untagged)": 1}),
+        ("project", Scope(keys=("c3d4",)), {"search": 1, "index": 1}),
+        ("project", Scope(keys=("c3c3",)), {"search": 1, "index": 1}),
+        ("key", Scope(projects=("search",), keys=("a1b2",)), {"…a1b2 (a1a1a1a1)": 1}),
     ],
 )
-def test_calls_are_selected_by_each_of_their_sides(books: Books, selection: Selection) -> None:
-    wanted = made(
-        at("2026-11-23 17:00"),  # the 24th in Shanghai
-        project="search",
-        key_fingerprint="c3" * 32,
-        key_last4="c3d4",
-        provider="elsewhere",
-        request_model="other",
-        outcome=Outcome.FAILED,
-    )
-    books.deliver(made(at("2026-11-22 12:00")), wanted)
-    assert [one.call for one in listed(books, selection)] == [wanted]
+def test_a_report_can_be_of_some_projects_and_keys(
+    books: Books, by: str, scope: Scope, expected: dict[str, int]
+) -> None:
+    three_projects(books)
+    report = books.spend(by, scope=scope)
+    assert groups(report) == expected
+    assert report.total.calls == sum(expected.values())
+    if "key" not in by and not by.startswith("tag:"):
+        assert groups(books.spend(by, None, None, zone("Asia/Kathmandu"), scope=scope)) == expected
 
 
-@pytest.mark.parametrize("name", ["Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"])
-@pytest.mark.parametrize("is_the_books", [True, False])
-def test_calls_of_a_day_are_found_in_zones_far_from_utc(new_books: NewBooks, name: str, is_the_books: bool) -> None:
-    books = new_books(name if is_the_books else "Asia/Shanghai")
-    where, day = zone(name), date(2026, 11, 20)
-    start, end = midnight(day, where), midnight(day + timedelta(days=1), where)
-    early, late = made(start), made(end - timedelta(microseconds=1))
-    books.deliver(made(start - timedelta(microseconds=1)), early, late, made(end))
-    selection = Selection(first=day, end=day + timedelta(days=1), zone=None if is_the_books else where)
-    assert [one.call for one in listed(books, selection)] == [late, early]
+def test_models_without_a_rate_are_those_of_the_scope(books: Books) -> None:
+    three_projects(books)
+    assert books.spend("key", scope=Scope(projects=("search",))).unpriced_models != ()
+    assert books.spend("key", scope=Scope(projects=("index",))).unpriced_models == ()
 
 
-@pytest.mark.parametrize("where", [None, zone("Asia/Kathmandu")])
-def test_days_are_found_by_the_order_of_ids_and_not_by_reading_all_calls(books: Books, where: ZoneInfo | None) -> None:
-    selection = Selection(first=date(2026, 11, 20), end=date(2026, 11, 21), zone=where)
-    with books.asked() as asked:
-        listed(books, selection)
-    plan = books.plan(*asked[-1])
-    by_id = (
-        "Index Cond: ((id >= "
-        if is_postgresql(books.engine)
-        else "SEARCH calls USING INDEX sqlite_autoindex_calls_1 (id>? AND id<?)"
-    )
-    assert any(by_id in step for step in plan), plan
+def test_a_project_is_found_by_a_name_it_had_before_and_a_key_by_its_own(books: Books) -> None:
+    three_projects(books)
+    with writing(books.engine) as conn:
+        conn.execute(update(projects).where(projects.c.name == "search").values(name="find"))
+        conn.execute(update(keys).where(keys.c.last4 == "c3d4").values(name="nightly"))
+        was = {"name": "search", "project_id": 2, "renamed_at": NOON, "renamed_by": "ann@build-7"}
+        found = conn.execute(select(projects.c.id).where(projects.c.name == "find")).scalar_one()
+        conn.execute(former_project_names.insert().values({**was, "project_id": found}))
+    assert groups(books.spend("project", scope=Scope(projects=("search",)))) == {"find": 2}
+    assert groups(books.spend("key", scope=Scope(keys=("nightly",)))) == {"nightly (…c3d4)": 2}
 
 
-@pytest.mark.parametrize("selection", [Selection(first=date.min), Selection(end=date.max)])
-def test_days_may_be_as_far_off_as_the_calendar_goes(books: Books, selection: Selection) -> None:
-    books.deliver(made())
-    assert len(listed(books, selection)) == 1
+def test_a_project_or_key_that_is_not_in_the_books_is_answered_with_those_that_are(books: Books) -> None:
+    with pytest.raises(ConfigurationError, match=r"called 'search'; there is none in the books yet\.$"):
+        books.spend("key", scope=Scope(projects=("search",)))
+    books.deliver(*(made(number=number, project=f"p{number}") for number in range(7)))
+    with pytest.raises(ConfigurationError, match=r"called 'search'; known: p0, p1, p2, p3, p4 and 2 more\.$"):
+        books.spend("key", scope=Scope(projects=("search",)))
+    with pytest.raises(ConfigurationError, match=r"goes by 'x%', .*known: a1b2\.$"):
+        books.spend("key", scope=Scope(keys=("x%",)))
 
 
-def test_a_wildcard_in_a_key_selects_nothing(books: Books) -> None:
-    books.deliver(made())
-    assert listed(books, Selection(key="a1%")) == []
+A_RANGE = re.compile(
+    r"\((tag=\? AND )?(?P<time>billed_on|quarter)>\? AND (?P=time)<\?\)"  # SQLite's words, then PostgreSQL's
+    r"|Index Cond: .*(?P<start>billed_on|quarter) >= .* AND .*(?P=start) < "
+)
+
+
+@pytest.mark.parametrize(
+    ("by", "where"),
+    [("project", None), ("project", zone("Asia/Kathmandu")), ("tag:feature", None), ("user", None)],
+)
+def test_a_month_is_read_by_a_range_of_the_keys_of_the_spend_tables(
+    books: Books, by: str, where: ZoneInfo | None
+) -> None:
+    books.deliver(made(request_model="nobody/knows"))
+    books.roll()
+    month = (date(2026, 11, 1), date(2026, 12, 1))
+    every = plans(books.engine, lambda conn: spend(conn, by, *month, where, now=NOON))
+    of_spend = [plan for plan in every if re.search(r"(SEARCH|SCAN|Scan .*on) spend_", plan) and "found" not in plan]
+    assert len(of_spend) == (2 if by == "project" else 3)  # the last: which models have no rate
+    assert all(A_RANGE.search(plan) for plan in of_spend), of_spend
+
+
+def test_which_tags_are_known_takes_a_step_for_each_and_not_one_for_each_row(books: Books) -> None:
+    (plan,) = plans(books.engine, known_tags)
+    assert "SCAN spend_by_tag" not in plan
+    assert "Seq Scan on spend_by_tag" not in plan

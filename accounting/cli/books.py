@@ -48,10 +48,14 @@ def put_json(value: object) -> None:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Callable[[int], None]]:
-    """A count that runs while the block does, on a terminal; its total isn't known beforehand."""
+def counting(what: str, beside: Console | None = None) -> Iterator[Callable[[int], None]]:
+    """A count that runs while the block does, on a terminal; its total isn't known beforehand.
+
+    None where what it is `beside` is printed on a terminal too.
+    """
+    hidden = not err().is_terminal or (beside is not None and beside.is_terminal)
     columns = (TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TextColumn("{task.completed:,} calls"))
-    with Progress(*columns, console=err(), transient=True, disable=not err().is_terminal) as bar:
+    with Progress(*columns, console=err(), transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=None)
 
         def told(calls: int) -> None:

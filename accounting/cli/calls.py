@@ -1,22 +1,34 @@
 """`accounting calls`: single calls, each with its cost."""
 
-from dataclasses import fields
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import typer
+from sqlalchemy import Engine
 
-from accounting import periods, spend
-from accounting.cli.books import AsJson, books, out, put_json
+from accounting import booked, periods
+from accounting.booked import BookedCall, Selection
+from accounting.cli.books import AsJson, books, counting, out, put_json
+from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
 from accounting.errors import ConfigurationError
-from accounting.money import Money
-from accounting.sheets import Cell, Column, Sheet, say, show
-from accounting.spend import BookedCall, Key, Selection
+from accounting.money import Money, plain
+from accounting.sheets import Cell, Column, Running, Sheet, json_line, say, show
+from accounting.spend import Key
 from accounting.spend_sheet import Span
 from accounting.store import reading
 from accounting.usage import Call, Outcome, Usage, UsageSource
+
+PAGE = 50
+"""So many are listed where no number is asked for."""
+
+POLL_SECONDS = 0.5
+"""So often a follower looks for new batches."""
 
 _COLUMNS = (
     Column("started", figure=False),
@@ -35,24 +47,57 @@ _COLUMNS = (
 """What comes before a column of costs for each currency, the notes and the id."""
 
 
+_NOTES, _ID = Column("notes", figure=False, spare=2), Column("id", figure=False, spare=9)
+
+_SPARED = 3
+"""Of a followed call a terminal gets the columns with less to spare than this; a pipe gets all."""
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """What is asked for: calls, of days as a heading names them, in a zone, in a form."""
+
+    chosen: Selection
+    days: Span
+    zone: ZoneInfo
+    form: Form
+
+
 def calls(
     since: Since = None,
     until: Until = None,
     month: Month = None,
     tz: Zone = None,
     project: Annotated[str | None, typer.Option("--project", "-p")] = None,
-    key: Annotated[str | None, typer.Option(help="Its last four characters, or its fingerprint's first.")] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", "-k", help="Its name, its last four characters, or its fingerprint's first.")
+    ] = None,
     provider: Annotated[str | None, typer.Option()] = None,
     model: Annotated[str | None, typer.Option()] = None,
     outcome: Annotated[Outcome | None, typer.Option()] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="So many at most.")] = 50,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, help=f"So many at most; else {PAGE}, and with --csv all.")
+    ] = None,
     before: Annotated[str | None, typer.Option(metavar="ID", help="Go on below this call.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then go on with new ones as they are booked, until Ctrl-C.")
+    ] = False,
     as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_excel: AsExcel = False,
 ) -> None:
-    """Single calls with their cost, the newest first; of all days, if none are chosen."""
+    """Single calls with their cost, the newest first; of all days, if none are chosen.
+
+    With --follow the oldest first, a line each; with --json an object a line.
+    """
+    wanted = form(as_json, as_csv, as_excel)
+    below = None if before is None else _id(before)
     asked = periods.zone(tz) if tz else None
-    with books() as engine, reading(engine) as conn:
-        zone = asked or books_zone(conn)
+    if follow and (below or wanted.is_csv):
+        raise ConfigurationError("--follow goes on with new calls, as text or --json; leave out --before and --csv.")
+    with books() as engine:
+        with reading(engine) as conn:
+            zone = asked or books_zone(conn)
         days = span(since, until, month, zone.key)
         chosen = Selection(
             first=days.first,
@@ -64,12 +109,77 @@ def calls(
             model=model,
             outcome=outcome,
         )
-        found = spend.calls(conn, chosen, limit + 1, None if before is None else _id(before))
-    page, more = found[:limit], len(found) > limit
-    if as_json:
+        listing = _List(chosen, days, zone, wanted)
+        _follow(engine, listing, limit or PAGE) if follow else _put(engine, listing, limit, below)
+
+
+def _put(engine: Engine, asked: _List, limit: int | None, before: UUID | None) -> None:
+    with reading(engine) as conn:
+        if asked.form.is_csv:
+            _put_csv(islice(booked.every(conn, asked.chosen, before), limit), asked.form)
+            return
+        size = limit or PAGE
+        found = booked.listed(conn, asked.chosen, size + 1, before)
+    page, more = found[:size], len(found) > size
+    if asked.form is Form.JSON:
         put_json({"calls": [_fields(one) for one in page], "next": page[-1].call.id if more else None})
     else:
-        _show(page, more, days, zone)
+        _show(page, more, asked.days, asked.zone)
+
+
+def _put_csv(found: Iterable[BookedCall], wanted: Form) -> None:
+    with counting("Listing", beside=out()) as told:
+        put_csv(wanted, _FIELDS, (_told(number, one, told) for number, one in enumerate(found, 1)))
+
+
+def _told(number: int, one: BookedCall, told: Callable[[int], None]) -> list[object]:
+    if number % booked.PAGE == 0:
+        told(number)
+    return list(_fields(one).values())
+
+
+def _follow(engine: Engine, asked: _List, last: int) -> None:
+    """Print the last calls, then each as it is booked. Ctrl-C is how one leaves it."""
+    put = _objects if asked.form is Form.JSON else _Lines(asked.zone)
+    try:
+        with reading(engine) as conn:
+            had, page = booked.seen(conn), booked.listed(conn, asked.chosen, last)
+        put(page[::-1])
+        while True:
+            with reading(engine) as conn:
+                found, by_now = booked.newly_booked(conn, asked.chosen, had)
+            put(found)
+            if by_now == had:
+                time.sleep(POLL_SECONDS)
+            had = by_now
+    except KeyboardInterrupt:
+        return
+
+
+def _objects(found: Iterable[BookedCall]) -> None:
+    for one in found:
+        typer.echo(json_line(_fields(one)))
+
+
+class _Lines:
+    """Prints calls as lines under one heading."""
+
+    def __init__(self, zone: ZoneInfo) -> None:
+        columns = (*_COLUMNS, Column("cost"), _NOTES, _ID)
+        self._zone = zone
+        self._kept = [n for n, one in enumerate(columns) if one.spare < _SPARED or not out().is_terminal]
+        self._running = Running([columns[n] for n in self._kept])
+
+    def __call__(self, found: Iterable[BookedCall]) -> None:
+        rows = [self._row(one) for one in found]
+        for line in self._running.lines(rows):
+            typer.echo(line)
+
+    def _row(self, one: BookedCall) -> list[Cell]:
+        *known, _, notes, id_ = _cells(one, self._zone, [])
+        cost = f"{plain(one.cost.amount)} {one.cost.currency}" if one.cost else None
+        cells = (*known, cost, notes, id_)
+        return [cells[n] for n in self._kept]
 
 
 def _show(page: list[BookedCall], more: bool, days: Span, zone: ZoneInfo) -> None:
@@ -85,7 +195,7 @@ def _show(page: list[BookedCall], more: bool, days: Span, zone: ZoneInfo) -> Non
 def _sheet(page: list[BookedCall], zone: ZoneInfo) -> Sheet:
     currencies = sorted({one.cost.currency for one in page if one.cost})
     costs = [Column(f"cost {code}") for code in currencies] or [Column("cost")]
-    columns = (*_COLUMNS, *costs, Column("notes", figure=False, spare=2), Column("id", spare=9))
+    columns = (*_COLUMNS, *costs, _NOTES, _ID)
     return Sheet(columns, tuple(_cells(one, zone, currencies) for one in page))
 
 
@@ -95,7 +205,7 @@ def _cells(one: BookedCall, zone: ZoneInfo, currencies: list[str]) -> tuple[Cell
     return (
         f"{call.started_at.astimezone(zone):%Y-%m-%d %H:%M:%S}",
         call.project,
-        Key(call.key_fingerprint, call.key_last4).label,
+        Key(call.key_fingerprint, call.key_last4, one.key_name).label,
         call.provider,
         call.model,
         call.outcome,
@@ -129,25 +239,25 @@ def _id(text: str) -> UUID:
         raise ConfigurationError(f"--before {text!r} is no id of a call; expected one like those listed.") from error
 
 
+_OF_CALL = [field.name for field in fields(Call) if field.name != "usage"]
+_OF_USAGE = [field.name for field in fields(Usage) if field.name not in ("source", "block", "provider_cost")]
+_OF_MONEY = ("cost", "currency", "provider_cost", "provider_cost_currency")
+_FIELDS = (*_OF_CALL, "model", "key_name", "billed_on", *_OF_USAGE, "usage_source", "usage_block", *_OF_MONEY)
+"""What programs get of a call, in this order."""
+
+
 def _fields(one: BookedCall) -> dict[str, Any]:
     call, usage = one.call, one.call.usage
-    return {
-        **_plain(call, "usage"),
-        "model": call.model,
-        "billed_on": one.billed_on,
-        **_plain(usage, "source", "block", "provider_cost"),
-        "usage_source": usage.source,
-        "usage_block": usage.block,
-        **_money("cost", "currency", one.cost),
-        **_money("provider_cost", "provider_cost_currency", usage.provider_cost),
-    }
+    values = (
+        *(getattr(call, name) for name in _OF_CALL),
+        *(call.model, one.key_name, one.billed_on),
+        *(getattr(usage, name) for name in _OF_USAGE),
+        *(usage.source, usage.block),
+        *_pair(one.cost),
+        *_pair(usage.provider_cost),
+    )
+    return dict(zip(_FIELDS, values, strict=True))
 
 
-def _plain(value: Call | Usage, *but: str) -> dict[str, Any]:
-    """The value's fields by name, but for some."""
-    return {field.name: getattr(value, field.name) for field in fields(value) if field.name not in but}
-
-
-def _money(amount: str, currency: str, money: Money | None) -> dict[str, Any]:
-    """The two fields of an amount, under their names."""
-    return {amount: money and money.amount, currency: money and money.currency}
+def _pair(money: Money | None) -> tuple[object, object]:
+    return (None, None) if money is None else (money.amount, money.currency)

@@ -1,6 +1,10 @@
+import csv
+import io
 import json
 from dataclasses import replace
 from decimal import Decimal
+
+import pytest
 
 from accounting.money import Money
 from accounting.usage import Outcome, Usage, UsageSource
@@ -161,3 +165,102 @@ def test_a_call_in_json_has_its_cost_and_the_providers_as_text(run: Run, books: 
     assert (one["provider_cost"], one["provider_cost_currency"]) == ("0.001", "USD")
     assert one["started_at"] == "2026-03-23T10:58:12Z"
     assert one["input_tokens"] == 1000
+
+
+FEATURES: tuple[dict[str, str], ...] = ({"feature": "rerank"}, {"feature": "=1+1"}, {})
+
+
+def features(books: Books) -> None:
+    books.deliver(*(made(MORNING, number, tags=tags, user="u-1") for number, tags in enumerate(FEATURES)))
+
+
+def test_spend_is_reported_by_tag_and_by_user(run: Run, books: Books) -> None:
+    features(books)
+    lines = run("report", "--by", "tag:feature", "--month", "2026-03").lines
+    assert lines[2].split()[:2] == ["tag:feature", "calls"]
+    assert sorted(line.split()[0] for line in lines[3:6]) == ["(untagged)", "=1+1", "rerank"]
+    assert run("report", "--by", "user", "--month", "2026-03").lines[3].split()[:2] == ["u-1", "3"]
+
+
+def test_a_tag_nobody_has_used_is_answered_with_the_known_ones(run: Run, books: Books) -> None:
+    empty = run("report", "--by", "tag:team", "--month", "2026-03")
+    assert "No call has a tag yet." in empty.out
+    features(books)
+    text = run("report", "--by", "tag:team", "--month", "2026-03").out
+    assert "Nobody has used the tag team, so all calls are untagged. Known tags: feature." in text
+    assert "Known tags" not in run("report", "--by", "tag:feature", "--month", "2026-02").out
+    found = json.loads(run("report", "--by", "tag:team", "--month", "2026-03", "--json").out)
+    assert [(line["tag:team"], line["id"], line["calls"]) for line in found["tag:team"]] == [("(untagged)", "", 3)]
+    assert found["known_tags"] == ["feature"]
+
+
+def test_a_report_of_some_projects_says_so(run: Run, books: Books) -> None:
+    books.deliver(made(MORNING, 1), made(MORNING, 2, project="search"), made(MORNING, 3, project="index"))
+    ran = run("report", "--month", "2026-03", "-p", "search", "--project", "index", "--key", "a1b2")
+    heading = "Spend by project of project search and index, key a1b2, from 2026-03-01 to 2026-03-31 (UTC)"
+    assert ran.lines[0] == heading
+    assert [line.split()[:2] for line in ran.lines[3:6]] == [["index", "1"], ["search", "1"], ["total", "2"]]
+    found = json.loads(run("report", "--month", "2026-03", "-p", "search", "--json").out)
+    assert (found["projects"], found["keys"], found["totals"]["calls"]) == (["search"], [], 1)
+
+
+def rows(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def test_a_report_in_csv_has_a_row_for_each_line_and_the_total_beside_it(run: Run, books: Books) -> None:
+    books.deliver(made(MORNING, 1), made(MORNING, 2, request_model="glm-9", usage=used(5, 1)), now=MORNING)
+    ran = run("report", "--by", "model", "--month", "2026-03", "--csv")
+    assert ran.out == (
+        "model,id,calls,failed,interrupted,unknown,usage_missing,usage_partial,unpriced,input_tokens,"
+        "cache_read_tokens,cache_write_tokens,output_tokens,reasoning_tokens,total_tokens,spent_CNY\r\n"
+        "z-ai/glm-5,z-ai/glm-5,1,0,0,0,0,0,0,1000,0,0,200,0,1200,0.018\r\n"
+        "glm-9,glm-9,1,0,0,0,0,0,1,5,0,0,1,0,6,\r\n"
+    )
+    assert "Cost: 0.018 CNY; not in it: 1 unpriced" in ran.err
+    assert "Complete until 2026-03-23 10:58:12 UTC." in ran.err
+
+
+def test_a_csv_of_nothing_has_its_headings(run: Run, books: Books) -> None:
+    assert [row[:2] for row in rows(run("report", "--csv").out)] == [["project", "id"]]
+    assert [row[:2] for row in rows(run("calls", "--csv").out)] == [["id", "started_at"]]
+
+
+def test_the_columns_of_a_csv_are_those_of_json(run: Run, books: Books) -> None:
+    features(books)
+    heading, *_ = rows(run("calls", "--csv").out)
+    assert heading == list(json.loads(run("calls", "--json").out)["calls"][0])
+    heading, *_ = rows(run("report", "--month", "2026-03", "--csv").out)
+    line = json.loads(run("report", "--month", "2026-03", "--json").out)["project"][0]
+    assert [name for name in heading if name != "spent_CNY"] == [name for name in line if name != "spent"]
+
+
+def test_calls_in_csv_are_all_that_were_chosen_with_instants_amounts_and_tags(run: Run, books: Books) -> None:
+    books.deliver(*(made(MORNING, number, tags={"feature": "搜索"}) for number in range(60)))
+    heading, *some = rows(run("calls", "--csv").out)
+    assert len(some) == 60  # a page would end without a word
+    one = dict(zip(heading, some[0], strict=True))
+    assert (one["started_at"], one["billed_on"]) == ("2026-03-23T10:58:12Z", "2026-03-23")
+    assert (one["cost"], one["currency"], one["input_tokens"], one["cache_read_tokens"]) == ("0.018", "CNY", "1000", "")
+    assert (one["tags"], one["stream"], one["anomalies"]) == ('{"feature": "搜索"}', "false", "[]")
+    assert len(rows(run("calls", "--csv", "--limit", 5).out)) == 6
+
+
+def test_a_name_can_not_become_a_formula(run: Run, books: Books) -> None:
+    features(books)
+    groups = [row[0] for row in rows(run("report", "--by", "tag:feature", "--month", "2026-03", "--csv").out)]
+    assert sorted(groups) == ["'=1+1", "(untagged)", "rerank", "tag:feature"]
+
+
+def test_excel_gets_the_mark_by_which_it_knows_utf8(run: Run, books: Books) -> None:
+    books.deliver(made(MORNING, project="搜索"))
+    plain, marked = (run("calls", option).out for option in ("--csv", "--csv-excel"))
+    assert marked == "\ufeff" + plain
+
+
+@pytest.mark.parametrize("command", ["report", "calls"])
+def test_one_answer_has_one_form(run: Run, books: Books, command: str) -> None:
+    for options in (("--csv", "--json"), ("--csv", "--csv-excel")):
+        ran = run(command, *options)
+        assert (ran.code, ran.out) == (2, "")
+        assert f"{options[1] if 'json' in options[1] else options[0]} and" in ran.err

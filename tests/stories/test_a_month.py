@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from accounting.booked import Selection, listed
 from accounting.money import Money
 from accounting.periods import zone
 from accounting.ports import Verdict
 from accounting.rollup import Rolled
-from accounting.spend import Report, Selection, SpendLine, calls
+from accounting.spend import Report, SpendLine
 from accounting.store import reading
 from accounting.usage import Call, Outcome, Quantities, Usage, UsageSource
 from accounting.verify import verify
@@ -204,7 +205,7 @@ def test_all_of_it_is_the_same_in_any_zone(books: Books) -> None:
 
 def test_each_call_is_listed_with_its_own_cost(books: Books) -> None:
     with reading(books.engine) as conn:
-        newest_first = calls(conn, Selection(first=NOVEMBER, end=DECEMBER))
+        newest_first = listed(conn, Selection(first=NOVEMBER, end=DECEMBER))
     costs = {one.call.id: one.cost for one in newest_first}
     assert list(costs) == sorted(costs, reverse=True)
     assert costs == {

@@ -1,0 +1,190 @@
+"""Single calls as they stand in the books: listed page by page, or followed as they come in."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from accounting import periods, ratebook
+from accounting.contributions import TOKENS
+from accounting.money import Money
+from accounting.rates import Rate, price
+from accounting.spend import unknown
+from accounting.spend_rows import key_goes_by, project_goes_by
+from accounting.store.tables import batches, calls, keys, projects
+from accounting.usage import Call, Outcome, Usage, UsageSource
+
+PAGE = 1_000
+"""So many calls are held at a time while a long list is read."""
+
+_BEHIND = 1_000
+"""So far behind the newest batch one may still come in sight: its number is drawn before its transaction ends."""
+
+_BATCHES = 100
+"""So many are read at a time."""
+
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which single calls to list; None: any.
+
+    Days as in `spend`. A project also goes by a name it had before; a key by its name, its last four or its
+    fingerprint's start.
+    """
+
+    first: date | None = None
+    end: date | None = None
+    zone: ZoneInfo | None = None
+    project: str | None = None
+    key: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookedCall:
+    """A call as it stands in the books: under the project that pays, and with what it cost.
+
+    `cost` is None where nobody can say: no rate, or no usage of a call that did not fail. `key_name` is what people
+    call its key.
+    """
+
+    call: Call
+    billed_on: date
+    cost: Money | None
+    key_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Batches that a follower has had: all up to `upto`, and of the later ones those in `ids`."""
+
+    upto: int = 0
+    ids: frozenset[int] = frozenset()
+
+
+def listed(conn: Connection, selection: Selection, limit: int = 50, before: UUID | None = None) -> list[BookedCall]:
+    """Single calls, the newest first; `before` is the id of the last one on the page above."""
+    page = _selected(selection).order_by(calls.c.id.desc()).limit(limit)
+    return _booked(conn, page if before is None else page.where(calls.c.id < before))
+
+
+def every(conn: Connection, selection: Selection, before: UUID | None = None) -> Iterator[BookedCall]:
+    """All of them, the newest first, however many: no more than a page is held at a time."""
+    while page := listed(conn, selection, PAGE, before):
+        yield from page
+        before = page[-1].call.id
+
+
+def seen(conn: Connection) -> Seen:
+    """The batches that are there by now."""
+    upto = (conn.scalar(sa.select(sa.func.max(batches.c.id))) or 0) - _BEHIND
+    return Seen(upto, frozenset(conn.scalars(sa.select(batches.c.id).where(batches.c.id > upto))))
+
+
+def newly_booked(conn: Connection, selection: Selection, had: Seen) -> tuple[list[BookedCall], Seen]:
+    """Calls of batches that were not there before, the oldest first, and what has been had with them.
+
+    Of many batches some; there may be more while what has been had moves on. On PostgreSQL batches don't come in
+    sight in the order of their numbers, so not only the newest are looked at. A call that a later outcome changed is
+    not new.
+    """
+    there = frozenset(conn.scalars(sa.select(batches.c.id).where(batches.c.id > had.upto)))
+    fresh = sorted(there - had.ids)[:_BATCHES]
+    if not fresh:
+        return [], had
+    found = _booked(conn, _selected(selection).where(calls.c.batch_id.in_(fresh)).order_by(calls.c.id))
+    ids = had.ids.union(fresh)
+    upto = max(had.upto, max(ids) - _BEHIND)
+    return found, Seen(upto, frozenset(id_ for id_ in ids if id_ > upto))
+
+
+def _selected(selection: Selection) -> sa.Select[Any]:
+    columns = (calls, projects.c.name.label("project"), keys.c.fingerprint, keys.c.last4, keys.c.name.label("key_name"))
+    return (
+        sa.select(*columns)
+        .outerjoin(projects, projects.c.id == calls.c.project_id)
+        .outerjoin(keys, keys.c.id == calls.c.key_id)
+        .where(*_of_days(selection), *_of_kind(selection))
+    )
+
+
+def _of_days(selection: Selection) -> list[ColumnElement[bool]]:
+    zone = selection.zone
+    time = calls.c.billed_on if zone is None else calls.c.started_at
+    where: list[ColumnElement[bool]] = []
+    # An id begins with the call's start, so it finds the days by the table's order, whatever their zone.
+    if selection.first is not None:
+        where += [time >= _start(selection.first, zone), calls.c.id >= _id_around(selection.first, -1)]
+    if selection.end is not None:
+        where += [time < _start(selection.end, zone), calls.c.id < _id_around(selection.end, +1)]
+    return where
+
+
+def _of_kind(selection: Selection) -> list[ColumnElement[bool]]:
+    wanted = {
+        calls.c.provider: selection.provider,
+        calls.c.model: selection.model,
+        calls.c.outcome: selection.outcome,
+    }
+    where: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
+    where += [] if selection.project is None else [project_goes_by(selection.project)]
+    return where + ([] if selection.key is None else [key_goes_by(selection.key)])
+
+
+def _start(day: date, zone: ZoneInfo | None) -> date:
+    return day if zone is None else periods.midnight(day, zone)
+
+
+def _id_around(day: date, days: int) -> UUID:
+    """The least id of a call so many days off the day's midnight in UTC: a day is more than any zone is off it."""
+    milliseconds = (day.toordinal() + days - _EPOCH) * _DAY_MS
+    return UUID(int=max(milliseconds, 0) << 80)
+
+
+def _booked(conn: Connection, chosen: sa.Select[Any]) -> list[BookedCall]:
+    rates = {rate.id: rate for rate in ratebook.rates(conn)}
+    return [_read(row, rates) for row in conn.execute(chosen).mappings()]
+
+
+_ALIKE = [f.name for f in fields(Call) if f.name in calls.c and f.name not in ("outcome", "effort")]
+
+
+def _read(row: Mapping[Any, Any], rates: Mapping[int, Rate]) -> BookedCall:
+    alike: dict[str, Any] = {name: row[name] for name in _ALIKE}
+    call = Call(
+        **alike,
+        outcome=Outcome(row["outcome"]),
+        effort=row["effort"] or None,
+        project=row["project"] or unknown("project", row["project_id"]),
+        user=row["end_user"],
+        key_fingerprint=unknown("key", row["key_id"]) if row["fingerprint"] is None else row["fingerprint"],
+        key_last4=row["last4"] or "",
+        usage=_usage(row),
+    )
+    return BookedCall(call, row["billed_on"], _cost(call, rates.get(row["rate_id"])), row["key_name"])
+
+
+def _usage(row: Mapping[Any, Any]) -> Usage:
+    stated = row["provider_cost"]
+    return Usage(
+        **{name: row[name] for name in TOKENS},
+        source=UsageSource(row["usage_source"]),
+        anomalies=tuple(row["anomalies"]),
+        block=row["usage_block"],
+        provider_cost=None if stated is None else Money(stated, row["provider_cost_currency"]),
+    )
+
+
+def _cost(call: Call, rate: Rate | None) -> Money | None:
+    without = call.usage.source is UsageSource.MISSING and call.outcome is not Outcome.FAILED
+    return None if rate is None or without else price(call.usage.quantities, rate)

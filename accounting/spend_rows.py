@@ -1,0 +1,174 @@
+"""The rows of the spend tables that a report adds up: by subject, rate and source of usage."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Table
+
+from accounting import periods
+from accounting.contributions import FIGURES, TAG, USER
+from accounting.errors import ConfigurationError
+from accounting.rates import UNPRICED
+from accounting.store.tables import former_project_names, keys, projects, spend_by_tag, spend_days, spend_quarters
+from accounting.usage import UsageSource
+
+IN_TIME = ("day", "month")
+"""Groupings by the time of the calls; everything else groups by who or what."""
+
+_COLUMNS = {"key": "key_id", "project": "project_id"}
+_RATED = ("rate_id", "usage_source")
+_NAMED = 5
+
+Row = Mapping[str, Any]
+"""`subject`, `rate_id`, `usage_source`, then counts and tokens: all that cost and the warnings depend on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose spend, by name: of these projects, of these keys; empty: of all.
+
+    A project also goes by a name it had before; a key by its name, its last four or its fingerprint's start.
+    """
+
+    projects: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        named = (("project", self.projects), ("key", self.keys))
+        return ", ".join(f"{what} {' and '.join(names)}" for what, names in named if names)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Days from `first`, included, to `end`, left out, of some projects and keys, by id; None: any.
+
+    Days are the books' own, else the zone's.
+    """
+
+    first: date | None = None
+    end: date | None = None
+    zone: ZoneInfo | None = None
+    projects: frozenset[int] | None = None
+    keys: frozenset[int] | None = None
+
+    @property
+    def table(self) -> Table:
+        return spend_days if self.zone is None else spend_quarters
+
+    def of(self, table: Table) -> list[ColumnElement[bool]]:
+        """What the rows of a spend table must meet. Its key begins with the time, so others are not read."""
+        time = table.c.quarter if table is spend_quarters else table.c.billed_on
+        bounds = [time >= self._start(self.first)] if self.first is not None else []
+        bounds += [time < self._start(self.end)] if self.end is not None else []
+        bounds += [table.c.project_id.in_(sorted(self.projects))] if self.projects is not None else []
+        return bounds + ([table.c.key_id.in_(sorted(self.keys))] if self.keys is not None else [])
+
+    def _start(self, day: date) -> date:
+        return day if self.zone is None else periods.midnight(day, self.zone)
+
+
+def sliced(conn: Connection, scope: Scope, first: date | None, end: date | None, zone: ZoneInfo | None) -> Slice:
+    """The slice of a scope; raises `ConfigurationError` for a project or key that is not in the books."""
+    paying = frozenset(id_ for name in scope.projects for id_ in _projects(conn, name))
+    calling = frozenset(id_ for text in scope.keys for id_ in _keys(conn, text))
+    return Slice(first, end, zone, paying or None, calling or None)
+
+
+def rows(conn: Connection, by: str, part: Slice) -> list[Row]:
+    """The slice by subject: an id, a name, a day, a quarter hour, or the value of a tag, empty where untagged."""
+    if by == USER or by.startswith(TAG):
+        return _by_tag(conn, by, part)
+    table = part.table
+    time = spend_days.c.billed_on if part.zone is None else spend_quarters.c.quarter
+    return _summed(conn, table, time if by in IN_TIME else table.c[_COLUMNS.get(by, by)], part.of(table))
+
+
+def unpriced(conn: Connection, part: Slice) -> Sequence[tuple[str, str, int]]:
+    """Provider, model and number of the calls that used something and have no rate, the most calls first."""
+    table = part.table
+    group, count = (table.c.provider, table.c.model), sa.func.sum(table.c.calls)
+    where = (table.c.rate_id == UNPRICED, table.c.usage_source != UsageSource.MISSING, table.c.model != "")
+    chosen = sa.select(*group, count).where(*where, *part.of(table)).group_by(*group).order_by(count.desc(), *group)
+    return [(provider, model, int(calls)) for provider, model, calls in conn.execute(chosen)]
+
+
+def known_tags(conn: Connection) -> tuple[str, ...]:
+    """The keys of all tags ever rolled up. One step of the index for each, as a tag has a row for every day."""
+    tag = spend_by_tag.c.tag
+    found = sa.select(sa.func.min(tag).label("tag")).cte("found", recursive=True)
+    later = sa.select(sa.func.min(tag)).where(tag > found.c.tag).scalar_subquery()
+    found = found.union_all(sa.select(later).where(found.c.tag.is_not(None)))
+    every = conn.scalars(sa.select(found.c.tag).where(found.c.tag.is_not(None)))
+    return tuple(name.removeprefix(TAG) for name in every if name.startswith(TAG))
+
+
+def _by_tag(conn: Connection, by: str, part: Slice) -> list[Row]:
+    """The tagged calls by value, and what is left of all calls without them.
+
+    Subtracted by rate and source of usage, so that what the rest cost, and what it hides, is right too.
+    """
+    tagged = _summed(conn, spend_by_tag, spend_by_tag.c.value, [spend_by_tag.c.tag == by, *part.of(spend_by_tag)])
+    everything = _summed(conn, part.table, sa.literal(""), part.of(part.table))
+    return [*tagged, *_without(everything, tagged)]
+
+
+def _without(everything: Iterable[Row], some: Iterable[Row]) -> list[Row]:
+    left: dict[tuple[Any, ...], list[int]] = {}
+    for sign, each in ((1, everything), (-1, some)):
+        for row in each:
+            sums = left.setdefault(tuple(row[name] for name in _RATED), [0] * len(FIGURES))
+            sums[:] = (so_far + sign * row[name] for so_far, name in zip(sums, FIGURES, strict=True))
+    return [
+        {"subject": "", **dict(zip(_RATED, rated, strict=True)), **dict(zip(FIGURES, sums, strict=True))}
+        for rated, sums in left.items()
+        if any(sums)
+    ]
+
+
+def _summed(conn: Connection, table: Table, subject: Any, where: list[ColumnElement[bool]]) -> list[Row]:
+    # PostgreSQL refuses to group by a constant.
+    group = [table.c[name] for name in _RATED] + ([subject] if isinstance(subject, sa.Column) else [])
+    sums = (sa.func.sum(table.c[name]).label(name) for name in FIGURES)
+    chosen = sa.select(subject.label("subject"), *(table.c[name] for name in _RATED), *sums)
+    found = conn.execute(chosen.where(*where).group_by(*group)).mappings()
+    # PostgreSQL sums BIGINT as NUMERIC.
+    return [{**row, **{name: int(row[name]) for name in FIGURES}} for row in found]
+
+
+def project_goes_by(name: str) -> ColumnElement[bool]:
+    """Whether a project is meant by the text: its name, or one it had before."""
+    before = sa.select(former_project_names.c.project_id).where(former_project_names.c.name == name)
+    return sa.or_(projects.c.name == name, projects.c.id.in_(before))
+
+
+def key_goes_by(text: str) -> ColumnElement[bool]:
+    """Whether a key is meant by the text: its name, its last four, or the start of its fingerprint."""
+    start = keys.c.fingerprint.startswith(text, autoescape=True) if text else keys.c.fingerprint == ""
+    return sa.or_(keys.c.name == text, keys.c.last4 == text, start)
+
+
+def _projects(conn: Connection, name: str) -> Sequence[int]:
+    found = conn.scalars(sa.select(projects.c.id).where(project_goes_by(name))).all()
+    if not found:
+        known = conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)).all()
+        raise ConfigurationError(f"No project is called {name!r}; {_such_as(known)}.")
+    return found
+
+
+def _keys(conn: Connection, text: str) -> Sequence[int]:
+    found = conn.scalars(sa.select(keys.c.id).where(key_goes_by(text))).all()
+    if not found:
+        known = conn.scalars(sa.select(sa.func.coalesce(keys.c.name, keys.c.last4)).order_by(keys.c.id)).all()
+        raise ConfigurationError(f"No key goes by {text!r}, by name, last four or fingerprint; {_such_as(known)}.")
+    return found
+
+
+def _such_as(known: Sequence[str]) -> str:
+    if not known:
+        return "there is none in the books yet"
+    more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
+    return f"known: {', '.join(filter(None, known[:_NAMED]))}{more}"
