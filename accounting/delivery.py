@@ -15,12 +15,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, RLock, Thread
 
+from accounting import replay
 from accounting.errors import AccountingError, StoreAway
-from accounting.journal import Journal, orphans
+from accounting.journal import Journal
+from accounting.journals import orphans
 from accounting.places import journal_directory, journal_settings
 from accounting.ports import Batch, Destination, SourceReport, open_destination
 
@@ -31,6 +33,9 @@ AGE = 1.0
 """Seconds an ended call waits at most before its batch goes out."""
 HEARTBEAT = 60.0
 LONGEST_PAUSE = 60.0
+
+ASKING_EVERY = timedelta(hours=1)
+"""How often a journal that nobody owns any more is held against what the store has of it."""
 
 
 class Faults:
@@ -96,6 +101,7 @@ def hand_over(
     journal.delivered(receipt.verdicts.keys() & {entry.number for entry in entries}, standing.at)
     if is_end:
         journal.remember("closed", "yes")
+    replay.mend(journal, receipt)
     return len(entries)
 
 
@@ -170,7 +176,7 @@ class Delivery:
                 if heartbeat:
                     self._journal.recount()
             held = BATCH if heartbeat or self._journal.ready else 0
-            while held == BATCH:
+            while held == BATCH or replay.is_under_way(self._journal):
                 with self.busy:
                     held = hand_over(
                         self._journal, self._destination, self._faults, closing=closing, oldest_elsewhere=oldest
@@ -201,24 +207,36 @@ class Drained:
     calls: int
 
 
-def deliver_orphans(url: str, progress: Callable[[int], None] | None = None, meant_for: str | None = None) -> Drained:
+def deliver_orphans(
+    url: str,
+    progress: Callable[[int], None] | None = None,
+    meant_for: str | None = None,
+    *,
+    asking_every: timedelta = ASKING_EVERY,
+    again: bool = False,
+) -> Drained:
     """Deliver the journals whose processes are gone. Calls they left open go as unknown.
 
-    `progress` is told after each batch how many calls were delivered so far. `meant_for` takes the journals that
-    were to go to the store at that URL instead, as a person may ask whose URL was mistyped. Raises what the store
-    raises; the journals then keep everything, and the same command goes on where it stopped.
+    Those that have delivered everything are held against the store so often, in case it has lost some since; `again`
+    sends whatever is kept in any case. `progress` is told after each batch how many calls were delivered so far.
+    `meant_for` takes the journals that were to go to the store at that URL instead, as a person may ask whose URL was
+    mistyped. Raises what the store raises; the journals then keep everything, and the same command goes on where it
+    stopped.
     """
     journals = calls = 0
     destination: Destination | None = None
     try:
-        for journal in _abandoned(journal_directory(meant_for or url)):
+        for journal in _abandoned(journal_directory(meant_for or url), asking_every):
             try:
+                if again:
+                    replay.again(journal)
+                had_ended, before = journal.fact("closed") == "yes", calls
                 destination = destination or open_destination(url)
                 for held in _drain(journal, destination):
                     calls += held
                     if progress is not None:
                         progress(calls)
-                journals += 1
+                journals += calls > before or not had_ended
             finally:
                 journal.close()
     finally:
@@ -239,22 +257,32 @@ def waiting_for_others(url: str) -> dict[str, int]:
     return dict(waiting)
 
 
-def _abandoned(directory: Path) -> Iterator[Journal]:
-    """The journals here without an owner that have something to deliver, or their end to report."""
+def _abandoned(directory: Path, asking_every: timedelta) -> Iterator[Journal]:
+    """The journals here without an owner that have something to deliver, their end to report, or a store to ask."""
     for journal in orphans(directory) if directory.is_dir() else ():
         has_reported = journal.highest or journal.fact("promised")
         if journal.ready or (has_reported and journal.fact("closed") != "yes"):
             yield journal
             continue
-        journal.forget(datetime.now(UTC) - journal_settings().keep)
+        now = datetime.now(UTC)
+        journal.forget(now - journal_settings().keep)
         if journal.is_empty:
             journal.delete()
+        elif _asked_at(journal) <= now - asking_every:
+            yield journal
+            continue
         journal.close()
+
+
+def _asked_at(journal: Journal) -> datetime:
+    """When the journal was last held against what the store has of it."""
+    return datetime.fromisoformat(journal.fact("asked_at") or "1970-01-01T00:00:00+00:00")
 
 
 def _drain(journal: Journal, destination: Destination) -> Iterator[int]:
     """Deliver the journal batch by batch; how many calls each held."""
     faults = Faults(journal)
     held = BATCH
-    while held == BATCH:
+    while held == BATCH or replay.is_under_way(journal):
         yield (held := hand_over(journal, destination, faults, closing=True))
+    journal.remember("asked_at", datetime.now(UTC).isoformat())

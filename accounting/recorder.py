@@ -18,7 +18,8 @@ from uuid import UUID
 
 from accounting.delivery import BATCH, Delivery, Faults
 from accounting.errors import JournalUnavailable
-from accounting.journal import Journal, memory_journal, open_journal
+from accounting.journal import Journal
+from accounting.journals import memory_journal, open_journal
 from accounting.places import journal_directory, journal_settings, store_url, without_secret
 from accounting.usage import Call, Outcome
 

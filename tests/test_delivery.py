@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from accounting import delivery as delivery_module
 from accounting.delivery import BATCH, LONGEST_PAUSE, Delivery, Drained, Faults, deliver_orphans, hand_over, pause
-from accounting.journal import Journal, open_journal
+from accounting.journal import Journal
+from accounting.journals import open_journal
 from accounting.places import journal_directory
 from accounting.usage import Call, Outcome
 from tests.warehouse import NOON, Warehouse, ended, started, until
@@ -215,12 +216,14 @@ def test_stop_ends_in_time_though_the_store_is_away(journal: Journal, warehouse:
 
 
 def test_delivered_rows_are_forgotten_after_the_days_they_are_kept(
-    journal: Journal, begin: Begin, monkeypatch: pytest.MonkeyPatch
+    journal: Journal, warehouse: Warehouse, begin: Begin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCOUNTING_JOURNAL_KEEP_DAYS", "2")
     now = datetime.now(UTC)
     for days in (1.9, 2.1):
-        journal.delivered([journal.add(ended(started()))], now - timedelta(days=days))
+        add(journal, 1)
+        hand_over(journal, warehouse, Faults())
+        journal.delivered(journal.recall(journal.highest - 1), now - timedelta(days=days))
     begin()
     assert until(lambda: journal.standing(datetime.now(UTC)).highest == 2 and kept(journal) == [1])
 

@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import journal as journal_module
+from accounting import journals
 from accounting.errors import JournalUnavailable
-from accounting.journal import FORMAT, IDLE_LOG_BYTES, Journal, open_journal, orphans
+from accounting.journal import IDLE_LOG_BYTES, Journal
+from accounting.journals import FORMAT, open_journal, orphans
 from accounting.usage import Call, Outcome, id_time, new_id
 from tests.warehouse import NOON, ended, started
 
@@ -28,7 +29,7 @@ DAY = timedelta(days=1)
 OWNER = """
 import sys, time
 from pathlib import Path
-from accounting.journal import open_journal
+from accounting.journals import open_journal
 from tests.warehouse import ended, started
 
 journal = open_journal(Path(sys.argv[1]))
@@ -165,7 +166,7 @@ def test_a_file_whose_process_died_before_it_had_tables_is_continued(tmp_path: P
 def test_a_new_file_that_another_process_took_first_is_left_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = journal_module._own
+    own = journals._own
     lost: list[Path] = []
 
     def own_but_be_late_once(file: Path, sync: str, max_bytes: int) -> Journal | None:
@@ -174,7 +175,7 @@ def test_a_new_file_that_another_process_took_first_is_left_to_it(
             return None
         return own(file, sync, max_bytes)
 
-    monkeypatch.setattr(journal_module, "_own", own_but_be_late_once)
+    monkeypatch.setattr(journals, "_own", own_but_be_late_once)
     with closing(open_journal(tmp_path)) as journal:
         assert journal.file != lost[0]
 
@@ -379,7 +380,7 @@ def test_no_caller_waits_for_the_disk_while_the_log_is_copied_into_the_file(jour
 
 
 def test_a_journal_that_can_not_be_begun_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "_SCHEMA", "CREATE TABLE calls (;")
+    monkeypatch.setattr(journals, "_SCHEMA", "CREATE TABLE calls (;")
     with pytest.raises(sqlite3.Error):
         open_journal(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ import pytest
 from accounting import delivery as delivery_module
 from accounting import recorder as recorder_module
 from accounting.errors import JournalUnavailable
-from accounting.journal import open_journal
+from accounting.journals import open_journal
 from accounting.places import journal_directory
 from accounting.recorder import Recorder, close, recorder
 from accounting.usage import Outcome

@@ -37,6 +37,10 @@ class Warehouse:
     def close(self) -> None:
         self.closed = True
 
+    def lose(self, *numbers: int) -> None:
+        """Know nothing any more of these numbers, of whichever journal: what a restored backup does."""
+        self.calls = {key: call for key, call in self.calls.items() if key[1] not in numbers}
+
     def _take(self, journal: str, number: int, payload: bytes) -> Verdict:
         call = Call.decode(payload)
         if (journal, number) in self.calls:

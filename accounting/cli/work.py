@@ -46,11 +46,17 @@ def deliver(
     meant_for: Annotated[
         str | None, typer.Option(metavar="URL", help="Deliver what was to go to the store at this URL, a mistyped one.")
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Send all calls again that are still kept, whatever the store has of them.")
+    ] = False,
 ) -> None:
-    """Hand over to the store what ended processes left in their journals, once."""
+    """Hand over to the store what ended processes left in their journals, once.
+
+    Calls that they delivered and the store has lost since, being restored from a backup, are brought back as well.
+    """
     url = Settings().store_url
     with counting("Delivering") as told:
-        drained = delivery.deliver_orphans(url, told, meant_for)
+        drained = delivery.deliver_orphans(url, told, meant_for, asking_every=timedelta(0), again=replay)
     say(out(), f"Delivered {counted(drained.calls, 'call')} from {counted(drained.journals, 'journal')}.")
     for other, calls in delivery.waiting_for_others(url).items():
         say(out(), f"Waiting for another store: {counted(calls, 'call')}, for {other}. If that URL was a mistake:")

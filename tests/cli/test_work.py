@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from accounting.journal import open_journal
+from accounting.journals import open_journal
 from accounting.places import journal_directory
 from accounting.store.tables import batches, job_runs
 from tests.books import Books, made

@@ -76,7 +76,7 @@ PHASES = {
         Spot("accounting.sources:report_in", "leaving", 3),
     ),
     "after the commit, before the journal lets go": (
-        Spot("accounting.store.engine:_checkpoint_when_due", "entering", 3),
+        Spot("accounting.store.sqlite:_checkpoint_when_due", "entering", 3),
         Spot("accounting.journal:Journal.delivered", "entering", 3),
     ),
     "after the journal let go": (Spot("accounting.journal:Journal.delivered", "leaving", 3),),

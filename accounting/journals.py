@@ -1,0 +1,133 @@
+"""The journals of a folder: beginning one, and continuing those whose process is gone.
+
+One SQLite file a process, held in exclusive locking mode: that lock is the ownership, on every platform, and
+it ends with the process. Who gets the lock of a file without an owner continues it: same id, same numbers.
+"""
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+from accounting.errors import JournalUnavailable
+from accounting.journal import PAGE_BYTES, SUFFIX, Journal
+from accounting.usage import new_id
+
+log = logging.getLogger("accounting")
+
+FORMAT = 1
+
+_SCHEMA = """
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    started_at INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    ended INTEGER NOT NULL DEFAULT 0,
+    delivered_at INTEGER
+);
+CREATE INDEX undelivered ON calls (started_at) WHERE delivered_at IS NULL;
+CREATE INDEX ready ON calls (number) WHERE delivered_at IS NULL AND ended = 1;
+CREATE INDEX kept ON calls (delivered_at) WHERE delivered_at IS NOT NULL;
+CREATE TABLE facts (name TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+"""
+
+
+def open_journal(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) -> Journal:
+    """Continue a journal without an owner, else begin one. Raises `OSError` or `sqlite3.Error`.
+
+    `sync` "normal" survives the death of the process, "full" also that of the machine. `max_bytes` bounds the file:
+    a full journal refuses, and what then happens to calls is its caller's to decide.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for journal in orphans(directory, sync=sync, max_bytes=max_bytes):
+        return journal
+    for _ in range(10):
+        file = directory / f"{new_id()}{SUFFIX}"
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            begun = _own(file, sync, max_bytes)
+        except sqlite3.Error:
+            file.unlink(missing_ok=True)  # no room for it: a next try must not find one more that can't be read
+            raise
+        # A process that looks for orphans at this moment may own the new file before we do.
+        if begun is not None:
+            return begun
+    raise JournalUnavailable(f"Each of ten new journals in {directory} was taken by other processes at once.")
+
+
+def memory_journal(directory: Path, max_bytes: int) -> Journal:
+    """A journal that lives and dies with the process, where the one in the directory can't be written."""
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.executescript(_SCHEMA)
+    return Journal(directory / f"{new_id()}{SUFFIX}", connection, max_bytes)
+
+
+def orphans(directory: Path, *, sync: str = "normal", max_bytes: int = 2**30) -> Iterator[Journal]:
+    """The journals here that nobody owns, oldest first, each owned from here on, their open calls ended."""
+    for file in sorted(directory.glob(f"*{SUFFIX}")):
+        try:
+            journal = _own(file, sync, max_bytes) if _is_ours(file) else None
+            if journal is not None:
+                _end_open_calls(journal)
+        except sqlite3.DatabaseError as error:
+            log.warning("Journal %s can't be read and is left as it is: %s", file, error)
+            continue
+        if journal is not None:
+            yield journal
+
+
+def _end_open_calls(journal: Journal) -> None:
+    try:
+        journal.abandon_open()
+    except BaseException:
+        journal.close()
+        raise
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether the file is a journal of this user: never a link, another user's, or somebody's file of another name."""
+    try:
+        UUID(file.name.removesuffix(SUFFIX))
+        status = file.lstat()
+    except (FileNotFoundError, ValueError):
+        return False
+    return not file.is_symlink() and (os.name == "nt" or status.st_uid == os.getuid())
+
+
+def _own(file: Path, sync: str, max_bytes: int) -> Journal | None:
+    """The journal, if its lock is free and its format is one we read; its bytes stay untouched otherwise."""
+    connection = None
+    try:
+        # mode=rw: a file that its owner has just deleted must not come back empty.
+        connection = sqlite3.connect(
+            f"{file.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        connection.execute("COMMIT")
+        if not file.exists():  # deleted by its owner after we opened it
+            connection.close()
+            return None
+        if found > FORMAT:
+            log.warning("Journal %s was written by a newer version and is left to it.", file)
+            connection.close()
+            return None
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see tidy()
+        connection.execute(f"PRAGMA synchronous = {'FULL' if sync == 'full' else 'NORMAL'}")
+        if found == 0:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT")
+        return Journal(file, connection, max_bytes)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NOT_TO_BE_HAD:
+            return None
+        raise
+
+
+_NOT_TO_BE_HAD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
