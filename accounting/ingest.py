@@ -47,7 +47,7 @@ class StoreDestination:
     """Delivers into the store at the URL; makes an empty one, in the zone of the settings, where there is none."""
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
+        self._engine = open_engine(url, apart=False)  # one thread delivers
         self._found = False
 
     def deliver(self, batch: Batch) -> Receipt:

@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from accounting import places
-from accounting.store import open_engine, prepare, writing
+from accounting.store import altering, open_engine, prepare
 from accounting.store.tables import metadata
 
 
@@ -19,7 +19,7 @@ def run(connection: Connection) -> None:
 def run_at_a_shell() -> None:
     engine = open_engine(places.store_url())
     prepare(engine)
-    with writing(engine) as connection:
+    with altering(engine) as connection:
         run(connection)
 
 

@@ -29,6 +29,7 @@ listen_addresses = '127.0.0.1'
 port = {port}
 unix_socket_directories = ''
 max_connections = 200
+dynamic_shared_memory_type = mmap
 fsync = off
 full_page_writes = off
 synchronous_commit = off
@@ -39,7 +40,7 @@ autovacuum = off
 timezone = 'Asia/Shanghai'
 lc_messages = 'C'
 """
-"""Quick rather than durable; in a zone of its own, which no figure may depend on."""
+"""Quick rather than durable, leaving nothing behind when it is killed; in a zone that no figure may depend on."""
 
 # Ends the server, and takes its folder away, once nobody holds the other end of its input, however that came about.
 WATCH = """

@@ -2,6 +2,7 @@
 
 from accounting.store.engine import (
     Lock,
+    altering,
     file_exists,
     hold,
     insert,
@@ -22,6 +23,7 @@ __all__ = [
     "prepare",
     "reading",
     "writing",
+    "altering",
     "transact",
     "Lock",
     "hold",

@@ -31,21 +31,28 @@ T = TypeVar("T")
 
 
 class Lock(IntEnum):
-    """What a transaction can have to itself, or share with others that do the same; see `hold`."""
+    """What a transaction can have to itself, or share with others that do the same; see `hold`.
+
+    Every write transaction shares the schema.
+    """
 
     SCHEMA = 1
     ROLLUP = 2
     INGEST = 3
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for the store at the URL. Touches nothing yet: `schema.check` says whether there is a store."""
+def open_engine(url: str, *, apart: bool = True) -> Engine:
+    """An engine for the store at the URL. Touches nothing yet: `schema.check` says whether there is a store.
+
+    On PostgreSQL reading has connections apart from writing, so that reports never keep delivery waiting for one;
+    without `apart` it shares them, which is right where one thread does both in turn.
+    """
     kind = places.kind(url)
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError) as error:
         raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {places.LIKE}") from error
-    return postgres.open_engine(parsed) if kind == "postgresql" else files.open_engine(parsed)
+    return postgres.open_engine(parsed, apart=apart) if kind == "postgresql" else files.open_engine(parsed)
 
 
 def is_postgresql(where: Connection | Engine) -> bool:
@@ -75,7 +82,16 @@ def writing(engine: Engine) -> AbstractContextManager[Connection]:
     by the time of each statement, and may lose to them: see `transact`. Raises `StoreMissing` where there is no
     store, `StoreAway` where it can't be reached.
     """
-    return postgres.writing(engine) if is_postgresql(engine) else files.writing(engine)
+    if is_postgresql(engine):
+        return postgres.writing(engine, Lock.SCHEMA, shared=True)
+    return files.writing(engine)
+
+
+def altering(engine: Engine) -> AbstractContextManager[Connection]:
+    """One write transaction that may change the schema: nobody else writes meanwhile."""
+    if is_postgresql(engine):
+        return postgres.writing(engine, Lock.SCHEMA, shared=False)
+    return files.writing(engine)
 
 
 def reading(engine: Engine) -> AbstractContextManager[Connection]:

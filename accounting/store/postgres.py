@@ -40,50 +40,56 @@ _DEFAULTS: dict[str, object] = {
 
 _POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 30, "pool_recycle": 3600}
 
-_readers: weakref.WeakKeyDictionary[Engine, Engine] = weakref.WeakKeyDictionary()
+_readers: weakref.WeakKeyDictionary[Engine, Engine | None] = weakref.WeakKeyDictionary()
+"""What reads for an engine: another engine, or none where it does so itself."""
+
 _inherited: list[object] = []
 
 
-def open_engine(url: URL) -> Engine:
-    """An engine for the store in the database that the URL names; what the URL leaves open libpq finds as usual.
-
-    Reports have connections of their own, so that they never keep delivery waiting for one.
-    """
+def open_engine(url: URL, *, apart: bool) -> Engine:
+    """An engine for the store in the database that the URL names; what the URL leaves open libpq finds as usual."""
     _refuse_without_driver()
     if "@" in (url.host or ""):
         raise ConfigurationError(
             "ACCOUNTING_STORE_URL has an @ inside its user or password: write %40 for it, %3A for : and %2F for /."
         )
-    engine, reader = _engine(url), _engine(url)
-    event.listen(reader, "connect", _set_up_reader)
-    event.listen(engine, "engine_disposed", lambda _engine: reader.dispose())
-    _readers[engine] = reader
+    engine = _engine(url)
+    _readers[engine] = reader = _engine(url) if apart else None
+    if reader is not None:
+        event.listen(engine, "engine_disposed", lambda _engine: reader.dispose())
     return engine
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, lock: int, *, shared: bool) -> Iterator[Connection]:
+    """One transaction, which begins by taking the lock and saying how long it would wait for others."""
     with _transaction(engine) as connection:
-        connection.execute(_LIMITS)
+        connection.execute(sa.select(*_limits(), _lock(lock, shared=shared)))
         yield connection
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    with _transaction(_readers[engine]) as connection:
-        yield connection
+    # Said by the client with each BEGIN, so nothing of it stays on the server's connection.
+    with _transaction(_readers[engine] or engine, isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn:
+        yield conn
 
 
 def hold(conn: Connection, lock: int, *, shared: bool) -> None:
+    conn.execute(sa.select(_lock(lock, shared=shared)))
+
+
+def _lock(lock: int, *, shared: bool) -> sa.ColumnElement[None]:
     take = sa.func.pg_advisory_xact_lock_shared if shared else sa.func.pg_advisory_xact_lock
-    conn.execute(sa.select(take(_LOCKS, int(lock))))
+    return take(_LOCKS, int(lock))
 
 
-_LIMITS = sa.select(
-    sa.func.set_config("lock_timeout", f"{LOCK_SECONDS}s", True),
-    sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True),
-)
-"""Until the end of the transaction, as the next one may be somebody else's."""
+def _limits() -> tuple[sa.ColumnElement[str], ...]:
+    """Until the end of the transaction, as the connection's next one may be somebody else's."""
+    return (
+        sa.func.set_config("lock_timeout", f"{LOCK_SECONDS}s", True),
+        sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True),
+    )
 
 
 def _refuse_without_driver() -> None:
@@ -104,6 +110,7 @@ def _engine(url: URL) -> Engine:
         connect_args=options,
         hide_parameters=True,
         use_native_hstore=False,
+        isolation_level="READ COMMITTED",  # whatever the server's default is
         pool_pre_ping=True,
         **_POOL,
     )
@@ -111,28 +118,21 @@ def _engine(url: URL) -> Engine:
     return engine
 
 
-def _set_up_reader(connection: Any, _record: Any) -> None:
-    from psycopg import IsolationLevel
-
-    # Said by the client with each BEGIN, so nothing of it stays on the server's connection.
-    connection.isolation_level = IsolationLevel.REPEATABLE_READ
-    connection.read_only = True
-
-
 @contextmanager
-def _transaction(engine: Engine) -> Iterator[Connection]:
+def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
     """One transaction. What the server or the network did to it is told in a sentence."""
     from psycopg import Error
 
     connection = _connected(engine)
     try:
-        with connection, connection.begin():
+        with connection.execution_options(**options), connection.begin():
             yield connection
     except DBAPIError as error:
-        raise _told(engine, error) from error
+        raise _told(engine, error, writes=not options) from error
     except Error as error:  # from COPY, which goes past SQLAlchemy
         _keep_primary(error)
-        raise _told(engine, DBAPIError.instance(None, None, error, Error, hide_parameters=True)) from error
+        wrapped = DBAPIError.instance(None, None, error, Error, hide_parameters=True)
+        raise _told(engine, wrapped, writes=not options) from error
 
 
 def _connected(engine: Engine) -> Connection:
@@ -157,20 +157,20 @@ def _unreachable(engine: Engine, error: DBAPIError) -> StoreError:
     )
 
 
-def _told(engine: Engine, error: StatementError) -> Exception:
+def _told(engine: Engine, error: StatementError, *, writes: bool) -> Exception:
     """The error, or what it means where it is not our statements that are wrong."""
     state, said = getattr(error.orig, "sqlstate", None), str(error.orig)
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return StoreAway(
             f"The connection to the store at {_named(engine)} was lost, and with it the step under way. "
-            "Do it again once the server is back: what was done by then is not done twice."
+            "Do the same again once the server is back; nothing is done twice."
         )
     if state == "55P03":
         return StoreError(
             f"Rows or locks of the store at {_named(engine)} have been held by others for {LOCK_SECONDS} s, and "
             "nothing was written. Who holds them, its server tells in pg_stat_activity."
         )
-    if state == "25006" and engine in _readers:
+    if state == "25006" and writes:
         return StoreAway(f"The server of {_named(engine)} takes no writes now ({said}). Name the primary server.")
     if state == "42501":
         return StoreError(f"The user that ACCOUNTING_STORE_URL names may not do this at {_named(engine)}: {said}.")
@@ -199,7 +199,7 @@ def _named(engine: Engine) -> str:
 def _forget_parents_connections() -> None:
     """In a forked child: a connection from before the fork is the parent's, who goes on talking through it."""
     for engine, reader in list(_readers.items()):
-        for each in (reader, engine):
+        for each in filter(None, (reader, engine)):
             _inherited.append(each.pool)
             each.dispose(close=False)
 

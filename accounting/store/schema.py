@@ -16,7 +16,7 @@ from accounting import periods
 from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.rates import RateBook
 from accounting.store import ratelines
-from accounting.store.engine import Lock, hold, named, prepare, writing
+from accounting.store.engine import altering, named, prepare
 from accounting.store.tables import metadata, store
 
 REVISIONS = ("0001", "0002")
@@ -40,8 +40,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
     shipped = ratelines.shipped()
     RateBook(shipped)
     prepare(engine)
-    with writing(engine) as conn:
-        hold(conn, Lock.SCHEMA)
+    with altering(engine) as conn:
         if revision(conn) is not None:
             check(conn)
             return False
@@ -61,12 +60,11 @@ def check(conn: Connection) -> None:
         return
     url = named(conn)
     if found is None:
+        _refuse_foreign(conn)
         raise StoreMissing(
             f"There is no store at {url}: the database is empty. Make one: accounting store create, "
             "or set ACCOUNTING_STORE_URL to the one you mean."
         )
-    if not sa.inspect(conn).has_table(store.name):
-        _refuse_foreign(conn)
     if found in REVISIONS:
         raise SchemaMismatch(
             f"The store {url} has schema {found}; this program needs {HEAD}. Upgrade it: accounting store upgrade"
@@ -78,8 +76,9 @@ def check(conn: Connection) -> None:
 
 
 def revision(conn: Connection) -> str | None:
-    """The schema revision that the store is stamped with; None for an empty database."""
-    if not sa.inspect(conn).has_table(_alembic_version.name):
+    """The schema revision that the store is stamped with; None where there is no store."""
+    # Not the stamp alone: other programs that use Alembic stamp theirs in a table of the same name.
+    if not {store.name, _alembic_version.name} <= set(sa.inspect(conn).get_table_names()):
         return None
     return conn.execute(sa.select(_alembic_version.c.version_num)).scalar()
 
@@ -89,8 +88,7 @@ def upgrade(engine: Engine) -> str:
 
     One at a time, and whole or not at all: it runs in one transaction, under the lock of all writers.
     """
-    with writing(engine) as conn:
-        hold(conn, Lock.SCHEMA)
+    with altering(engine) as conn:
         found = revision(conn)
         if found is None or found not in REVISIONS:
             check(conn)
@@ -116,7 +114,7 @@ def migrations() -> Path:
 
 
 def _refuse_foreign(conn: Connection) -> None:
-    """A database with tables in it, but not those of a store, belongs to somebody else."""
+    """A database that has tables, and is no store, belongs to somebody else."""
     if tables := sa.inspect(conn).get_table_names():
         raise StoreError(
             f"The database {named(conn)} has tables already ({', '.join(sorted(tables)[:5])}), and is no store of "

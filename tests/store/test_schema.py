@@ -23,6 +23,7 @@ from accounting.places import sqlite_url
 from accounting.store import file_of, open_engine, prepare, reading, schema, writing
 from accounting.store.tables import batches, calls, metadata, store
 from tests.books import NOON
+from tests.databases import Database
 
 POSTGRESQL = sa.make_url("postgresql://").get_dialect()()
 
@@ -45,9 +46,15 @@ def upgrade() -> None:
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Engine]:
-    """A file without a table."""
-    engine = open_engine(sqlite_url(tmp_path / "books.sqlite3"))
+def url(database: Database) -> str:
+    """A place where nobody has made a store yet."""
+    return database.empty()
+
+
+@pytest.fixture
+def empty(url: str) -> Iterator[Engine]:
+    """A database without a table."""
+    engine = open_engine(url)
     prepare(engine)
     yield engine
     engine.dispose()
@@ -95,8 +102,8 @@ def upgrading(engine: Engine, folder: Path, **environment: str) -> "subprocess.P
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
 
 
-def test_the_migrations_make_the_same_store_as_the_tables(empty: Engine, tmp_path: Path) -> None:
-    made = open_engine(sqlite_url(tmp_path / "made.sqlite3"))
+def test_the_migrations_make_the_same_store_as_the_tables(empty: Engine, database: Database) -> None:
+    made = open_engine(database.empty())
     schema.create(made, "UTC", NOON)
     with writing(empty) as conn:
         schema.migrate(conn)
@@ -132,12 +139,12 @@ def test_making_a_store_where_one_is_leaves_it_as_it_is(empty: Engine) -> None:
         assert conn.execute(sa.select(store.c.zone)).all() == [("Asia/Shanghai",)]
 
 
-def test_of_processes_that_make_a_store_at_once_one_does(tmp_path: Path) -> None:
+def test_of_processes_that_make_a_store_at_once_one_does(url: str) -> None:
     script = (
         "import sys; from tests.store.test_schema import *\n"
         "print(schema.create(open_engine(sys.argv[1]), 'UTC', NOON))\n"
     )
-    command = [sys.executable, "-c", script, sqlite_url(tmp_path / "new" / "books.sqlite3")]
+    command = [sys.executable, "-c", script, url]
     makers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert sorted(maker.communicate()[0] for maker in makers) == ["False\n", "False\n", "False\n", "True\n"]
 
@@ -151,12 +158,22 @@ def test_an_unknown_zone_makes_no_file(tmp_path: Path) -> None:
 
 def test_somebody_elses_database_is_left_alone(empty: Engine) -> None:
     with writing(empty) as conn:
-        conn.exec_driver_sql("CREATE TABLE orders (id)")
+        conn.exec_driver_sql("CREATE TABLE orders (id INTEGER)")
     with pytest.raises(StoreError, match="orders"):
         schema.create(empty, "UTC", NOON)
 
 
-def test_an_empty_file_is_no_store(empty: Engine) -> None:
+def test_the_database_of_another_program_that_uses_alembic_is_left_alone(empty: Engine) -> None:
+    with writing(empty) as conn:
+        conn.exec_driver_sql("CREATE TABLE orders (id INTEGER)")
+        conn.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+        conn.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
+    for use in (lambda: schema.create(empty, "UTC", NOON), lambda: schema.upgrade(empty)):
+        with pytest.raises(StoreError, match=r"orders.* no store of this program"):
+            use()
+
+
+def test_an_empty_database_is_no_store(empty: Engine) -> None:
     with reading(empty) as conn, pytest.raises(StoreMissing, match="accounting store create"):
         schema.check(conn)
     with pytest.raises(StoreMissing, match="accounting store create"):
