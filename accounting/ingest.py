@@ -3,12 +3,8 @@
 Delivering again, in any order and any split, changes nothing but when the source was last seen.
 """
 
-import hashlib
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,31 +12,13 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from accounting import sources, stamps
-from accounting.errors import CallInvalid, StoreMissing
+from accounting import entries, sources, stamps
+from accounting.entries import Looked, Read, Refused
+from accounting.errors import StoreMissing
 from accounting.ports import Batch, Entry, Receipt, SourceReport, Verdict
 from accounting.settings import Settings
-from accounting.store import file_exists, insert, named, open_engine, reading, schema, writing
+from accounting.store import bulk, file_exists, insert, named, open_engine, reading, schema, transact
 from accounting.store.tables import batches, calls, conflicts, rejected
-from accounting.usage import MAX_COUNT, Call, clean, id_time
-
-AHEAD = timedelta(hours=24)
-"""A call from further in the future comes from a wrong clock, and would be billed in a period yet to come."""
-
-APART = timedelta(minutes=1)
-"""Calls are found by the time in their id, so it may not be another than their start."""
-
-_OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
-_MAX_REASON = 2000
-
-
-ROWS_AT_ONCE = 20
-"""Rows between two moments at which other threads get the interpreter."""
-
-
-def _give_way() -> None:
-    """Let the application's threads run: one that asks for the interpreter waits 5 ms, and each call asks often."""
-    time.sleep(0)
 
 
 class StoreDestination:
@@ -85,87 +63,36 @@ class StoreDestination:
             return schema.revision(conn) is None
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """An entry with a call that can be stored."""
-
-    number: int
-    payload: bytes
-    digest: bytes
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class _Refused:
-    """An entry without one, and why."""
-
-    number: int
-    payload: bytes
-    digest: bytes
-    reason: str
-
-
-_Looked = _Read | _Refused
-
-
 def ingest(engine: Engine, batch: Batch, now: datetime) -> dict[int, Verdict]:
     """Store the batch; returns, once all of it is durable, what became of each number.
 
     What can't be stored for its contents is kept in `rejected`. Any other error is raised, and then the batch
     may be delivered again.
     """
-    return _take(engine, batch.source, [_look(entry, now) for entry in batch.entries], now, is_last=True)
+    return take(engine, batch.source, [_look(entry, now) for entry in batch.entries], now)
 
 
-def _look(entry: Entry, now: datetime) -> _Looked:
-    _give_way()
-    digest = hashlib.sha256(entry.payload).digest()
-    try:
-        call = Call.decode(entry.payload)
-        _refuse_implausible(call, now)
-    except CallInvalid as error:
-        return _Refused(entry.number, entry.payload, digest, _reason(error))
-    return _Read(entry.number, entry.payload, digest, call)
+def _look(entry: Entry, now: datetime) -> Looked:
+    bulk.give_way()
+    return entries.look(entry, now)
 
 
-def _refuse_implausible(call: Call, now: datetime) -> None:
-    if call.outcome is None:
-        raise CallInvalid("outcome: missing; a call is delivered once it has one")
-    if call.id.version != 7:
-        raise CallInvalid(f"id: {call.id} is no UUIDv7")
-    limit = now + AHEAD
-    if call.id.int >> 80 > int(limit.timestamp() * 1000) or call.started_at > limit:
-        raise CallInvalid(f"id {call.id}, started_at {call.started_at}: more than 24 h ahead of {now}; check the clock")
-    if call.started_at < _OLDEST:
-        raise CallInvalid(f"started_at: {call.started_at} is before {_OLDEST:%Y}; check the clock")
-    if abs(id_time(call.id) - call.started_at) > APART:
-        raise CallInvalid(
-            f"id {call.id} is of {id_time(call.id)}, started_at is {call.started_at}: more than a minute apart; "
-            "expected an id made as the call began"
-        )
-    usage = call.usage
-    for name in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"):
-        if (getattr(usage, name) or 0) > MAX_COUNT:
-            raise CallInvalid(f"{name}: {getattr(usage, name)} is more than {MAX_COUNT}")
-
-
-def _take(
-    engine: Engine, report: SourceReport, looked: Sequence[_Looked], now: datetime, *, is_last: bool
+def take(
+    engine: Engine, report: SourceReport, looked: Sequence[Looked], now: datetime, *, is_last: bool = True
 ) -> dict[int, Verdict]:
     """Store entries in one transaction, or, where the contents of one are to blame, in several that isolate it."""
     try:
-        return _transact(engine, report, looked, now, is_last=is_last)
+        return transact(engine, lambda conn: _receive(conn, report, looked, now, is_last=is_last))
     except Exception as error:
-        if not _is_about_data(error) or not any(isinstance(each, _Read) for each in looked):
+        if not _is_about_data(error) or not any(isinstance(each, Read) for each in looked):
             raise
-        reason = _reason(error)
+        why = _reason(error)
     if len(looked) == 1:
-        refused = [_Refused(each.number, each.payload, each.digest, reason) for each in looked]
-        return _transact(engine, report, refused, now, is_last=is_last)
+        return take(engine, report, [entries.refused(looked[0], why)], now, is_last=is_last)
     middle = len(looked) // 2
     # How the journal stands is true once all is here, so the last part alone says it.
-    verdicts = _take(engine, report, looked[:middle], now, is_last=False)
-    return verdicts | _take(engine, report, looked[middle:], now, is_last=is_last)
+    verdicts = take(engine, report, looked[:middle], now, is_last=False)
+    return verdicts | take(engine, report, looked[middle:], now, is_last=is_last)
 
 
 def _is_about_data(error: Exception) -> bool:
@@ -173,37 +100,39 @@ def _is_about_data(error: Exception) -> bool:
     if isinstance(error, DataError | IntegrityError | OverflowError | UnicodeError):
         return True
     if isinstance(error, DBAPIError):
-        return str(getattr(error.orig, "sqlstate", "")).startswith(("22", "23"))
+        return str(getattr(error.orig, "sqlstate", "")).startswith(_DATA)
     return isinstance(error, StatementError) and isinstance(error.orig, ValueError | OverflowError)
+
+
+_DATA = ("22", "23", "54")
+"""Classes of errors in SQL: a value is none, breaks a rule, or is too large for the database."""
 
 
 def _reason(error: Exception) -> str:
     """The error without the statement and its parameters."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    text = str(cause) if isinstance(cause, CallInvalid) else f"{type(cause).__name__}: {cause}"
-    return str(clean(text, _MAX_REASON))
+    return entries.reason(f"{type(cause).__name__}: {cause}")
 
 
-def _transact(
-    engine: Engine, report: SourceReport, looked: Sequence[_Looked], now: datetime, *, is_last: bool
+def _receive(
+    conn: Connection, report: SourceReport, looked: Sequence[Looked], now: datetime, *, is_last: bool
 ) -> dict[int, Verdict]:
-    with writing(engine) as conn:
-        source_id = sources.find_or_add(conn, report, now)
-        verdicts = _enter(conn, source_id, looked, now) if looked else {}
-        sources.receive(conn, source_id, verdicts)
-        tell = sources.report_in if is_last else sources.await_rest
-        tell(conn, source_id, report)
+    source_id = sources.find_or_add(conn, report, now)
+    verdicts = enter(conn, source_id, looked, now) if looked else {}
+    sources.receive(conn, source_id, verdicts)
+    tell = sources.report_in if is_last else sources.await_rest
+    tell(conn, source_id, report)
     return verdicts
 
 
-def _enter(conn: Connection, source_id: int, looked: Sequence[_Looked], now: datetime) -> dict[int, Verdict]:
+def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datetime) -> dict[int, Verdict]:
     """Enter entries under a batch of their own, which stays only if they brought something new.
 
     The batch comes first for its id and is completed last; others see it, whole, with the commit.
     """
     batch_id = _begin_batch(conn, source_id, len(looked), now)
-    read = sorted((each for each in looked if isinstance(each, _Read)), key=lambda each: each.call.id.int)
-    refused = [each for each in looked if isinstance(each, _Refused)]
+    read = sorted((each for each in looked if isinstance(each, Read)), key=lambda each: each.call.id.int)
+    refused = [each for each in looked if isinstance(each, Refused)]
     verdicts = _insert(conn, source_id, batch_id, read, now) if read else {}
     against = [each for each in read if verdicts[each.number] is Verdict.CONFLICT]
     kept = _keep(conn, conflicts, source_id, against, now) + _keep(conn, rejected, source_id, refused, now)
@@ -216,51 +145,51 @@ def _enter(conn: Connection, source_id: int, looked: Sequence[_Looked], now: dat
     return verdicts
 
 
-def _insert(
-    conn: Connection, source_id: int, batch_id: int, read: Sequence[_Read], now: datetime
-) -> dict[int, Verdict]:
+def _insert(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read], now: datetime) -> dict[int, Verdict]:
     """Insert what is not there yet, in the order of ids. Only a row that then carries this batch's id is new."""
-    first: dict[UUID, _Read] = {}
+    first: dict[UUID, Read] = {}
     for each in read:
         first.setdefault(each.call.id, each)
     known = stamps.load(conn, [each.call for each in first.values()], now)
-    for some in _batched(first.values(), ROWS_AT_ONCE):
-        rows = [known.row(each.call) | _origin(each, source_id, batch_id) for each in some]
-        conn.execute(insert(conn, calls).on_conflict_do_nothing(), rows)
-        _give_way()
+    new = bulk.insert_calls(conn, _rows(known, first.values(), source_id, batch_id))
+    if new == len(read):
+        return {each.number: Verdict.INSERTED for each in read}
     query = sa.select(calls.c.id, calls.c.digest, calls.c.batch_id).where(calls.c.id.in_(first))
     held = {row.id: (row.batch_id, row.digest) for row in conn.execute(query)}
-    new = {each.number for each in first.values() if held[each.call.id][0] == batch_id}
-    return {each.number: _verdict(each, held[each.call.id][1], is_new=each.number in new) for each in read}
+    fresh = {each.number for each in first.values() if held[each.call.id][0] == batch_id}
+    return {each.number: _verdict(each, held[each.call.id][1], is_new=each.number in fresh) for each in read}
 
 
-def _batched(reads: Iterable[_Read], size: int) -> Iterator[list[_Read]]:
-    """The reads, so many at a time."""
-    left = iter(reads)
-    while some := list(islice(left, size)):
-        yield some
+def _rows(known: stamps.Stamps, read: Iterable[Read], source_id: int, batch_id: int) -> Iterator[dict[str, Any]]:
+    for each in read:
+        row = known.row(each.call)
+        row["batch_id"], row["source_id"] = batch_id, source_id
+        row["number"], row["digest"] = each.number, each.digest
+        yield row
 
 
-def _origin(read: _Read, source_id: int, batch_id: int) -> dict[str, Any]:
-    return {"batch_id": batch_id, "source_id": source_id, "number": read.number, "digest": read.digest}
-
-
-def _verdict(read: _Read, held: bytes, *, is_new: bool) -> Verdict:
+def _verdict(read: Read, held: bytes, *, is_new: bool) -> Verdict:
     """What becomes of an entry, where the books now hold its id with this digest."""
     if is_new:
         return Verdict.INSERTED
     return Verdict.DUPLICATE if held == read.digest else Verdict.CONFLICT
 
 
-def _keep(conn: Connection, table: Table, source_id: int, looked: Iterable[_Looked], now: datetime) -> int:
+def _keep(conn: Connection, table: Table, source_id: int, looked: Iterable[Looked], now: datetime) -> int:
     """Keep entries that are no calls of the books as the bytes they came in; returns how many are new."""
     statement = insert(conn, table).on_conflict_do_nothing()
-    return sum(conn.execute(statement.values(_kept(each, source_id, now))).rowcount for each in looked)
+    rows = sorted((_kept(each, source_id, now) for each in looked), key=_place)
+    return sum(conn.execute(statement.values(row)).rowcount for row in rows)
 
 
-def _kept(each: _Looked, source_id: int, now: datetime) -> dict[str, Any]:
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The order in which every delivery keeps rows, so that two that meet wait for each other and don't deadlock."""
+    return (row.get("call_id", row["number"]), row["digest"])
+
+
+def _kept(each: Looked, source_id: int, now: datetime) -> dict[str, Any]:
     row = {"source_id": source_id, "number": each.number, "payload": each.payload, "digest": each.digest}
-    why = {"reason": each.reason} if isinstance(each, _Refused) else {"call_id": each.call.id}
+    why = {"reason": each.reason} if isinstance(each, Refused) else {"call_id": each.call.id}
     return row | why | {"received_at": now}
 
 

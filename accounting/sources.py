@@ -191,7 +191,7 @@ def await_rest(conn: Connection, source_id: int, report: SourceReport) -> None:
 def _seen_before(conn: Connection, source_id: int, report: SourceReport) -> datetime | None:
     """When the source was seen last; None where the report is no news. The source is locked."""
     stands = sa.select(table.c.highest, table.c.seen_at).where(table.c.id == source_id)
-    highest, seen_at = conn.execute(stands.with_for_update()).one()
+    highest, seen_at = conn.execute(stands.with_for_update(key_share=True)).one()
     # Numbers first: a clock may step back, numbers never do.
     is_news = (report.highest, report.seen_at) > (highest, seen_at)
     return seen_at if is_news else None
@@ -199,7 +199,7 @@ def _seen_before(conn: Connection, source_id: int, report: SourceReport) -> date
 
 def receive(conn: Connection, source_id: int, numbers: Iterable[int]) -> None:
     """Note that these numbers are here. Those that close a gap move `contiguous`; others wait in `received_ahead`."""
-    query = sa.select(table.c.contiguous).where(table.c.id == source_id).with_for_update()
+    query = sa.select(table.c.contiguous).where(table.c.id == source_id).with_for_update(key_share=True)
     before: int = conn.execute(query).scalar_one()
     news = sorted({number for number in numbers if number > before})
     upto = _run(before, news)

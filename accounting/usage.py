@@ -218,8 +218,8 @@ class _Reader:
     def _usage(self) -> Usage:
         get = self._get
         anomalies = get("anomalies", list, [])
-        if not all(isinstance(name, str) for name in anomalies):
-            raise CallInvalid("anomalies: expected texts")
+        if not all(_is_kept(name) for name in anomalies):
+            raise CallInvalid("anomalies: expected texts of characters that every database keeps")
         return Usage(
             input_tokens=get("input_tokens", int, None),
             cache_read_tokens=get("cache_read_tokens", int, None),

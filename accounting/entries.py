@@ -1,0 +1,113 @@
+"""Delivered bytes as calls that the books can hold, or with the reason why they can't."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from accounting.errors import CallInvalid
+from accounting.ports import Entry
+from accounting.usage import APART, MAX_COUNT, Call, clean, id_time
+
+AHEAD = timedelta(hours=24)
+"""A call from further in the future comes from a wrong clock, and would be billed in a period yet to come."""
+
+MAX_KEY = 2_400
+"""Bytes of the texts that together find a row: PostgreSQL indexes no more than 2,704, with all that goes with them."""
+
+_OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
+_MAX_REASON = 2000
+_MAX_INTEGER = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An entry with a call that can be stored."""
+
+    number: int
+    payload: bytes
+    digest: bytes
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An entry without one, and why."""
+
+    number: int
+    payload: bytes
+    digest: bytes
+    reason: str
+
+
+Looked = Read | Refused
+
+
+def look(entry: Entry, now: datetime) -> Looked:
+    """What the entry is to the books, before they are asked."""
+    digest = hashlib.sha256(entry.payload).digest()
+    try:
+        call = Call.decode(entry.payload)
+        refuse_implausible(call, now)
+    except CallInvalid as error:
+        return Refused(entry.number, entry.payload, digest, reason(str(error)))
+    return Read(entry.number, entry.payload, digest, call)
+
+
+def refused(looked: Looked, why: str) -> Refused:
+    """The entry, given up for that reason."""
+    return Refused(looked.number, looked.payload, looked.digest, why)
+
+
+def reason(text: str) -> str:
+    """The text as it is kept with what was refused."""
+    return str(clean(text, _MAX_REASON))
+
+
+def refuse_implausible(call: Call, now: datetime) -> None:
+    """Raise `CallInvalid` for a call that was read, but is none that books on either database can hold."""
+    if call.outcome is None:
+        raise CallInvalid("outcome: missing; a call is delivered once it has one")
+    _refuse_strange_time(call, now)
+    for name, count, most in _bounded(call):
+        if count is not None and count > most:
+            raise CallInvalid(f"{name}: {count} is more than {most}")
+    for name, texts in _keys(call):
+        # A character has at most four bytes.
+        if 4 * sum(map(len, texts)) > MAX_KEY and (size := sum(len(text.encode()) for text in texts)) > MAX_KEY:
+            raise CallInvalid(f"{name}: {size:,} bytes; expected at most {MAX_KEY:,}")
+
+
+def _refuse_strange_time(call: Call, now: datetime) -> None:
+    if call.id.version != 7:
+        raise CallInvalid(f"id: {call.id} is no UUIDv7")
+    limit = now + AHEAD
+    if call.id.int >> 80 > int(limit.timestamp() * 1000) or call.started_at > limit:
+        raise CallInvalid(f"id {call.id}, started_at {call.started_at}: more than 24 h ahead of {now}; check the clock")
+    if call.started_at < _OLDEST:
+        raise CallInvalid(f"started_at: {call.started_at} is before {_OLDEST:%Y}; check the clock")
+    if abs(id_time(call.id) - call.started_at) > APART:
+        raise CallInvalid(
+            f"id {call.id} is of {id_time(call.id)}, started_at is {call.started_at}: more than a minute apart; "
+            "expected an id made as the call began"
+        )
+
+
+def _bounded(call: Call) -> Iterator[tuple[str, int | None, int]]:
+    usage = call.usage
+    yield "input_tokens", usage.input_tokens, MAX_COUNT
+    yield "cache_read_tokens", usage.cache_read_tokens, MAX_COUNT
+    yield "cache_write_tokens", usage.cache_write_tokens, MAX_COUNT
+    yield "output_tokens", usage.output_tokens, MAX_COUNT
+    yield "reasoning_tokens", usage.reasoning_tokens, MAX_COUNT
+    yield "attempt", call.attempt, _MAX_INTEGER
+    yield "http_status", call.http_status, _MAX_INTEGER
+
+
+def _keys(call: Call) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The texts by which rows are found: a call that makes one too long could be stored, but never rolled up."""
+    yield "provider, model and effort", (call.provider, call.model, call.effort or "")
+    yield "project", (call.project or "",)
+    yield "user", (call.user or "",)
+    yield "key_fingerprint", (call.key_fingerprint,)
+    yield from (("tags", pair) for pair in call.tags.items())
