@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from accounting.booked import Selection
+from accounting.booked import calls as booked
 from accounting.money import Money
 from accounting.ports import Verdict
-from accounting.spend import Selection
-from accounting.spend import calls as booked
 from accounting.store import reading
 from accounting.store.bulk import ROWS_AT_ONCE, insert_calls
 from accounting.store.tables import batches, calls
