@@ -9,8 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounting.booked import Selection
-from accounting.booked import calls as booked
+from accounting.booked import Selection, listed
 from accounting.money import Money
 from accounting.ports import Verdict
 from accounting.store import reading
@@ -24,7 +23,7 @@ TEXTS = ["\\N", "\\.", "\\", "a\tb\nc\r\\t", "NULL", "", "'; --", "%s ?", '{"a":
 
 def read_back(books: Books) -> list[Call]:
     with reading(books.engine) as conn:
-        return [one.call for one in booked(conn, Selection(), limit=1000)][::-1]
+        return [one.call for one in listed(conn, Selection(), limit=1000)][::-1]
 
 
 @pytest.mark.parametrize("text", TEXTS)
