@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -14,6 +14,9 @@ from accounting.projects import UNASSIGNED
 from accounting.store import insert
 from accounting.store.tables import key_projects, keys, projects
 from accounting.usage import clean
+
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+"""From this instant on means always: no call is as old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +40,10 @@ class Key:
 
     @property
     def label(self) -> str:
-        if not self.fingerprint:
-            return self.name or "(no key)"
-        known_by = f"…{self.last4} ({self.fingerprint[:8]})"
-        return f"{self.name} {known_by}" if self.name else known_by
+        """As in a report."""
+        if self.name:
+            return f"{self.name} (…{self.last4})"
+        return f"…{self.last4} ({self.fingerprint[:8]})" if self.fingerprint else "(no key)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +115,8 @@ def find(conn: Connection, text: str) -> Key:
     if len(found) == 1:
         return found[0]
     if found:
-        candidates = ", ".join(key.label for key in found)
-        raise ConfigurationError(f"{text!r} may be any of {candidates}; name one by the start of its fingerprint.")
+        candidates = "; ".join(f"{key.fingerprint[:12] or key.label}: {key.label}" for key in found)
+        raise ConfigurationError(f"{text!r} may be any of these, name one by its fingerprint: {candidates}.")
     raise ConfigurationError(
         f"There is no key {text!r}; expected its last four, the start of its fingerprint, or its name, "
         "as in accounting keys list."
@@ -121,9 +124,9 @@ def find(conn: Connection, text: str) -> Key:
 
 
 def _is_called(key: Key, text: str) -> bool:
-    if not key.fingerprint:
-        return text in ("(no key)", key.name)
-    return text in (key.name, key.last4, key.label) or key.fingerprint.startswith(text.lower())
+    if text in (key.name, key.last4, key.label):
+        return True
+    return bool(key.fingerprint) and key.fingerprint.startswith(text.lower())
 
 
 def create(conn: Connection, credential: Credential, name: str, now: datetime) -> Key:
@@ -180,3 +183,10 @@ def assign(conn: Connection, key: Key, assignment: Assignment, now: datetime, wh
         "why": clean(why),
     }
     conn.execute(sa.insert(key_projects).values(row))
+
+
+def decided_at(conn: Connection, key: Key, since: datetime) -> datetime | None:
+    """When it was decided who pays for the key from that very instant on; None where nothing was."""
+    this = sa.select(key_projects.c.decided_at).where(key_projects.c.key_id == key.id)
+    found: datetime | None = conn.execute(this.where(key_projects.c.valid_from == since)).scalar()
+    return found

@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from accounting import __version__
-from accounting.cli import calls, demo, rates, report, sources, store, verify, work
+from accounting.cli import calls, demo, handovers, keys, projects, rates, report, sources, store, verify, work
 from accounting.errors import AccountingError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -35,6 +35,10 @@ app.command()(work.work)
 app.command()(work.rollup)
 app.command()(work.deliver)
 app.add_typer(rates.app, name="rates")
+app.add_typer(projects.app, name="projects")
+keys.app.command()(handovers.assign)
+keys.app.command()(handovers.move)
+app.add_typer(keys.app, name="keys")
 app.add_typer(sources.app, name="sources")
 app.add_typer(store.app, name="store")
 app.command()(demo.demo)

@@ -1,5 +1,6 @@
 """What every command needs: the books, the clock, the consoles."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,6 +42,11 @@ def out() -> Console:
 def err() -> Console:
     """Where progress and complaints go, so that a pipe holds the answer alone."""
     return Console(stderr=True)
+
+
+def asks() -> bool:
+    """Whether somebody is there who can be asked."""
+    return sys.stdin.isatty() and err().is_terminal
 
 
 def put_json(value: object) -> None:

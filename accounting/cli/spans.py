@@ -34,8 +34,8 @@ def span(since: str | None, until: str | None, month: str | None, zone: str, tod
         return Span(*_month(month), zone)
     if since is None and until is None and today is not None:
         return Span(today.replace(day=1), next_month(today), zone)
-    first = None if since is None else _day(since)
-    last = None if until is None else _day(until)
+    first = None if since is None else day(since)
+    last = None if until is None else day(until)
     if first and last and first > last:
         raise ConfigurationError(f"--since {first} is after --until {last}; exchange them.")
     return Span(first, None if last is None else last + timedelta(days=1), zone)
@@ -46,7 +46,8 @@ def books_zone(conn: Connection) -> ZoneInfo:
     return named_zone(conn.scalars(select(store.c.zone)).one())
 
 
-def _day(text: str) -> date:
+def day(text: str) -> date:
+    """A day that has a midnight in every zone."""
     return _in_range(parse_day(text))
 
 

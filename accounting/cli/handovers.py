@@ -1,0 +1,181 @@
+"""`accounting keys assign` and `move`: a key goes to a project, and its calls in the books follow it or stay."""
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from accounting import handovers, keys, periods, projects
+from accounting.cli.books import asks, books, counting, now, out
+from accounting.cli.keys import KeyText
+from accounting.cli.spans import day
+from accounting.errors import ConfigurationError
+from accounting.handovers import Handover
+from accounting.keys import Key
+from accounting.projects import UNASSIGNED, Project
+from accounting.restate import Restated
+from accounting.settings import whoami
+from accounting.sheets import counted, instant, printable, say
+from accounting.spend_sheet import money
+from accounting.store import reading
+
+ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Who pays from then on.")]
+Since = Annotated[
+    str | None,
+    typer.Option(metavar="INSTANT|DAY", help="From then on: 2026-11-01, or 2026-11-23T10:00+08:00; else from now."),
+]
+Why = Annotated[str, typer.Option(help="Kept with it in the books.")]
+Past = Annotated[
+    bool | None,
+    typer.Option(
+        "--restate/--no-restate",
+        help="Move its calls in the books since then (since the month began, without --since), or leave them.",
+        show_default="asks; leaves them where nobody can answer",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would move, and change nothing.")]
+
+
+def assign(
+    key: KeyText,
+    project: ProjectName,
+    why: Why,
+    since: Since = None,
+    past: Past = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Say which project pays for what a key calls without naming one; for a key that has none yet."""
+    with books() as engine:
+        order = _order(engine, key, project, since, why)
+        if order.payer != UNASSIGNED:
+            raise ConfigurationError(
+                f"Key {order.key.label} has a project: {order.payer}. To give it another: accounting keys move"
+            )
+        _hand_over(engine, order, past, dry_run)
+
+
+def move(
+    key: KeyText,
+    project: ProjectName,
+    why: Why,
+    since: Since = None,
+    past: Past = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Give a key to another project. Calls that a program attributed stay with the project it named."""
+    with books() as engine:
+        _hand_over(engine, _order(engine, key, project, since, why), past, dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What was asked for: a key to a project, who has paid until now, and since when calls in the books concern it.
+
+    `since` is what was said, `earliest` what the calls in the books can be moved from.
+    """
+
+    key: Key
+    payer: str
+    project: Project
+    since: datetime | None
+    earliest: datetime
+    why: str
+
+    def from_(self, instant: datetime) -> Handover:
+        return Handover(self.key, self.project, instant, whoami(), self.why)
+
+
+def _order(engine: Engine, key: str, project: str, since: str | None, why: str) -> _Order:
+    with reading(engine) as conn:
+        wanted, payer = keys.find(conn, key), projects.find(conn, project)
+        has_it = keys.payers(conn, [wanted.id]).at(wanted.id, now())
+        days = projects.calendar(conn).days(payer.id)
+    month = days.of(now()).replace(day=1)
+    said = None if since is None else _instant(since, days)
+    return _Order(wanted, has_it.project if has_it else UNASSIGNED, payer, said, said or days.start(month), why)
+
+
+def _instant(text: str, days: periods.Days) -> datetime:
+    """A day begins as the project's days do."""
+    if "T" not in text and " " not in text.strip():
+        return days.start(day(text))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"--since {text!r} is no time; expected one like 2026-11-23T10:00+08:00.") from error
+    if at.tzinfo is None:
+        raise ConfigurationError(f"--since {text!r} says not where; add the offset, like 2026-11-23T10:00+08:00.")
+    day(f"{at:%Y-%m-%d}")  # raises for one so far off that it is no time in UTC
+    return at.astimezone(UTC)
+
+
+def _hand_over(engine: Engine, order: _Order, past: bool | None, dry_run: bool) -> None:
+    whole = order.from_(order.earliest)
+    with counting("Looking for its calls"):
+        left = handovers.would_follow(engine, whole, now)
+    if dry_run:
+        say(out(), *_would(order, left))
+    elif past or (past is None and left.changed and _answers_yes(order, left)):
+        handovers.hand_over(engine, whole, now())
+        say(out(), _told(order, whole.since))
+        _follow(engine, whole)
+    else:
+        since = order.since or now()
+        if order.since or order.payer != order.project.name:
+            handovers.hand_over(engine, order.from_(since), now())
+        say(out(), _told(order, since), *_stay(order, left))
+
+
+def _answers_yes(order: _Order, left: Restated) -> bool:
+    if not asks():
+        return False
+    question = (
+        f"{_calls(left)}, since {instant(order.earliest)} are booked on other projects, by the key or as unassigned. "
+        f"Move them to {printable(order.project.name)}?"
+    )
+    return typer.confirm(question, err=True)
+
+
+def _follow(engine: Engine, handover: Handover) -> None:
+    with counting("Moving its calls") as told:
+        moved = handovers.follow(engine, handover, now, lambda so_far: told(so_far.changed))
+    say(out(), f"Moved {_calls(moved)}. {_REST}")
+
+
+_REST = "Calls before stay where they are booked, and so do those that a program attributed."
+
+
+def _told(order: _Order, since: datetime, verb: str = "pays") -> str:
+    what = f"what key {printable(order.key.label)} calls without naming a project"
+    before = f"until now {printable(order.payer)}" if order.payer != order.project.name else "as it does now"
+    return f"From {instant(since)} on {printable(order.project.name)} {verb} for {what}; {before}."
+
+
+def _stay(order: _Order, left: Restated) -> list[str]:
+    if not left.changed:
+        return [f"None of its calls in the books would move. {_REST}"]
+    return [
+        f"{_calls(left)}, since {instant(order.earliest)} stay where they are booked. To move them, too:",
+        _command(order),
+    ]
+
+
+def _would(order: _Order, left: Restated) -> list[str]:
+    since = order.since or now()
+    return [
+        f"{_told(order, since, 'would pay')} This is a dry run: nothing was changed.",
+        f"With --restate {_calls(left)}, since {instant(order.earliest)} would move. {_REST}",
+    ]
+
+
+def _command(order: _Order) -> str:
+    since = order.earliest.isoformat(timespec="auto")
+    words = ["accounting", "keys", "move", order.key.fingerprint[:8] or order.key.label, order.project.name]
+    return shlex.join([*words, "--since", since, "--restate", "--why", order.why])
+
+
+def _calls(moved: Restated) -> str:
+    return f"{counted(moved.changed, 'call')}, {money(moved.after)}"
