@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,6 @@ max_connections = 200
 dynamic_shared_memory_type = mmap
 fsync = off
 full_page_writes = off
-synchronous_commit = off
 wal_level = minimal
 max_wal_senders = 0
 max_wal_size = 128MB
@@ -100,7 +100,6 @@ class Server:
         self._wheel = PostgresServer(self.data)
         self._wheel.ensure_pgdata_inited()
         self.port = _free_port()
-        self.trust("all", "trust")
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.write(SETTINGS.format(port=self.port))
         self._watch = self._watched()
@@ -111,11 +110,14 @@ class Server:
     def url(self, database: str, user: str = "postgres") -> str:
         return f"postgresql+psycopg://{user}@127.0.0.1:{self.port}/{database}"
 
-    def trust(self, user: str, method: str) -> None:
-        """How a user logs in: the first line that was written for a user holds, once the server reads it."""
-        with (self.data / "pg_hba.conf").open() as known:
-            lines = known.read()
-        (self.data / "pg_hba.conf").write_text(f"host all {user} 127.0.0.1/32 {method}\n{lines}")
+    @contextmanager
+    def letting_in(self, user: str, method: str) -> Iterator[None]:
+        """Ask this user for a password, for one; others are trusted."""
+        who = self.data / "pg_hba.conf"
+        lines = who.read_text()
+        self._reload(who, f"host all {user} 127.0.0.1/32 {method}\n{lines}")
+        yield
+        self._reload(who, lines)
 
     def start(self) -> None:
         self._run("-w", "-t", "60", "-l", str(self.data / "log"), "start")
@@ -124,11 +126,22 @@ class Server:
         """`immediate` is a crash; `fast` sends everybody away."""
         self._run("-w", "-m", how, "stop")
 
-    def reload(self) -> None:
-        self._run("reload")
+    def _reload(self, file: Path, text: str) -> None:
+        """The server reads its files again in its own time, which a new connection doesn't wait for."""
+        loaded = "SELECT pg_conf_load_time()"
+        before = self.ask(loaded)
+        file.write_text(text)
+        self.execute("SELECT pg_reload_conf()")
+        while self.ask(loaded) == before:
+            time.sleep(0.01)
+
+    def ask(self, query: str) -> Any:
+        with self._connected() as conn:
+            row = conn.execute(query.encode()).fetchone()
+            return row and row[0]
 
     def execute(self, *statements: str) -> None:
-        with psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres", autocommit=True) as conn:
+        with self._connected() as conn:
             for statement in statements:
                 conn.execute(statement.encode())
 
@@ -150,6 +163,9 @@ class Server:
 
     def close(self) -> None:
         self._watch.communicate()
+
+    def _connected(self) -> "psycopg.Connection[Any]":
+        return psycopg.connect(f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres", autocommit=True)
 
     def _watched(self) -> "subprocess.Popen[bytes]":
         stop = [str(self._home), self._wheel.system_user or "", *self._pg_ctl("-w", "-m", "immediate", "stop")]
