@@ -24,7 +24,7 @@ def _away_from_the_users_books(tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """The PostgreSQL server of this session. Who stops it starts it again."""
+    """The PostgreSQL server of this session."""
     with databases.running() as server:
         yield server
 
@@ -34,6 +34,7 @@ def postgresql(server: Server) -> Iterator[PostgresDatabases]:
     """Databases of this test's own, on PostgreSQL."""
     made = PostgresDatabases(server)
     yield made
+    server.start()
     made.close()
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -120,6 +120,9 @@ class Server:
         self._reload(who, lines)
 
     def start(self) -> None:
+        """It runs from here on, if it did not already."""
+        with suppress(psycopg.OperationalError), self._connected():
+            return
         self._run("-w", "-t", "60", "-l", str(self.data / "log"), "start")
 
     def stop(self, how: str = "immediate") -> None:
