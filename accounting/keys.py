@@ -58,6 +58,10 @@ class Payers:
         place = bisect_right(known, at, key=lambda assignment: assignment.since)
         return known[place - 1] if place and known[place - 1].project != UNASSIGNED else None
 
+    def after(self, key_id: int, at: datetime) -> Assignment | None:
+        """Whose turn comes next."""
+        return next((each for each in self.assignments.get(key_id, ()) if each.since > at), None)
+
     def with_(self, key_id: int, assignment: Assignment, now: datetime) -> "Payers":
         """As it would be after `assign`."""
         kept = [

@@ -1,5 +1,7 @@
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from threading import Barrier
 from typing import Any, TypeVar
 
 import pytest
@@ -7,11 +9,12 @@ from sqlalchemy import Connection
 
 from accounting import projects, stamps
 from accounting.errors import ConfigurationError
+from accounting.ingest import ingest
 from accounting.projects import FIRST_DAY, UNASSIGNED, Project
 from accounting.store import reading
 from accounting.store.tables import calls
 from accounting.store.tables import projects as table
-from tests.books import NOON, Books, at, made
+from tests.books import NOON, Books, Journal, at, made
 from tests.conftest import NewBooks
 
 T = TypeVar("T")
@@ -192,3 +195,29 @@ def test_what_is_planned_can_be_planned_otherwise(books: Books) -> None:
     change_zone(books, "search", "Asia/Tokyo", JANUARY)
     change_zone(books, "search", "Europe/Berlin")
     assert find(books, "search").zones == ((DECEMBER, "Europe/Berlin"), (JANUARY, "Asia/Tokyo"))
+
+
+def test_calls_that_come_in_while_a_project_is_renamed_are_all_its_own(books: Books) -> None:
+    """Whichever of its names a program gives, and whenever."""
+    create(books, "checkout")
+    go = Barrier(4)
+
+    def deliver(thread: int) -> None:
+        journal = Journal(f"journal {thread}")
+        go.wait()
+        for number in range(10):
+            some = [made(NOON, 100 * thread + 2 * number + n, project=("checkout", "payments")[n]) for n in (0, 1)]
+            ingest(books.engine, journal.batch(*some), NOON)
+
+    def there_and_back() -> None:
+        rename(books, "checkout", "payments")
+        go.wait()
+        for _ in range(4):
+            rename(books, "payments", "checkout")
+            rename(books, "checkout", "payments")
+
+    with ThreadPoolExecutor(4) as pool:
+        for each in [*(pool.submit(deliver, thread) for thread in range(3)), pool.submit(there_and_back)]:
+            each.result()
+    assert [row["name"] for row in books.rows(table)] == ["payments"]
+    assert len(books.rows(calls)) == 60

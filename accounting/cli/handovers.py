@@ -4,6 +4,7 @@ import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 from sqlalchemy import Engine
@@ -14,7 +15,7 @@ from accounting.cli.keys import KeyText
 from accounting.cli.spans import day
 from accounting.errors import ConfigurationError
 from accounting.handovers import Handover
-from accounting.keys import Key
+from accounting.keys import Assignment, Key
 from accounting.projects import UNASSIGNED, Project
 from accounting.restate import Restated
 from accounting.settings import whoami
@@ -72,30 +73,47 @@ def move(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What was asked for: a key to a project, who has paid until now, and since when calls in the books concern it.
+    """What was asked for: a key to a project, who has paid until now, and who is planned to later.
 
-    `since` is what was said, `earliest` what the calls in the books can be moved from.
+    `since` is what was said, `earliest` what the calls in the books can be moved from; `zone` is the project's.
     """
 
     key: Key
     payer: str
+    planned: Assignment | None
     project: Project
+    zone: ZoneInfo
     since: datetime | None
     earliest: datetime
     why: str
 
-    def from_(self, instant: datetime) -> Handover:
-        return Handover(self.key, self.project, instant, whoami(), self.why)
+    @property
+    def begin(self) -> str:
+        return instant(self.earliest, self.zone)
+
+    def from_(self, since: datetime) -> Handover:
+        return Handover(self.key, self.project, since, whoami(), self.why)
 
 
 def _order(engine: Engine, key: str, project: str, since: str | None, why: str) -> _Order:
+    at = now()
     with reading(engine) as conn:
         wanted, payer = keys.find(conn, key), projects.find(conn, project)
-        has_it = keys.payers(conn, [wanted.id]).at(wanted.id, now())
+        payers = keys.payers(conn, [wanted.id])
         days = projects.calendar(conn).days(payer.id)
-    month = days.of(now()).replace(day=1)
+    today = days.of(at)
     said = None if since is None else _instant(since, days)
-    return _Order(wanted, has_it.project if has_it else UNASSIGNED, payer, said, said or days.start(month), why)
+    turn, later = payers.at(wanted.id, at), payers.after(wanted.id, max(at, said or at))
+    return _Order(
+        key=wanted,
+        payer=turn.project if turn else UNASSIGNED,
+        planned=later,
+        project=payer,
+        zone=days.zone_on(today),
+        since=said,
+        earliest=said or days.start(today.replace(day=1)),
+        why=why,
+    )
 
 
 def _instant(text: str, days: periods.Days) -> datetime:
@@ -133,7 +151,7 @@ def _answers_yes(order: _Order, left: Restated) -> bool:
     if not asks():
         return False
     question = (
-        f"{_calls(left)}, since {instant(order.earliest)} are booked on other projects, by the key or as unassigned. "
+        f"{_calls(left)}, since {order.begin} are booked on other projects, by the key or as unassigned. "
         f"Move them to {printable(order.project.name)}?"
     )
     return typer.confirm(question, err=True)
@@ -149,16 +167,20 @@ _REST = "Calls before stay where they are booked, and so do those that a program
 
 
 def _told(order: _Order, since: datetime, verb: str = "pays") -> str:
+    """The sentence about calls to come."""
     what = f"what key {printable(order.key.label)} calls without naming a project"
     before = f"until now {printable(order.payer)}" if order.payer != order.project.name else "as it does now"
-    return f"From {instant(since)} on {printable(order.project.name)} {verb} for {what}; {before}."
+    later = ""
+    if order.planned:
+        later = f"; from {instant(order.planned.since, order.zone)} on {printable(order.planned.project)}, as planned"
+    return f"From {instant(since, order.zone)} on {printable(order.project.name)} {verb} for {what}; {before}{later}."
 
 
 def _stay(order: _Order, left: Restated) -> list[str]:
     if not left.changed:
         return [f"None of its calls in the books would move. {_REST}"]
     return [
-        f"{_calls(left)}, since {instant(order.earliest)} stay where they are booked. To move them, too:",
+        f"{_calls(left)}, since {order.begin} stay where they are booked. To move them, too:",
         _command(order),
     ]
 
@@ -167,12 +189,12 @@ def _would(order: _Order, left: Restated) -> list[str]:
     since = order.since or now()
     return [
         f"{_told(order, since, 'would pay')} This is a dry run: nothing was changed.",
-        f"With --restate {_calls(left)}, since {instant(order.earliest)} would move. {_REST}",
+        f"With --restate {_calls(left)}, since {order.begin} would move. {_REST}",
     ]
 
 
 def _command(order: _Order) -> str:
-    since = order.earliest.isoformat(timespec="auto")
+    since = order.earliest.astimezone(order.zone).isoformat()
     words = ["accounting", "keys", "move", order.key.fingerprint[:8] or order.key.label, order.project.name]
     return shlex.join([*words, "--since", since, "--restate", "--why", order.why])
 

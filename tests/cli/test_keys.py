@@ -158,9 +158,18 @@ def test_from_a_day_on_calls_of_months_before_move_too(run: Run, prepared: Books
 def test_a_day_begins_as_it_does_for_the_project(run: Run, prepared: Books) -> None:
     run("projects", "create", "east", "--zone", "Asia/Shanghai")
     ran = run("keys", "assign", "a1b2", "east", "--since", "2026-03-10", "--why", "theirs", "--no-restate")
-    assert ran.lines[0].startswith("From 2026-03-09 16:00:00 UTC on")
+    assert ran.lines[0].startswith("From 2026-03-10 00:00:00 CST on")
+    assert of(run, "a1b2")["projects"] == [{"from": "2026-03-09T16:00:00Z", "project": "east"}]
     ran = run("keys", "move", "a1b2", "east", "--since", "2026-03-10T10:00+08:00", "--why", "theirs", "--no-restate")
-    assert ran.lines[0].startswith("From 2026-03-10 02:00:00 UTC on")
+    assert ran.lines[0].startswith("From 2026-03-10 10:00:00 CST on")
+
+
+def test_what_is_planned_for_later_stays_and_is_told(run: Run, prepared: Books) -> None:
+    later = f"{now().year + 1}-01-01"
+    run("keys", "assign", "a1b2", "index", "--since", later, "--why", "their turn comes")
+    ran = run("keys", "assign", "a1b2", "search", "--why", "theirs", "--no-restate")
+    assert ran.lines[0].endswith(f"; until now unassigned; from {later} 00:00:00 UTC on index, as planned.")
+    assert [each["project"] for each in of(run, "a1b2")["projects"]] == ["search", "index"]
 
 
 @pytest.mark.parametrize(
