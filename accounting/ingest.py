@@ -36,10 +36,8 @@ class StoreDestination:
         if not self._found and self._is_empty():
             self._refuse_to_replace(batch)
             schema.create(self._engine, Settings().zone, now)
-        with reading(self._engine) as conn:
-            schema.check(conn)
-        self._found = True
         verdicts = ingest(self._engine, batch, now)
+        self._found = True
         # Looked up in the store as it is now: one that was replaced by a backup since must not pass for the former.
         with reading(self._engine) as conn:
             return Receipt(verdicts, *sources.held(conn, batch.source.journal))
@@ -117,6 +115,8 @@ def _reason(error: Exception) -> str:
 def _receive(
     conn: Connection, report: SourceReport, looked: Sequence[Looked], now: datetime, *, is_last: bool
 ) -> dict[int, Verdict]:
+    # Here, not before: an upgrade in between would make contents of the rows look wrong that are not.
+    schema.check(conn)
     source_id = sources.find_or_add(conn, report, now)
     verdicts = enter(conn, source_id, looked, now) if looked else {}
     sources.receive(conn, source_id, verdicts)

@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
@@ -65,6 +65,9 @@ class Database(Protocol):
     def store(self, zone: str = "UTC") -> str:
         """The URL of a store without calls; a copy, so all of one zone are of one generation."""
 
+    def without(self, url: str) -> AbstractContextManager[None]:
+        """Inside the block there is no store at the URL, as while it is moved, or restored from a backup."""
+
     def drop(self, url: str) -> None:
         """Make room: the test needs this store no more."""
 
@@ -85,6 +88,13 @@ class SqliteFiles:
         file.parent.mkdir()
         file.write_bytes(_store_file(zone))
         return url
+
+    @contextmanager
+    def without(self, url: str) -> Iterator[None]:
+        file = Path(url.removeprefix("sqlite:///"))
+        away = file.rename(file.with_suffix(".away"))
+        yield
+        away.rename(file)
 
     def drop(self, url: str) -> None:
         shutil.rmtree(Path(url.removeprefix("sqlite:///")).parent)
@@ -161,6 +171,11 @@ class Server:
             made(self.url(self._templates[zone]), zone)
         return self._templates[zone]
 
+    def rename(self, database: str, name: str) -> None:
+        """Whoever is connected is sent away first."""
+        ended = f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{database}'"
+        self.execute(ended, f"ALTER DATABASE {database} RENAME TO {name}")
+
     def drop(self, database: str) -> None:
         self.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
@@ -197,6 +212,16 @@ class PostgresDatabases:
 
     def store(self, zone: str = "UTC") -> str:
         return self._new(self.server.template(zone))
+
+    @contextmanager
+    def without(self, url: str) -> Iterator[None]:
+        """An empty database of its name stands there."""
+        name = url.rpartition("/")[2]
+        self.server.rename(name, "away")
+        self.server.execute(f"CREATE DATABASE {name}")
+        yield
+        self.server.drop(name)
+        self.server.rename("away", name)
 
     def drop(self, url: str) -> None:
         self._urls.remove(url)

@@ -1,7 +1,9 @@
 """How delivered batches become rows."""
 
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -18,12 +20,13 @@ from accounting.ingest import StoreDestination, ingest
 from accounting.money import Money
 from accounting.places import sqlite_url
 from accounting.ports import Batch, Entry, Verdict, open_destination
-from accounting.store import file_of, is_postgresql, reading, writing
+from accounting.store import altering, is_postgresql, open_engine, reading, writing
 from accounting.store.tables import batches, calls, conflicts, keys, projects, rates, received_ahead, rejected, sources
 from accounting.store.tables import store as store_table
 from accounting.usage import MAX_COUNT, Outcome, Usage, UsageSource
 from tests.books import NOON, Books, Journal, at, made, used
 from tests.conftest import NewBooks
+from tests.databases import Database
 
 INSERTED, DUPLICATE, CONFLICT, REJECTED = Verdict
 
@@ -249,8 +252,9 @@ def test_batches_know_their_calls(books: Books) -> None:
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return sqlite_url(tmp_path / "new" / "books.sqlite3")
+def url(database: Database) -> str:
+    """Where nobody has made a store yet."""
+    return database.empty()
 
 
 @pytest.fixture
@@ -271,36 +275,48 @@ def test_the_first_delivery_makes_the_store_in_the_zone_that_is_set(
         assert conn.execute(sa.select(calls.c.rate_id)).scalar() != 0
 
 
-def test_a_file_left_empty_is_made_a_store(destination: StoreDestination) -> None:
-    file = file_of(destination._engine)
-    file.parent.mkdir()
+def test_a_file_left_empty_is_made_a_store(tmp_path: Path) -> None:
+    file = tmp_path / "books.sqlite3"
     file.touch()
+    destination = open_destination(sqlite_url(file))
     assert destination.deliver(Journal().batch(made())).verdicts == {1: INSERTED}
+    destination.close()
 
 
-def test_a_store_that_goes_away_is_not_replaced_by_an_empty_one(destination: StoreDestination) -> None:
+def test_a_store_that_goes_away_is_not_replaced_by_an_empty_one(
+    url: str, destination: StoreDestination, database: Database
+) -> None:
     journal = Journal()
     destination.deliver(journal.batch(made(number=1)))
-    file = file_of(destination._engine)
-    away = [file.rename(file.with_suffix(".away"))]
-    with pytest.raises(StoreMissing):
-        destination.deliver(journal.batch(made(number=2)))
-    assert not file.exists()
-    away[0].rename(file)
+    with database.without(url):
+        with pytest.raises(StoreMissing):
+            destination.deliver(journal.batch(made(number=2)))
+        assert not has_tables(url)
     assert destination.deliver(journal.batch(made(number=2))).verdicts == {2: INSERTED}
 
 
-def test_a_journal_that_delivered_before_does_not_begin_a_store(url: str, destination: StoreDestination) -> None:
+def has_tables(url: str) -> bool:
+    engine = open_engine(url)
+    try:
+        with reading(engine) as conn:
+            return bool(sa.inspect(conn).get_table_names())
+    except StoreMissing:
+        return False
+    finally:
+        engine.dispose()
+
+
+def test_a_journal_that_delivered_before_does_not_begin_a_store(
+    url: str, destination: StoreDestination, database: Database
+) -> None:
     """A process that starts while the store is away: its calls would be in other books than the rest."""
     journal = Journal()
     destination.deliver(journal.batch(made(number=1)))
-    file = file_of(destination._engine)
-    away = file.rename(file.with_suffix(".away"))
     heir = open_destination(url)
-    with pytest.raises(StoreMissing, match="accounting store create"):
-        heir.deliver(journal.batch(made(number=2), still_open=1))
-    assert not file.exists()
-    away.rename(file)
+    with database.without(url):
+        with pytest.raises(StoreMissing, match="accounting store create"):
+            heir.deliver(journal.batch(made(number=2), still_open=1))
+        assert not has_tables(url)
     assert heir.deliver(journal.batch(made(number=2))).verdicts == {2: INSERTED}
     heir.close()
 
@@ -326,8 +342,23 @@ def test_deliveries_that_begin_a_store_at_once_lose_nothing(url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    books = Books(Path(url.removeprefix("sqlite:///")).parent)
+    books = Books(url)
     assert len(books.rows(calls)) == 20
     assert [row["contiguous"] for row in books.rows(sources)] == [5] * 4
     assert books.rows(received_ahead) == []
     books.close()
+
+
+def test_a_batch_under_way_while_the_schema_changes_is_not_put_aside_for_its_contents(books: Books) -> None:
+    """The new program wants to know of each call what the old one can't tell."""
+    batch = books.journal.batch(made())
+    new = "ALTER TABLE calls ADD COLUMN later TEXT NOT NULL DEFAULT 'unknown' CHECK (later <> 'unknown')"
+    with ThreadPoolExecutor() as pool:
+        with altering(books.engine) as conn:
+            stored = pool.submit(ingest, books.engine, batch, NOON)
+            time.sleep(0.1)
+            conn.exec_driver_sql(new)
+            conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(SchemaMismatch, match="9999"):
+            stored.result()
+    assert books.rows(rejected) == []
