@@ -109,7 +109,7 @@ class Server:
         self.data.mkdir()
         self._wheel = PostgresServer(self.data)
         self._wheel.ensure_pgdata_inited()
-        self.port = _free_port()
+        self.port = free_port()
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.write(SETTINGS.format(port=self.port))
         self._watch = self._watched()
@@ -268,7 +268,7 @@ def _store_file(zone: str) -> bytes:
         return file.read_bytes()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
