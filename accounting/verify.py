@@ -196,7 +196,7 @@ def _wrong_batches(conn: Connection, by_batch: Mapping[int, int]) -> Iterator[Di
     known = set()
     for batch in conn.execute(sa.select(batches).order_by(batches.c.id)):
         known.add(batch.id)
-        became = batch.inserted + batch.duplicates + batch.conflicts + batch.rejected
+        became = batch.inserted + batch.duplicates + batch.superseded + batch.conflicts + batch.rejected
         for column, expected in (("inserted", by_batch.get(batch.id, 0)), ("entries", became)):
             if (found := getattr(batch, column)) != expected:
                 yield Difference("batches", f"batch {batch.id}", column, str(expected), str(found))
