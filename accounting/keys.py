@@ -54,7 +54,9 @@ class Payers:
 
     def at(self, key_id: int, at: datetime) -> Assignment | None:
         """Whose turn it is; None where nobody pays, and so "unassigned"."""
-        known = self.assignments.get(key_id, ())
+        known = self.assignments.get(key_id)
+        if not known:
+            return None
         place = bisect_right(known, at, key=lambda assignment: assignment.since)
         return known[place - 1] if place and known[place - 1].project != UNASSIGNED else None
 

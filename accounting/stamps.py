@@ -5,8 +5,8 @@ else the one that its key was assigned to as the call began (`key`), else "unass
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -30,6 +30,9 @@ BY_KEY = ("key", "default")
 STAMPING_FAILED = "stamping_failed"
 """The anomaly of a call that could not be priced through a fault of ours; it is stored unpriced."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_QUARTER = timedelta(minutes=15)
+
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
@@ -40,6 +43,8 @@ class Stamps:
     projects: dict[str, int]
     keys: dict[str, int]
     payers: Payers
+    times: dict[tuple[int, int], tuple[datetime, date]] = field(default_factory=dict)
+    """What `_times` found so far; a batch spans few quarter hours."""
 
     def row(self, call: Call) -> dict[str, Any]:
         """The call's row in `calls`, but for how it came here."""
@@ -47,6 +52,7 @@ class Stamps:
         usage, cost = call.usage, call.usage.provider_cost
         key_id = self.keys[call.key_fingerprint]
         project_id, source = self._payer(call, key_id)
+        quarter, billed_on = self._times(project_id, call.started_at)
         return {
             "id": call.id,
             "provider": call.provider,
@@ -84,9 +90,17 @@ class Stamps:
             "provider_cost": cost and cost.amount,
             "provider_cost_currency": cost and cost.currency,
             "rate_id": rate_id,
-            "quarter": periods.quarter(call.started_at),
-            "billed_on": self.calendar.billed_on(project_id, call.started_at),
+            "quarter": quarter,
+            "billed_on": billed_on,
         }
+
+    def _times(self, project_id: int, at: datetime) -> tuple[datetime, date]:
+        """Its quarter hour and its day, which all calls of a project in one quarter hour share."""
+        place = project_id, (at - _EPOCH) // _QUARTER
+        found = self.times.get(place)
+        if found is None:
+            found = self.times[place] = periods.quarter(at), self.calendar.billed_on(project_id, at)
+        return found
 
     def _payer(self, call: Call, key_id: int) -> tuple[int, str]:
         """The id of the project that pays, and who said so."""
