@@ -1,6 +1,6 @@
 """Single calls as they stand in the books: listed page by page, or followed as they come in."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
@@ -76,6 +76,11 @@ def listed(conn: Connection, selection: Selection, limit: int = 50, before: UUID
     """Single calls, the newest first; `before` is the id of the last one on the page above."""
     page = _selected(selection).order_by(calls.c.id.desc()).limit(limit)
     return _booked(conn, page if before is None else page.where(calls.c.id < before))
+
+
+def of(conn: Connection, ids: Collection[UUID]) -> list[BookedCall]:
+    """The calls of these ids, in their order; one that is not in the books is left out."""
+    return _booked(conn, _selected(Selection()).where(calls.c.id.in_(ids)).order_by(calls.c.id))
 
 
 def every(conn: Connection, selection: Selection, before: UUID | None = None) -> Iterator[BookedCall]:

@@ -84,9 +84,9 @@ def take(
     try:
         return transact(engine, lambda conn: _receive(conn, report, looked, now, is_last=is_last))
     except Exception as error:
-        if not _is_about_data(error) or not any(isinstance(each, Read) for each in looked):
+        if not is_about_data(error) or not any(isinstance(each, Read) for each in looked):
             raise
-        why = _reason(error)
+        why = reason(error)
     if len(looked) == 1:
         return take(engine, report, [entries.refused(looked[0], why)], now, is_last=is_last)
     middle = len(looked) // 2
@@ -95,7 +95,7 @@ def take(
     return verdicts | take(engine, report, looked[middle:], now, is_last=is_last)
 
 
-def _is_about_data(error: Exception) -> bool:
+def is_about_data(error: Exception) -> bool:
     """Whether the values are to blame, so that the same statement would fail for ever."""
     if isinstance(error, DataError | IntegrityError | OverflowError | UnicodeError):
         return True
@@ -108,7 +108,7 @@ _DATA = ("22", "23", "54")
 """Classes of errors in SQL: a value is none, breaks a rule, or is too large for the database."""
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The error without the statement and its parameters."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
     return entries.reason(f"{type(cause).__name__}: {cause}")

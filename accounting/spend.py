@@ -70,7 +70,7 @@ class UnpricedModel:
 class Report:
     """Lines that add up to the total, and how far in time the total is complete.
 
-    `rejected` delivered calls could not be read and `conflicts` came again with other contents; both are counted
+    `rejected` delivered calls were put aside, `conflicts` came again with other contents, unsettled; both are counted
     over all time, are kept with their bytes, and are in no line. `known_tags` is given where the grouping is by a tag.
     """
 
@@ -127,8 +127,8 @@ def spend(
         lines=tuple(_ordered(lines, by, total)),
         total=total,
         completeness=complete_until(conn, now),
-        rejected=_size(conn, tables.rejected),
-        conflicts=_size(conn, tables.conflicts),
+        rejected=_unsettled(conn, tables.rejected),
+        conflicts=_unsettled(conn, tables.conflicts),
         unpriced_models=unpriced_models(conn, now, part) if total.unpriced else (),
         scope=scope,
         known_tags=spend_rows.known_tags(conn) if by.startswith(TAG) else None,
@@ -237,8 +237,8 @@ def _day(at: Any, zone: ZoneInfo | None) -> date:
     return at if zone is None else periods.billed_on(at, zone)
 
 
-def _size(conn: Connection, table: sa.Table) -> int:
-    return conn.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+def _unsettled(conn: Connection, table: sa.Table) -> int:
+    return conn.execute(sa.select(sa.func.count()).where(table.c.settled_at.is_(None))).scalar_one()
 
 
 def _ordered(lines: list[SpendLine], by: str, total: SpendLine) -> list[SpendLine]:

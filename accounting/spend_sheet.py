@@ -127,8 +127,8 @@ def _put_aside(report: Report) -> list[str]:
     if not report.rejected and not report.conflicts:
         return []
     return [
-        f"In no total, over all time: {report.rejected:,} that could not be read, {report.conflicts:,} that came again "
-        "with other contents. They are kept as delivered (tables rejected and conflicts)."
+        f"In no total, over all time: {report.rejected:,} put aside, {report.conflicts:,} that came again with other "
+        "contents. They are kept as delivered: accounting rejected list, accounting conflicts list."
     ]
 
 

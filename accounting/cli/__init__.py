@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from accounting import __version__
-from accounting.cli import calls, demo, handovers, keys, projects, rates, report, sources, store, verify, work
+from accounting.cli import calls, demo, handovers, keys, projects, putaside, rates, report, sources, store, verify, work
 from accounting.errors import AccountingError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -40,6 +40,8 @@ keys.app.command()(handovers.assign)
 keys.app.command()(handovers.move)
 app.add_typer(keys.app, name="keys")
 app.add_typer(sources.app, name="sources")
+app.add_typer(putaside.rejected_app, name="rejected")
+app.add_typer(putaside.conflicts_app, name="conflicts")
 app.add_typer(store.app, name="store")
 app.command()(demo.demo)
 
