@@ -1,5 +1,6 @@
 """`accounting verify`: the laws of the books, checked on the user's data."""
 
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -7,32 +8,74 @@ from rich.progress import Progress
 
 from accounting import verify as laws
 from accounting.cli.books import AsJson, books, err, out, put_json
+from accounting.cli.spans import Month, Since, Until, books_zone, span
 from accounting.sheets import counted, say
+from accounting.spend_sheet import Span
+from accounting.store import reading
+from accounting.verify import Verification
+
+_INTERRUPTED = 128 + 2
+"""What a shell makes of a program that SIGINT ended."""
 
 
-def verify(as_json: AsJson = False) -> None:
-    """Recompute every sum from the calls; name each figure that is not what it should be, and exit with 1."""
+def verify(since: Since = None, until: Until = None, month: Month = None, as_json: AsJson = False) -> None:
+    """Recompute every sum from the calls; name each figure that is not what it should be, and exit with 1.
+
+    Others may go on writing meanwhile. With days chosen, only what is billed on these is recomputed.
+    """
+    found, ended = Verification(), True
     with books() as engine, Progress(console=err(), transient=True, disable=not err().is_terminal) as bar:
         task = bar.add_task("Reading calls", total=None)
-        found = laws.verify(engine, lambda done, total: bar.update(task, completed=done, total=total))
-    if as_json:
-        put_json(_fields(found))
-    else:
-        say(out(), *map(str, found.differences), _verdict(found))
-    raise typer.Exit(0 if found.balanced else 1)
+        with reading(engine) as conn:
+            days = span(since, until, month, books_zone(conn).key)
+        try:
+            for step in laws.steps(
+                engine, days.first, days.end, lambda done, total: bar.update(task, completed=done, total=total)
+            ):
+                found += step
+        except KeyboardInterrupt:
+            ended = False
+    _put_json(found, days, ended) if as_json else _say(found, days, ended)
+    raise typer.Exit(_code(found, ended))
 
 
-def _verdict(found: laws.Verification) -> str:
-    checked = f"{counted(found.calls, 'call')} checked, {found.rolled:,} of them rolled up"
+def _code(found: Verification, ended: bool) -> int:
+    if not found.balanced:
+        return 1
+    return 0 if ended else _INTERRUPTED
+
+
+def _say(found: Verification, days: Span, ended: bool) -> None:
+    say(out(), *map(str, found.differences), _verdict(found, days), *found.remarks)
+    if not ended:
+        say(out(), "Interrupted: the rest was not looked at.")
+
+
+def _verdict(found: Verification, days: Span) -> str:
+    checked = f"{counted(found.calls, 'call')} checked{_chosen(days)}, {found.rolled:,} of them rolled up"
     if found.balanced:
-        return f"{checked}: calls, quarter hours and days agree to the last digit."
+        return f"{checked}: calls, quarter hours, days and tags agree to the last digit."
     return f"{checked}: {counted(len(found.differences), 'figure')} not as expected."
 
 
-def _fields(found: laws.Verification) -> dict[str, Any]:
-    names = ("table", "key", "column", "expected", "found")
-    return {
-        "calls": found.calls,
-        "rolled": found.rolled,
-        "differences": [{name: getattr(one, name) for name in names} for one in found.differences],
-    }
+def _chosen(days: Span) -> str:
+    return f" ({days})" if _is_part(days) else ""
+
+
+def _is_part(days: Span) -> bool:
+    return days.first is not None or days.end is not None
+
+
+def _put_json(found: Verification, days: Span, ended: bool) -> None:
+    differences: list[dict[str, Any]] = [asdict(one) for one in found.differences]
+    put_json(
+        {
+            "calls": found.calls,
+            "rolled": found.rolled,
+            "first": days.first,
+            "end": days.end,
+            "complete": ended,
+            "differences": differences,
+            "remarks": found.remarks,
+        }
+    )

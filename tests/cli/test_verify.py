@@ -10,7 +10,9 @@ def test_books_that_balance_end_with_0(run: Run, books: Books) -> None:
     books.roll()
     ran = run("verify")
     assert ran.code == 0
-    assert ran.out == ("1 call checked, 1 of them rolled up: calls, quarter hours and days agree to the last digit.\n")
+    assert ran.out == (
+        "1 call checked, 1 of them rolled up: calls, quarter hours, days and tags agree to the last digit.\n"
+    )
 
 
 def test_one_token_too_many_is_named_and_ends_with_1(run: Run, books: Books) -> None:

@@ -1,0 +1,303 @@
+"""What the calls say by themselves: their stamps, and the sums of a day, in Python and by other code than the rollup's.
+
+The calls of a day are found by their ids, whose time is the call's start. So one that is billed on another day than
+its start says is met where it belongs, and named.
+"""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from accounting import ratebook
+from accounting.contributions import TAG, TOKENS, USER
+from accounting.differences import Difference, instant, microseconds, raw, text_at
+from accounting.projects import Calendar
+from accounting.rates import UNPRICED, Rate
+from accounting.store.tables import batches, calls
+from accounting.usage import APART, Outcome, least_id
+
+Group = tuple[Any, ...]
+"""The key of a row of a spend table, in the order of its columns, raw."""
+
+Figures = tuple[int, ...]
+"""Counts and tokens, in the order of `FIGURES`."""
+
+Sums = dict[Group, Figures]
+
+READ_AT_ONCE = 10_000
+
+_QUARTER = 15 * 60 * 1_000_000
+_APART = APART // timedelta(microseconds=1)
+_DAY = timedelta(days=1)
+
+
+class Call(NamedTuple):
+    """The columns of a call that anything follows from, raw; the key of a quarter hour's row in one piece.
+
+    `is_rolled` is that of its batch; None where there is none.
+    """
+
+    id: str
+    batch_id: int
+    source_id: int
+    number: int
+    started_at: int
+    request_model: str | None
+    response_model: str | None
+    quarter: int
+    billed_on: str
+    project_id: int
+    key_id: int
+    provider: str
+    model: str
+    rate_id: int
+    usage_source: str
+    effort: str
+    outcome: str
+    input_tokens: int | None
+    cache_read_tokens: int | None
+    cache_write_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    tags: str
+    end_user: str | None
+    is_rolled: int | None
+
+    @property
+    def name(self) -> str:
+        return str(UUID(self.id))
+
+    @property
+    def id_at(self) -> int:
+        """The time in the id."""
+        return int(self.id[:12], 16) * 1000
+
+
+_STORED = Call._fields[:-1]
+_KINDS = {name: {*(get_args(hint) or (hint,))} for name, hint in get_type_hints(Call).items()}
+_GROUP = slice(Call._fields.index("quarter"), Call._fields.index("effort") + 1)
+_TOKENS = slice(Call._fields.index(TOKENS[0]), Call._fields.index(TOKENS[-1]) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """Which day a call is billed on, and when a day is; each quarter hour is looked up once."""
+
+    calendar: Calendar
+    _known: dict[tuple[int, int], str | None] = field(default_factory=dict)
+
+    def span(self, day: date) -> tuple[datetime, datetime]:
+        """From when to when it is the day for anybody, and what an id may be off."""
+        everybody = {self.calendar.books, *self.calendar.own.values()}
+        first, end = min(days.start(day) for days in everybody), max(days.start(day + _DAY) for days in everybody)
+        return first - APART, end + APART
+
+    def of(self, project: int, at: int) -> str:
+        """The day on which the project's calls of that microsecond are billed."""
+        start = at - at % _QUARTER
+        if (project, start) not in self._known:
+            ends = {self._day(project, start), self._day(project, start + _QUARTER - 1)}
+            # Not one day where a clock goes back over midnight within a quarter hour, as St John's did.
+            self._known[project, start] = ends.pop() if len(ends) == 1 else None
+        return self._known[project, start] or self._day(project, at)
+
+    def _day(self, project: int, at: int) -> str:
+        return self.calendar.billed_on(project, instant(at)).isoformat()
+
+
+class Held(NamedTuple):
+    """A rate, and from when to when it holds, in microseconds."""
+
+    rate: Rate
+    start: int
+    end: float
+
+    def covers(self, call: Call) -> bool:
+        is_its = self.rate.provider == call.provider and self.rate.model == call.model
+        return is_its and self.start <= call.started_at < self.end
+
+
+class Rates(dict[int, Held]):
+    """The rates of the books by id; read once, and again where a call has one that came in since."""
+
+    def learn(self, conn: Connection, ids: Collection[int]) -> None:
+        if not self.keys() >= {*ids} - {UNPRICED}:
+            self.update((rate.id, _held(rate)) for rate in ratebook.rates(conn))
+
+
+def _held(rate: Rate) -> Held:
+    end = rate.period.end
+    return Held(rate, microseconds(rate.valid_from), math.inf if end is None else microseconds(end))
+
+
+def bunches(conn: Connection, start: datetime, end: datetime) -> Iterator[list[Call]]:
+    """The calls whose ids are of the time, some thousands at once."""
+    is_rolled = sa.case((batches.c.rolled_at.is_not(None), 1), (batches.c.id.is_not(None), 0))
+    columns = [*raw(conn, calls, *_STORED), is_rolled.label("is_rolled")]
+    query = sa.select(*columns).outerjoin_from(calls, batches, batches.c.id == calls.c.batch_id)
+    query = query.where(calls.c.id >= least_id(start), calls.c.id < least_id(end))
+    found = conn.execution_options(yield_per=READ_AT_ONCE).execute(query)
+    return ([*map(Call._make, some)] for some in found.partitions())
+
+
+@dataclass(slots=True)
+class Recount:
+    """What the calls of one day say, taken in bunch by bunch.
+
+    A call is counted on the day that its start says, and added up on the one that it is billed on: `sums` hold those
+    rolled up by the key of a quarter hour's row, `labels` by all that a row by tag follows from.
+    """
+
+    day: str
+    days: Days
+    rates: Rates
+    calls: int = 0
+    rolled: int = 0
+    sums: Sums = field(default_factory=dict)
+    labels: Sums = field(default_factory=dict)
+    _ids: Counter[tuple[int | None, ...]] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+
+    def take(self, bunch: Sequence[Call]) -> None:
+        groups: dict[Group, list[Figures]] = {}
+        labels: dict[Group, list[Figures]] = {}
+        for call in bunch:
+            self._check(call)
+            if call.is_rolled and call.billed_on == self.day:
+                figures = _figures(call)
+                group: Group = call[_GROUP]  # type: ignore[assignment] # mypy takes a slice for one column
+                groups.setdefault(group, []).append(figures)
+                if call.tags != "{}" or call.end_user is not None:
+                    labels.setdefault(_label(call), []).append(figures)
+        _add(self.sums, groups)
+        _add(self.labels, labels)
+
+    def by_tag(self) -> Sums:
+        """The sums by tag and by end user, each call once under each of its own."""
+        spread: dict[Group, list[Figures]] = {}
+        for (tags, user, *rest), figures in self.labels.items():
+            for tag, value in (*(_tags(tags) or {}).items(), *([] if user is None else [(USER, user)])):
+                spread.setdefault((tag, self.day, value, *rest), []).append(figures)
+        sums: Sums = {}
+        _add(sums, spread)
+        return sums
+
+    def named(self) -> Counter[tuple[str, int]]:
+        """How many calls name which project, key or source, or a batch that is not there."""
+        found: Counter[tuple[str, int]] = Counter()
+        for ids, number in self._ids.items():
+            for what, id_ in zip(("project_id", "key_id", "source_id", "batch_id"), ids, strict=True):
+                if id_ is not None:
+                    found[what, id_] += number
+        return found
+
+    def readable(self, bunch: Sequence[Call]) -> Sequence[Call]:
+        """The calls whose every value is of its kind: SQLite keeps whatever somebody puts into a column."""
+        odd: dict[str, Difference] = {}
+        for name, column in zip(Call._fields, zip(*bunch, strict=True), strict=False):
+            if not _KINDS[name].issuperset(map(type, column)):
+                odd.update(
+                    (call.id, _odd(call, name)) for call in bunch if type(getattr(call, name)) not in _KINDS[name]
+                )
+        self.differences += odd.values()
+        return [call for call in bunch if call.id not in odd] if odd else bunch
+
+    def _check(self, call: Call) -> None:
+        """If it is a call of the day: counts it, and names what was stamped on it and does not follow from it."""
+        is_apart = abs(call.started_at - call.id_at) > _APART
+        home = self.days.of(call.project_id, call.id_at if is_apart else call.started_at)
+        if home != self.day:
+            return
+        self._count(call)
+        if is_apart:
+            self.differences.append(_wrong_start(call))
+        quarter, model = call.started_at - call.started_at % _QUARTER, call.response_model or call.request_model or ""
+        if (call.quarter, call.billed_on, call.model) != (quarter, home, model):
+            self.differences += _wrong(call, quarter=quarter, billed_on=home, model=model)
+        if call.outcome not in _OUTCOMES:
+            self.differences.append(
+                Difference("calls", call.name, "outcome", "one of " + ", ".join(Outcome), call.outcome)
+            )
+        if _tags(call.tags) is None:
+            self.differences.append(Difference("calls", call.name, "tags", "a JSON object of texts", call.tags))
+        rate = self.rates.get(call.rate_id)
+        if call.rate_id != UNPRICED and (rate is None or not rate.covers(call)):
+            self.differences.append(_wrong_rate(call, rate))
+
+    def _count(self, call: Call) -> None:
+        self.calls += 1
+        self.rolled += call.is_rolled or 0
+        batch = call.batch_id if call.is_rolled is None else None
+        self._ids[call.project_id, call.key_id, call.source_id, batch] += 1
+
+
+def _odd(call: Call, column: str) -> Difference:
+    expected = " or ".join(_SPELT[kind] for kind in sorted(_KINDS[column], key=str))
+    return Difference("calls", str(call.id), column, expected, repr(getattr(call, column)))
+
+
+_OUTCOMES = {*map(str, Outcome)}
+_SPELT = {int: "a whole number", str: "text", NoneType: "nothing"}
+
+
+def _wrong_start(call: Call) -> Difference:
+    expected = f"the time in its id, {text_at(call.id_at)}"
+    return Difference("calls", call.name, "started_at", expected, text_at(call.started_at))
+
+
+def _wrong(call: Call, **expected: Any) -> Iterator[Difference]:
+    for column, value in expected.items():
+        if (found := getattr(call, column)) != value:
+            spelt = (text_at(value), text_at(found)) if column == "quarter" else (value, found)
+            yield Difference("calls", call.name, column, *spelt)
+
+
+def _wrong_rate(call: Call, held: Held | None) -> Difference:
+    at = f"{instant(call.started_at):%Y-%m-%d %H:%M:%S}Z"
+    expected = f"a rate of {call.provider}/{call.model} that holds at {at}"
+    return Difference("calls", call.name, "rate_id", expected, str(call.rate_id if held is None else held.rate))
+
+
+def _label(call: Call) -> Group:
+    return call.tags, call.end_user, call.project_id, call.rate_id, call.usage_source
+
+
+@lru_cache(maxsize=4096)
+def _tags(tags: str) -> dict[str, str] | None:
+    """The values of a call's tags, by how a row by tag names these; None where they can't be read."""
+    try:
+        found = json.loads(tags).items()
+    except (ValueError, AttributeError):
+        return None
+    return {TAG + tag: value for tag, value in found} if all(isinstance(value, str) for _, value in found) else None
+
+
+_COUNTS: dict[str, Figures] = {
+    Outcome.FAILED: (1, 1, 0, 0),
+    Outcome.INTERRUPTED: (1, 0, 1, 0),
+    Outcome.UNKNOWN: (1, 0, 0, 1),
+}
+
+
+def _figures(call: Call) -> Figures:
+    tokens: tuple[Any, ...] = call[_TOKENS]  # type: ignore[assignment] # as above
+    if None in tokens:
+        tokens = tuple(count or 0 for count in tokens)
+    return _COUNTS.get(call.outcome, (1, 0, 0, 0)) + tokens
+
+
+def _add(sums: Sums, groups: Mapping[Group, Sequence[Figures]]) -> None:
+    for group, some in groups.items():
+        held = sums.get(group)
+        together = some if held is None else [held, *some]
+        sums[group] = some[0] if len(together) == 1 else tuple(map(sum, zip(*together, strict=True)))

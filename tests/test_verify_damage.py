@@ -1,0 +1,156 @@
+"""Whatever is damaged in the books, wherever in them, `verify` doesn't call them balanced."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Column, Table
+
+from accounting.contributions import SPEND_TABLES
+from accounting.ingest import ingest
+from accounting.store import writing
+from accounting.store.tables import batches, calls, conflicts, rates, rejected, sources, store
+from accounting.usage import Outcome, Usage, UsageSource
+from accounting.verify import verify
+from tests.books import NOON, Books, Journal, made
+from tests.conftest import NewBooks
+
+CHECKED: dict[Table, tuple[str, ...]] = {
+    calls: (
+        *("id", "batch_id", "source_id", "number", "started_at", "quarter", "billed_on", "project_id", "key_id"),
+        *("provider", "request_model", "response_model", "model", "rate_id", "usage_source", "effort", "outcome"),
+        *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+        *("tags", "end_user"),
+    ),
+    batches: (
+        *("entries", "inserted", "duplicates", "superseded", "conflicts", "rejected", "min_call_id", "max_call_id"),
+        "rolled_at",
+    ),
+    sources: ("contiguous",),
+    rates: (
+        *("provider", "model", "currency", "valid_from"),
+        *("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k"),
+    ),
+    store: ("zone",),
+    **{table: tuple(table.c.keys()) for table in SPEND_TABLES},
+}
+"""The columns that the rest of the books speaks of, too."""
+
+DELETED = (calls, rejected, conflicts, *SPEND_TABLES)
+
+CARD = """
+provider = "wcode"
+currency = "USD"
+source = "test"
+[[rate]]
+model = "all/classes"
+valid_from = 2026-01-01
+input = 2
+cache_read = 0.1
+cache_write = 3
+output = 7
+reasoning = 9
+"""
+
+
+@pytest.fixture
+def books(new_books: NewBooks) -> Books:
+    """Two journals, days in two months, each kind of verdict, everything rolled up; each rate has been used."""
+    some = new_books("Asia/Shanghai")
+    with writing(some.engine) as conn:
+        conn.execute(rates.delete())
+    some.load(CARD)
+    some.deliver(*(call(number, days) for number, days in enumerate((0, 0, 1, 2, 30, 31), 1)))
+    ahead, again = made(NOON + timedelta(days=3)), replace(call(1, 0), http_status=500)
+    some.deliver(again, ahead, made(NOON, 2, request_model="else"), call(7, 0))
+    ingest(some.engine, Journal("another").batch(call(8, 0), call(9, 5)), NOON)
+    some.roll()
+    return some
+
+
+def call(number: int, days: int) -> Any:
+    return made(
+        NOON - timedelta(days=days, hours=number % 6 * 3),
+        number,
+        request_model="all/classes",
+        outcome=list(Outcome)[number % 4],
+        project=("checkout", "search")[number % 2],
+        usage=Usage(1000, 10, 20, 200, 30, UsageSource.PROVIDER),
+        tags={"feature": "rerank", "team": f"t-{number % 2}"},
+        user=f"u-{number % 2}",
+    )
+
+
+def other(column: Column[Any], value: Any) -> st.SearchStrategy[Any]:
+    """Another value that the column can hold."""
+    if column.name == "zone":
+        return st.sampled_from(["UTC", "America/New_York"])
+    if column.name == "tags":
+        return st.dictionaries(st.sampled_from(("feature", "team", "new")), st.sampled_from(("rerank", "x")))
+    if isinstance(value, UUID) and column.table is calls:
+        return st.integers(2, 10**6).map(lambda minutes: made(NOON - timedelta(minutes=minutes), 99).id)
+    if isinstance(value, UUID):
+        return st.just(made(NOON, 99).id)
+    if isinstance(value, int):
+        return st.integers(max(value - 5, 0), value + 10**6)
+    if isinstance(value, Decimal):
+        return st.decimals(0, 1000, places=9)
+    if column.name == "rolled_at":
+        return st.none()
+    if isinstance(value, datetime):  # a rate must hold for none of its calls any more
+        later = timedelta(days=365 if column.table is rates else 0)
+        return st.integers(1, 10**6).map(lambda quarters: value + later + timedelta(minutes=15 * quarters))
+    if isinstance(value, date):
+        return st.integers(-4000, 4000).map(lambda days: value + timedelta(days=days))
+    return st.sampled_from(("", "other", "wcode", "failed", "missing", "USD", "CNY"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_damage_is_found(books: Books, data: st.DataObject) -> None:
+    table = data.draw(st.sampled_from(list(CHECKED)), label="table")
+    rows = sorted(books.rows(table), key=lambda row: [str(row[key.name]) for key in table.primary_key])
+    row = data.draw(st.sampled_from(rows), label="row")
+    if table in DELETED and data.draw(st.booleans(), label="delete"):
+        assert found(books, table, row, None)
+        return
+    column = table.c[data.draw(st.sampled_from(CHECKED[table]), label="column")]
+    value = data.draw(other(column, row[column.name]).filter(lambda new: new != row[column.name]), label="value")
+    keys = [[each[key.name] for key in table.primary_key] for each in rows]
+    new = row | {column.name: value}
+    if column.primary_key and [new[key.name] for key in table.primary_key] in keys:
+        return  # that is another row's place
+    assert found(books, table, row, new)
+
+
+def found(books: Books, table: Table, row: dict[str, Any], new: dict[str, Any] | None) -> bool:
+    """Whether the damage is, which is put right again."""
+    put(books, table, row, new)
+    try:
+        return not verify(books.engine).balanced
+    finally:
+        put(books, table, new, row)
+
+
+def put(books: Books, table: Table, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    with writing(books.engine) as conn:
+        if old is None:
+            conn.execute(sa.insert(table), [new or {}])
+            return
+        this = sa.and_(*(table.c[key.name] == old[key.name] for key in table.primary_key))
+        if new is None:
+            conn.execute(sa.delete(table).where(this))
+        else:
+            conn.execute(sa.update(table).where(this).values(new))
+
+
+def test_the_books_are_balanced_before(books: Books) -> None:
+    assert verify(books.engine).differences == ()
+    assert {row["conflicts"] for row in books.rows(batches)} == {0, 1}
+    assert len(books.rows(rejected)) == 1
