@@ -7,6 +7,8 @@ from threading import Barrier, Event
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accounting import handovers, keys, projects, stamps
 from accounting.handovers import Handover
@@ -25,7 +27,9 @@ from accounting.store.tables import (
 from accounting.verify import verify
 from tests.books import NOON, Books, Journal, made
 from tests.conftest import NewBooks
+from tests.databases import Database
 from tests.test_keys import booked, by_key
+from tests.test_laws import few, fresh
 from tests.test_projects import WHO, create, rename
 
 HOUR = timedelta(hours=1)
@@ -261,3 +265,45 @@ def test_a_batch_stamped_before_the_decision_is_in_the_books_before_it(
         delivery.result()
         assert moved.result().changed == 1
     assert booked(books)[1] == ("search", "key")
+
+
+ZONES = {"search": "Pacific/Kiritimati", "index": "America/Los_Angeles", "audit": "Asia/Kathmandu"}
+DAYS = st.integers(1, 40).map(lambda hours: NOON - hours * timedelta(hours=7))
+STEPS = st.one_of(
+    st.tuples(st.just("deliver"), DAYS),
+    st.tuples(st.just("attributed"), DAYS),
+    st.tuples(st.just("roll"), DAYS),
+    st.tuples(st.sampled_from([*ZONES, "unassigned"]), DAYS),  # the key moves there
+)
+
+
+@settings(few, max_examples=8)
+@given(steps=st.lists(STEPS, max_size=8))
+def test_whatever_comes_in_and_moves_the_last_decision_holds_and_the_books_balance(
+    database: Database, steps: list[tuple[str, datetime]]
+) -> None:
+    with fresh(database) as books:
+        for name, zone in ZONES.items():
+            create(books, name, zone=zone)
+        books.deliver(made(NOON - timedelta(days=40), project="unassigned"))
+        moves: list[tuple[str, datetime]] = []
+        starts: list[tuple[datetime, int, bool]] = []
+        for number, (what, at) in enumerate(steps, 2):
+            if what == "roll":
+                books.roll()
+            elif what in ("deliver", "attributed"):
+                call = by_key(at, number) if what == "deliver" else made(at, number)
+                books.deliver(call)
+                starts.append((at, number, what == "deliver"))
+            else:
+                hand_over(books, what, at)
+                moves.append((what, at))
+        books.roll()
+        assert verify(books.engine).differences == ()
+        expected = [_payer(at, moves) if follows else "checkout" for at, _, follows in sorted(starts)]
+        assert [name for name, _ in booked(books)[1:]] == expected
+
+
+def _payer(at: datetime, moves: list[tuple[str, datetime]]) -> str:
+    """Of the decisions that concern the instant the one that was taken last."""
+    return ([name for name, since in moves if since <= at] or ["unassigned"])[-1]
