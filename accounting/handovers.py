@@ -48,11 +48,16 @@ def hand_over(engine: Engine, handover: Handover, now: datetime) -> None:
     stamps.decide(engine, decide)
 
 
-def would_follow(engine: Engine, handover: Handover, clock: Callable[[], datetime]) -> Restated:
+def would_follow(
+    engine: Engine,
+    handover: Handover,
+    clock: Callable[[], datetime],
+    progress: Callable[[Restated], object] | None = None,
+) -> Restated:
     """The calls in the books that `follow` would move after `hand_over`. Changes nothing."""
     with reading(engine) as conn:
         planned = _planned(conn, handover, clock())
-    return _restate(engine, handover, "", lambda *_: planned, clock, dry_run=True)
+    return _restate(engine, handover, "", lambda *_: planned, clock, dry_run=True, progress=progress)
 
 
 def follow(

@@ -1,6 +1,7 @@
 """Delivered batches become rows, each call once.
 
-Delivering again, in any order and any split, changes nothing but when the source was last seen.
+Delivering again, in any order and any split, changes nothing but when the source was last seen; a later outcome of
+a call changes it, see `versions`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,13 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from accounting import entries, sources, stamps
+from accounting import entries, sources, stamps, versions
 from accounting.entries import Looked, Read, Refused
 from accounting.errors import StoreMissing
 from accounting.ports import Batch, Entry, Receipt, SourceReport, Verdict
 from accounting.settings import Settings
 from accounting.store import bulk, file_exists, insert, named, open_engine, reading, schema, transact
-from accounting.store.tables import batches, calls, conflicts, rejected
+from accounting.store.tables import batches, conflicts, rejected
+from accounting.versions import Met
 
 
 class StoreDestination:
@@ -131,21 +133,21 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     The batch comes first for its id and is completed last; others see it, whole, with the commit.
     """
     batch_id = _begin_batch(conn, source_id, len(looked), now)
-    read = sorted((each for each in looked if isinstance(each, Read)), key=lambda each: each.call.id.int)
+    read = versions.best_first(each for each in looked if isinstance(each, Read))
     refused = [each for each in looked if isinstance(each, Refused)]
-    verdicts = _insert(conn, source_id, batch_id, read, now) if read else {}
+    met = _insert(conn, source_id, batch_id, read, now) if read else Met({})
+    verdicts = met.verdicts | {each.number: Verdict.REJECTED for each in refused}
     against = [each for each in read if verdicts[each.number] is Verdict.CONFLICT]
     kept = _keep(conn, conflicts, source_id, against, now) + _keep(conn, rejected, source_id, refused, now)
-    verdicts |= {each.number: Verdict.REJECTED for each in refused}
     inserted = [each.call.id for each in read if verdicts[each.number] is Verdict.INSERTED]
-    if inserted or kept:
+    if inserted or kept or met.changed:
         _complete_batch(conn, batch_id, verdicts.values(), inserted)
     else:
         conn.execute(sa.delete(batches).where(batches.c.id == batch_id))
     return verdicts
 
 
-def _insert(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read], now: datetime) -> dict[int, Verdict]:
+def _insert(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read], now: datetime) -> Met:
     """Insert what is not there yet, in the order of ids. Only a row that then carries this batch's id is new."""
     first: dict[UUID, Read] = {}
     for each in read:
@@ -153,11 +155,8 @@ def _insert(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read
     known = stamps.load(conn, [each.call for each in first.values()], now)
     new = bulk.insert_calls(conn, _rows(known, first.values(), source_id, batch_id))
     if new == len(read):
-        return {each.number: Verdict.INSERTED for each in read}
-    query = sa.select(calls.c.id, calls.c.digest, calls.c.batch_id).where(calls.c.id.in_(first))
-    held = {row.id: (row.batch_id, row.digest) for row in conn.execute(query)}
-    fresh = {each.number for each in first.values() if held[each.call.id][0] == batch_id}
-    return {each.number: _verdict(each, held[each.call.id][1], is_new=each.number in fresh) for each in read}
+        return Met({each.number: Verdict.INSERTED for each in read})
+    return versions.meet(conn, batch_id, read, known, now)
 
 
 def _rows(known: stamps.Stamps, read: Iterable[Read], source_id: int, batch_id: int) -> Iterator[dict[str, Any]]:
@@ -166,13 +165,6 @@ def _rows(known: stamps.Stamps, read: Iterable[Read], source_id: int, batch_id: 
         row["batch_id"], row["source_id"] = batch_id, source_id
         row["number"], row["digest"] = each.number, each.digest
         yield row
-
-
-def _verdict(read: Read, held: bytes, *, is_new: bool) -> Verdict:
-    """What becomes of an entry, where the books now hold its id with this digest."""
-    if is_new:
-        return Verdict.INSERTED
-    return Verdict.DUPLICATE if held == read.digest else Verdict.CONFLICT
 
 
 def _keep(conn: Connection, table: Table, source_id: int, looked: Iterable[Looked], now: datetime) -> int:
@@ -194,7 +186,7 @@ def _kept(each: Looked, source_id: int, now: datetime) -> dict[str, Any]:
 
 
 def _begin_batch(conn: Connection, source_id: int, entries: int, now: datetime) -> int:
-    counts = dict.fromkeys(("inserted", "duplicates", "conflicts", "rejected"), 0)
+    counts = dict.fromkeys(("inserted", "duplicates", "superseded", "conflicts", "rejected"), 0)
     row = {"source_id": source_id, "received_at": now, "entries": entries, **counts}
     key = conn.execute(sa.insert(batches).values(row)).inserted_primary_key
     assert key is not None  # noqa: S101 - a single row was inserted
@@ -206,6 +198,7 @@ def _complete_batch(conn: Connection, batch_id: int, verdicts: Iterable[Verdict]
     values = {
         "inserted": len(inserted),
         "duplicates": found.count(Verdict.DUPLICATE),
+        "superseded": found.count(Verdict.SUPERSEDED),
         "conflicts": found.count(Verdict.CONFLICT),
         "rejected": found.count(Verdict.REJECTED),
         "min_call_id": inserted[0] if inserted else None,

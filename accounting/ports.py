@@ -52,10 +52,14 @@ class Batch:
 
 
 class Verdict(StrEnum):
-    """What became of an entry. After any of these the journal may let it go."""
+    """What became of an entry. After any of these the journal may let it go.
+
+    `SUPERSEDED`: the call was in the books with another outcome, and what is known best is there now.
+    """
 
     INSERTED = "inserted"
     DUPLICATE = "duplicate"
+    SUPERSEDED = "superseded"
     CONFLICT = "conflict"
     REJECTED = "rejected"
 

@@ -28,7 +28,7 @@ from tests.books import NOON, Books, Journal, at, made, used
 from tests.conftest import NewBooks
 from tests.databases import Database
 
-INSERTED, DUPLICATE, CONFLICT, REJECTED = Verdict
+INSERTED, DUPLICATE, SUPERSEDED, CONFLICT, REJECTED = Verdict
 
 
 def only(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -132,8 +132,8 @@ def _instant(text: str, days: periods.Days) -> datetime:
 
 def _hand_over(engine: Engine, order: _Order, past: bool | None, dry_run: bool) -> None:
     whole = order.from_(order.earliest)
-    with counting("Looking for its calls"):
-        left = handovers.would_follow(engine, whole, now)
+    with counting("Looking for its calls") as told:
+        left = handovers.would_follow(engine, whole, now, lambda so_far: told(so_far.seen))
     if dry_run:
         say(out(), *_would(order, left))
     elif past or (past is None and left.changed and _answers_yes(order, left)):

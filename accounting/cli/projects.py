@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from accounting import keys, periods, projects, stamps
 from accounting.cli.books import AsJson, books, counting, now, out, put_json
+from accounting.cli.spans import span
 from accounting.periods import Days
 from accounting.projects import FIRST_DAY, UNASSIGNED, Project
 from accounting.rollup import roll_all
@@ -114,7 +115,7 @@ def zone(
 
     A project without calls has the zone at once.
     """
-    first = None if from_ is None else periods.parse_month(from_)[0]
+    first = None if from_ is None else span(None, None, from_, zone).first
     with books() as engine:
         project, since = stamps.decide(engine, lambda conn: _zone_changed(conn, name, zone, first))
     when = "has" if since == FIRST_DAY else f"has from {since} on"

@@ -11,6 +11,7 @@ from tests.capture.answers import CHAT, MESSAGES, USAGE, events
 from tests.capture.callers import Caller
 from tests.capture.conftest import Journaled
 from tests.capture.wire import Server, plain, stream
+from tests.test_credentials import hourly
 
 KEY, PROMPT, COMPLETION = "sk-canary-key-0123456789", "canary prompt", "canary completion"
 CANARIES = (KEY, PROMPT, COMPLETION)
@@ -46,6 +47,23 @@ def test_no_key_prompt_or_completion_is_kept_or_told(
     told = b"\n".join([*kept, repr(caller.client._transport).encode(), repr(recorder.recorder()).encode()])
     assert call.key_fingerprint.encode() in told
     assert [canary for canary in CANARIES if canary.encode() in told] == []
+
+
+def test_of_a_token_nothing_is_kept_but_the_end_of_its_subject(
+    server: Server, caller: Caller, journaled: Journaled, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "accounting")
+    server.says(ANSWERS["plain"])
+    tokens = [hourly(hour, sub="canary-subject-0001", email="canary@example.org") for hour in (1, 2)]
+    for token in tokens:
+        caller.post(server.url + CHAT, ASK, authorization=f"Bearer {token}")
+
+    first, second = journaled.calls()
+    assert first.key_fingerprint == second.key_fingerprint
+    assert first.key_last4 == second.key_last4 == "0001"
+    told = journaled.bytes() + caplog.text.encode()
+    parts = [part for token in tokens for part in token.split(".")[1:]]
+    assert [text for text in ("canary-subject", "canary@example.org", *parts) if text.encode() in told] == []
 
 
 def test_a_fault_of_ours_tells_nothing_of_the_call(

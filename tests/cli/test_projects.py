@@ -76,6 +76,14 @@ def test_a_zone_begins_with_the_next_month_where_there_are_calls(run: Run, books
     assert f"The first month that another zone can begin with is {first:%Y-%m}" in ran.err
 
 
+@pytest.mark.parametrize("month", ["9999-12", "1969-12", "2026", "next"])
+def test_what_is_no_month_is_named(run: Run, books: Books, month: str) -> None:
+    run("projects", "create", "search")
+    ran = run("projects", "zone", "search", "Asia/Shanghai", "--from", month)
+    assert (ran.code, ran.out) == (2, "")
+    assert "expected" in ran.err
+
+
 def test_a_project_without_calls_has_its_zone_at_once(run: Run, books: Books) -> None:
     run("projects", "create", "search")
     assert run("projects", "zone", "search", "Asia/Shanghai").out == "search has the days of Asia/Shanghai.\n"
