@@ -25,7 +25,7 @@ PAGE = 1_000
 _BEHIND = 1_000
 """So far behind the newest batch one may still come in sight: its number is drawn before its transaction ends."""
 
-_BATCHES = 100
+BATCHES = 100
 """So many are read at a time."""
 
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -104,7 +104,7 @@ def newly_booked(conn: Connection, selection: Selection, had: Seen) -> tuple[lis
     not new.
     """
     there = frozenset(conn.scalars(sa.select(batches.c.id).where(batches.c.id > had.upto)))
-    fresh = sorted(there - had.ids)[:_BATCHES]
+    fresh = sorted(there - had.ids)[:BATCHES]
     if not fresh:
         return [], had
     found = _booked(conn, _selected(selection).where(calls.c.batch_id.in_(fresh)).order_by(calls.c.id))

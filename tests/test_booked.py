@@ -1,20 +1,25 @@
 """Single calls: which are listed, in what order, at what cost; and following them."""
 
+from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import select
 
 from accounting import booked
-from accounting.booked import BookedCall, Selection
+from accounting.booked import BookedCall, Seen, Selection
+from accounting.ingest import ingest
 from accounting.money import Money
 from accounting.periods import midnight, zone
-from accounting.store import reading
-from accounting.usage import Outcome, Usage, UsageSource
-from tests.books import NOON, Books, at, made
+from accounting.store import reading, writing
+from accounting.store.tables import batches, calls, former_project_names, keys, projects
+from accounting.usage import Call, Outcome, Usage, UsageSource
+from tests.books import NOON, Books, Journal, at, made
 from tests.conftest import NewBooks
+from tests.databases import PostgresDatabases
 from tests.plans import plans
 
 ANY = Selection()
@@ -132,3 +137,97 @@ def test_days_may_be_as_far_off_as_the_calendar_goes(books: Books, selection: Se
 def test_a_wildcard_in_a_key_selects_nothing(books: Books) -> None:
     books.deliver(made())
     assert listed(books, Selection(key="a1%")) == []
+
+
+def followed(books: Books, had: Seen, selection: Selection = ANY) -> tuple[list[Call], Seen]:
+    with reading(books.engine) as conn:
+        found, had = booked.newly_booked(conn, selection, had)
+    return [one.call for one in found], had
+
+
+def had_so_far(books: Books) -> Seen:
+    with reading(books.engine) as conn:
+        return booked.seen(conn)
+
+
+def test_a_follower_gets_each_call_once_by_batches_the_oldest_first(books: Books) -> None:
+    one, two, three, four = (made(NOON - timedelta(hours=hours)) for hours in (4, 3, 2, 1))
+    books.deliver(four)
+    had = had_so_far(books)
+    assert followed(books, had) == ([], had)
+    books.deliver(three, one)
+    books.deliver(two)
+    found, had = followed(books, had)
+    assert found == [one, two, three]
+    books.deliver(two, four)  # once more
+    assert followed(books, had)[0] == []
+
+
+def test_a_follower_gets_what_the_selection_says(books: Books) -> None:
+    had = had_so_far(books)
+    books.deliver(made(number=1), made(number=2, project="search"))
+    found, had = followed(books, had, Selection(project="search"))
+    assert [call.project for call in found] == ["search"]
+    assert followed(books, had)[0] == []
+
+
+def test_of_many_batches_a_follower_gets_some_at_a_time_and_all_in_the_end(books: Books) -> None:
+    had, some = had_so_far(books), [made(number=number) for number in range(booked.BATCHES + 5)]
+    for call in some:
+        books.deliver(call)
+    first, had = followed(books, had)
+    rest, had = followed(books, had)
+    assert (len(first), len(rest)) == (booked.BATCHES, 5)
+    assert first + rest == some
+
+
+def test_a_batch_that_comes_in_sight_after_later_ones_is_not_missed(postgresql: PostgresDatabases) -> None:
+    first, second = made(number=1), made(number=2)
+    with closing(Books(postgresql.store())) as books:
+        books.deliver(first)
+        had = had_so_far(books)
+        with writing(books.engine) as slow:
+            (row,) = slow.execute(select(batches)).mappings()
+            late = {name: value for name, value in row.items() if name != "id"}
+            id_ = slow.execute(batches.insert().values(late).returning(batches.c.id)).scalar_one()
+            slow.execute(calls.update().values(batch_id=id_))
+            ingest(books.engine, Journal("another").batch(second), NOON)
+            found, had = followed(books, had)
+            assert found == [second]
+        found, had = followed(books, had)
+        assert found == [first]
+        assert followed(books, had)[0] == []
+
+
+def test_what_a_follower_remembers_is_bounded(books: Books) -> None:
+    books.deliver(made(number=1))
+    with writing(books.engine) as conn:
+        conn.execute(batches.update().values(id=50_000))
+        conn.execute(calls.update().values(batch_id=50_000))
+    found, had = followed(books, Seen(ids=frozenset({3, 49_500})))
+    assert len(found) == 1
+    assert had == Seen(49_000, frozenset({49_500, 50_000}))
+
+
+def test_all_calls_are_read_page_by_page(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(booked, "PAGE", 2)
+    some = [made(number=number) for number in range(5)]
+    books.deliver(*some)
+    with reading(books.engine) as conn:
+        assert [one.call for one in booked.every(conn, ANY)] == some[::-1]
+        assert [one.call for one in booked.every(conn, ANY, before=some[2].id)] == [some[1], some[0]]
+
+
+@pytest.mark.parametrize("text", ["nightly", "c3d4", "c3c3"])
+def test_calls_are_found_by_the_name_of_their_key_and_by_former_names_of_their_project(books: Books, text: str) -> None:
+    wanted = made(number=1, project="search", key_fingerprint="c3" * 32, key_last4="c3d4")
+    books.deliver(wanted, made(number=2))
+    with writing(books.engine) as conn:
+        conn.execute(keys.update().where(keys.c.last4 == "c3d4").values(name="nightly"))
+        conn.execute(projects.update().where(projects.c.name == "search").values(name="find"))
+        id_ = conn.scalar(select(projects.c.id).where(projects.c.name == "find"))
+        was = {"name": "search", "project_id": id_, "renamed_at": NOON, "renamed_by": "ann@build-7"}
+        conn.execute(former_project_names.insert().values(was))
+    for name in ("search", "find"):
+        (one,) = listed(books, Selection(project=name, key=text))
+        assert (one.call.id, one.call.project, one.key_name) == (wanted.id, "find", "nightly")
