@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine
 from accounting import periods
 from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.rates import RateBook
-from accounting.store import ratelines
-from accounting.store.engine import altering, named, prepare
+from accounting.store import ratelines, views
+from accounting.store.engine import altering, is_postgresql, named, prepare
 from accounting.store.tables import metadata, store
 
 REVISIONS = ("0001", "0002")
@@ -46,6 +46,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
             return False
         _refuse_foreign(conn)
         metadata.create_all(conn)
+        views.make(conn)
         _alembic_version.create(conn)
         conn.execute(_alembic_version.insert().values(version_num=HEAD))
         conn.execute(store.insert().values(generation=uuid4(), zone=days, created_at=now))
@@ -97,14 +98,17 @@ def upgrade(engine: Engine) -> str:
 
 
 def migrate(conn: Connection) -> None:
-    """Run the migrations that the database lacks, in the connection's own transaction."""
+    """Run the migrations that the database lacks, and make the views anew, in the connection's own transaction."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()  # without an ini file: an installed program has none
     config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
     config.attributes["connection"] = conn
+    if not is_postgresql(conn):
+        views.drop(conn)
     command.upgrade(config, "head")
+    views.make(conn)
 
 
 def migrations() -> Path:

@@ -1,0 +1,149 @@
+"""Views of the books for people's own SQL and for BI tools: names in place of ids, instants that can be read.
+
+They need nothing of this program, so they work from the plain sqlite3 shell. Amounts, costs and prices are NUMERIC on
+PostgreSQL and exact decimal text on SQLite, instants TIMESTAMPTZ and text like 2026-11-23T12:00:00.000000Z, so a query
+that spells them so is the same on both. Columns are only ever added, at the end: PostgreSQL then replaces a view in
+place, with what was granted on it and whatever people built upon it.
+"""
+
+# ruff: noqa: S608 - all of the SQL is on this page
+
+from sqlalchemy import Connection
+
+from accounting.store.engine import is_postgresql
+
+NAMES = ("calls_named", "spend_days_named", "spend_quarters_named", "spend_by_tag_named")
+
+_PROJECT = "coalesce(p.name, '(unknown project ' || t.project_id || ')') AS project"
+
+# As a report labels it.
+_KEY = """CASE
+    WHEN k.id IS NULL THEN '(unknown key ' || t.key_id || ')'
+    WHEN k.name <> '' THEN k.name || ' (…' || k.last4 || ')'
+    WHEN k.fingerprint = '' THEN '(no key)'
+    ELSE '…' || k.last4 || ' (' || substr(k.fingerprint, 1, 8) || ')'
+  END AS "key",
+  k.name AS key_name, k.last4 AS key_last4, k.fingerprint AS key_fingerprint"""
+
+_FIGURES = """t.calls, t.failed, t.interrupted, t.unknown,
+  t.input_tokens, t.cache_read_tokens, t.cache_write_tokens, t.output_tokens, t.reasoning_tokens,
+  t.amount, t.currency"""
+
+# A class without a price of its own costs what its parent does.
+_PRICES = """r.input_per_1k,
+  coalesce(r.cache_read_per_1k, r.input_per_1k) AS cache_read_per_1k,
+  coalesce(r.cache_write_per_1k, r.input_per_1k) AS cache_write_per_1k,
+  r.output_per_1k,
+  coalesce(r.reasoning_per_1k, r.output_per_1k) AS reasoning_per_1k"""
+
+# A row whose id leads nowhere is shown all the same.
+_PROJECTS = "LEFT JOIN projects p ON p.id = t.project_id"
+_KEYS = "LEFT JOIN keys k ON k.id = t.key_id"
+_RATES = "LEFT JOIN rates r ON r.id = t.rate_id"
+
+
+def make(conn: Connection) -> None:
+    """Make the views, or make them anew."""
+    create = "CREATE OR REPLACE VIEW" if is_postgresql(conn) else "CREATE VIEW"
+    if not is_postgresql(conn):
+        drop(conn)
+    for name, query in zip(NAMES, _queries(is_postgresql(conn)), strict=True):
+        conn.exec_driver_sql(f"{create} {name} AS {query}")
+
+
+def drop(conn: Connection) -> None:
+    """Drop them, as SQLite rebuilds no table that a view is of."""
+    for name in NAMES:
+        conn.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+
+
+def _queries(on_postgresql: bool) -> tuple[str, ...]:
+    """In the order of `NAMES`."""
+    at = _as_it_is if on_postgresql else _iso
+    month = ("to_char(t.billed_on, 'YYYY-MM')" if on_postgresql else "substr(t.billed_on, 1, 7)") + " AS month"
+    days = f"t.billed_on, {month}"
+    quarters = f"{at('quarter')}, {days}"
+    tagged = f"t.tag, t.value, {days}, {_PROJECT}, r.provider, r.model, t.usage_source, {_FIGURES}, {_PRICES}"
+    return (
+        _of_calls(f"{at('started_at')}, {at('first_token_at')}, {at('ended_at')}, {days}", on_postgresql),
+        _of_spend(days, "spend_days"),
+        _of_spend(quarters, "spend_quarters"),
+        f"SELECT {tagged}, t.project_id, t.rate_id FROM spend_by_tag t {_PROJECTS} {_RATES}",
+    )
+
+
+def _of_spend(time: str, table: str) -> str:
+    return f"""
+SELECT {time}, {_PROJECT}, {_KEY},
+  t.provider, t.model, t.usage_source, t.effort,
+  {_FIGURES},
+  {_PRICES},
+  t.project_id, t.key_id, t.rate_id
+FROM {table} t {_PROJECTS} {_KEYS} {_RATES}"""
+
+
+def _of_calls(time: str, on_postgresql: bool) -> str:
+    cost = _numeric_cost() if on_postgresql else _text_cost()
+    return f"""
+SELECT t.id, {time}, {_PROJECT}, {_KEY},
+  t.provider, t.model, t.outcome, t.http_status, t.end_user, t.tags,
+  t.input_tokens, t.cache_read_tokens, t.cache_write_tokens, t.output_tokens, t.reasoning_tokens, t.usage_source,
+  CASE WHEN t.usage_source <> 'missing' OR t.outcome = 'failed' THEN {cost} END AS cost,
+  r.currency,
+  {_PRICES},
+  t.provider_cost, t.provider_cost_currency, t.anomalies,
+  t.endpoint, t.request_model, t.response_model, t.response_id, t.attempt, t.link_id, t.stream, t.effort, t.max_tokens,
+  t.finish_reason, t.bytes_in, t.bytes_out, s.host,
+  t.project_id, t.project_source, t.key_id, t.rate_id, t.source_id, t.batch_id
+FROM calls t {_PROJECTS} {_KEYS} {_RATES} LEFT JOIN sources s ON s.id = t.source_id"""
+
+
+def _as_it_is(column: str) -> str:
+    return f"t.{column}"
+
+
+def _iso(column: str) -> str:
+    """Microseconds since 1970 as text that sorts in order of time."""
+    seconds = f"strftime('%Y-%m-%dT%H:%M:%S', t.{column} / 1000000, 'unixepoch')"
+    return f"{seconds} || printf('.%06dZ', t.{column} % 1000000) AS {column}"
+
+
+def _classes() -> list[tuple[str, str]]:
+    """Tokens and the price of each class, every token once: see `rates.price`."""
+    tokens = {name: f"coalesce(t.{name}_tokens, 0)" for name in ("input", "cache_read", "cache_write", "output")}
+    thought = "coalesce(t.reasoning_tokens, 0)"
+    return [
+        (f"({tokens['input']} - {tokens['cache_read']} - {tokens['cache_write']})", "r.input_per_1k"),
+        (tokens["cache_read"], "coalesce(r.cache_read_per_1k, r.input_per_1k)"),
+        (tokens["cache_write"], "coalesce(r.cache_write_per_1k, r.input_per_1k)"),
+        (f"({tokens['output']} - {thought})", "r.output_per_1k"),
+        (thought, "coalesce(r.reasoning_per_1k, r.output_per_1k)"),
+    ]
+
+
+def _numeric_cost() -> str:
+    return f"trim_scale(({' + '.join(f'{tokens} * {price}' for tokens, price in _classes())}) * 0.001)"
+
+
+def _text_cost() -> str:
+    """SQLite has no exact decimals, so in whole numbers: of 10^-12, the last digit that a cost may have.
+
+    Tokens (up to 10^12) are split into millions and the rest, prices (below 10^9, of nine decimals) into units and
+    billionths: no product, and no sum of five, then leaves 64 bits, where SQLite would go on in floats.
+    """
+    priced = " UNION ALL ".join(f"SELECT {tokens} AS n, {price} AS price" for tokens, price in _classes())
+    decimals = "substr(price || '.', instr(price || '.', '.') + 1)"
+    billionths = f"CAST(substr(replace({decimals}, '.', '') || '000000000', 1, 9) AS INTEGER)"
+    split = f"SELECT n / 1000000 AS m, n % 1000000 AS n, CAST(price AS INTEGER) AS u, {billionths} AS b FROM ({priced})"
+    products = f"SELECT sum(m * u) AS mu, sum(m * b) AS mb, sum(n * u) AS nu, sum(n * b) AS nb FROM ({split})"
+    one = "1000000000000"
+    whole = f"mu * 1000 + mb / 1000000 + nu / 1000 + nb / {one}"
+    part = f"mb % 1000000 * 1000000 + nu % 1000 * 1000000000 + nb % {one}"
+    added = f"SELECT {whole} AS whole, {part} AS part FROM ({products})"
+    reduced = f"SELECT whole + part / {one} AS whole, part % {one} AS part FROM ({added})"
+    # Of one sign: a program that is not ours may deliver more cached tokens than input.
+    carry = "((whole > 0 AND part < 0) - (whole < 0 AND part > 0))"
+    carried = f"SELECT whole - {carry} AS whole, part + {carry} * {one} AS part FROM ({reduced})"
+    sign = "CASE WHEN whole < 0 OR part < 0 THEN '-' ELSE '' END"
+    digits = "rtrim(rtrim(printf('%d.%012d', abs(whole), abs(part)), '0'), '.')"
+    return f"(SELECT {sign} || {digits} FROM ({carried}) WHERE whole IS NOT NULL)"
