@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from accounting.errors import CallInvalid
+from accounting.money import Money
 from accounting.ports import Entry
 from accounting.usage import APART, MAX_COUNT, Call, clean, id_time
 
@@ -18,6 +19,7 @@ MAX_KEY = 2_400
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_REASON = 2000
 _MAX_INTEGER = 2**31 - 1
+_DIGITS, _DECIMALS = 15, 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def refuse_implausible(call: Call, now: datetime) -> None:
     for name, count, most in _bounded(call):
         if count is not None and count > most:
             raise CallInvalid(f"{name}: {count} is more than {most}")
+    _refuse_strange_cost(call.usage.provider_cost)
     for name, texts in _keys(call):
         # A character has at most four bytes.
         if 4 * sum(map(len, texts)) > MAX_KEY and (size := sum(len(text.encode()) for text in texts)) > MAX_KEY:
@@ -90,6 +93,14 @@ def _refuse_strange_time(call: Call, now: datetime) -> None:
         raise CallInvalid(
             f"id {call.id} is of {id_time(call.id)}, started_at is {call.started_at}: more than a minute apart; "
             "expected an id made as the call began"
+        )
+
+
+def _refuse_strange_cost(cost: Money | None) -> None:
+    exponent = cost.amount.as_tuple().exponent if cost else 0
+    if cost and not (isinstance(exponent, int) and exponent >= -_DECIMALS and cost.amount.adjusted() < _DIGITS):
+        raise CallInvalid(
+            f"provider_cost: {cost.amount:.3e}; expected an amount below 10^{_DIGITS} of at most {_DECIMALS} decimals"
         )
 
 
