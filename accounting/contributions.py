@@ -4,7 +4,8 @@ Rows go in by the order of their keys, the same one everywhere, so that two tran
 for each other and don't deadlock.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -43,14 +44,14 @@ def of_calls(conn: Connection, table: Table, which: ColumnElement[bool]) -> list
     return [dict(row) | {name: int(row[name]) for name in FIGURES} for row in rows]  # PostgreSQL sums into NUMERIC
 
 
-def moved(table: Table, before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> list[Contribution]:
+def moved(table: Table, before: Iterable[Mapping[Any, Any]], after: Iterable[Mapping[Any, Any]]) -> list[Contribution]:
     """What it takes to make a spend table hold rows of `calls` as they are after, where it held them as before."""
     sums: dict[tuple[Any, ...], list[int]] = {}
     for sign, rows in ((-1, before), (1, after)):
         for row in rows:
+            figures = _figures(row)
             for group in _groups(table, row):
-                held = sums.setdefault(group, [0] * len(FIGURES))
-                held[:] = [figure + sign * more for figure, more in zip(held, _figures(row), strict=True)]
+                _add_to(sums.setdefault(group, [0] * len(FIGURES)), figures, sign)
     names = (*group_columns(table), *FIGURES)
     return [dict(zip(names, (*group, *figures), strict=True)) for group, figures in sums.items() if any(figures)]
 
@@ -88,23 +89,29 @@ def _ended(outcome: Outcome) -> ColumnElement[int]:
     return sa.func.sum(sa.case((calls.c.outcome == outcome.value, 1), else_=0)).label(outcome.value)
 
 
-def _groups(table: Table, row: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+_KEYS = {table: itemgetter(*group_columns(table)) for table in SPEND_TABLES}
+
+
+def _groups(table: Table, row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
     """The keys of the rows of a spend table that a call is part of."""
-    names = group_columns(table)
+    key = _KEYS[table]
     if table is not spend_by_tag:
-        yield tuple(row[name] for name in names)
-        return
-    marks = {TAG + key: value for key, value in row["tags"].items()}
+        return [key(row)]
+    marks = [(TAG + name, value) for name, value in row["tags"].items()]
     if row["end_user"] is not None:
-        marks[USER] = row["end_user"]
-    for tag, value in marks.items():
-        marked = {**row, "tag": tag, "value": value}
-        yield tuple(marked[name] for name in names)
+        marks.append((USER, row["end_user"]))
+    return [key({**row, "tag": tag, "value": value}) for tag, value in marks]
 
 
-def _figures(row: Mapping[str, Any]) -> list[int]:
+def _figures(row: Mapping[Any, Any]) -> list[int]:
     """One call's, in the order of `FIGURES`."""
-    return [1, *(int(row["outcome"] == outcome) for outcome in _ENDINGS), *(row[name] or 0 for name in TOKENS)]
+    outcome = row["outcome"]
+    return [1, *(int(outcome == ending) for ending in _ENDINGS), *(row[name] or 0 for name in TOKENS)]
+
+
+def _add_to(held: list[int], figures: Sequence[int], sign: int) -> None:
+    for place, figure in enumerate(figures):
+        held[place] += sign * figure
 
 
 def _cost(one: Contribution, rates: Mapping[int, Rate]) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _tries(engine: Engine, chosen: ColumnElement[bool], change: Change) -> Itera
         upto = None
         while ids := _next_ids(conn, chosen, upto):
             rows = conn.execute(sa.select(calls).where(calls.c.id.in_(ids))).mappings().all()
-            yield _compared(conn, len(ids), *_changed(rows, change(conn, rows)))
+            yield _compared(conn, len(ids), _edits(rows, change(conn, rows)))
             upto = ids[-1]
 
 
@@ -206,35 +206,41 @@ def _lock(conn: Connection, which: ColumnElement[bool]) -> _Locked:
     return _Locked(rows, rolled)
 
 
+@dataclass(frozen=True, slots=True)
+class _Edit:
+    """A call that is to say something else: as it is, as it will be, and the columns in which that differs."""
+
+    before: Row
+    after: Row
+    columns: tuple[str, ...]
+
+
 def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change) -> Restated:
-    before, after = _changed(locked.rows, change(conn, locked.rows))
-    if before:
-        _log(conn, id_, before, after)
-        _update(conn, before, after)
-        _move(conn, *([row for row in rows if row["batch_id"] in locked.rolled] for rows in (before, after)))
-    counts = {"seen": restatements.c.seen + len(locked.rows), "changed": restatements.c.changed + len(before)}
+    edits = _edits(locked.rows, change(conn, locked.rows))
+    if edits:
+        _log(conn, id_, edits)
+        _update(conn, edits)
+        _move(conn, [edit for edit in edits if edit.before["batch_id"] in locked.rolled])
+    counts = {"seen": restatements.c.seen + len(locked.rows), "changed": restatements.c.changed + len(edits)}
     conn.execute(sa.update(restatements).where(restatements.c.id == id_).values(counts))
-    return _compared(conn, len(locked.rows), before, after)
+    return _compared(conn, len(locked.rows), edits)
 
 
-def _changed(rows: Iterable[Row], changes: Mapping[UUID, Mapping[str, Any]]) -> tuple[list[Row], list[Row]]:
-    """The calls that then say something else: as they are, and as they will be."""
-    pairs = [(row, {**row, **changes[row["id"]]}) for row in rows if row["id"] in changes]
-    for row, new in pairs:
-        if any(row[name] != new[name] for name in _FIXED):
-            raise ValueError(f"A change to call {row['id']} names {' or '.join(_FIXED)}; these stay for ever.")
-    different = [(row, new) for row, new in pairs if row != new]
-    return [row for row, _ in different], [new for _, new in different]
+def _edits(rows: Iterable[Row], changes: Mapping[UUID, Mapping[str, Any]]) -> list[_Edit]:
+    return [edit for row in rows if row["id"] in changes and (edit := _edit(row, changes[row["id"]])).columns]
 
 
-def _differing(row: Row, new: Row) -> list[str]:
-    return [name for name in row if row[name] != new[name]]
+def _edit(row: Row, values: Mapping[str, Any]) -> _Edit:
+    columns = tuple(name for name, value in values.items() if row[name] != value)
+    if any(name in columns for name in _FIXED):
+        raise ValueError(f"A change to call {row['id']} names {' or '.join(_FIXED)}; these stay for ever.")
+    return _Edit(row, {**row, **values}, columns)
 
 
-def _log(conn: Connection, id_: int, before: Sequence[Row], after: Sequence[Row]) -> None:
+def _log(conn: Connection, id_: int, edits: Iterable[_Edit]) -> None:
     said = [
-        {"call_id": row["id"], "restatement_id": id_, "before": _said(row, _differing(row, new))}
-        for row, new in zip(before, after, strict=True)
+        {"call_id": edit.before["id"], "restatement_id": id_, "before": _said(edit.before, edit.columns)}
+        for edit in edits
     ]
     # A call that one restatement changes twice keeps what it said before the first time.
     conn.execute(insert(conn, restated_calls).on_conflict_do_nothing(), said)
@@ -253,31 +259,34 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value) if isinstance(value, UUID) else value
 
 
-def _update(conn: Connection, before: Sequence[Row], after: Sequence[Row]) -> None:
+def _update(conn: Connection, edits: Iterable[_Edit]) -> None:
     """One statement for all calls of which the same columns change."""
     alike: dict[tuple[str, ...], list[Row]] = {}
-    for row, new in zip(before, after, strict=True):
-        alike.setdefault(tuple(_differing(row, new)), []).append(new)
+    for edit in edits:
+        alike.setdefault(edit.columns, []).append(edit.after)
     for columns, rows in alike.items():
         values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in columns}
         statement = sa.update(calls).where(calls.c.id == sa.bindparam("this")).values(values)
-        conn.execute(statement, [{"this": new["id"], **{f"new_{name}": new[name] for name in columns}} for new in rows])
+        conn.execute(statement, [{"this": row["id"], **{f"new_{name}": row[name] for name in columns}} for row in rows])
 
 
-def _move(conn: Connection, before: Sequence[Row], after: Sequence[Row]) -> None:
+def _move(conn: Connection, edits: Sequence[_Edit]) -> None:
     """What the calls added to spend is taken out, and added as they are now."""
-    rates = _rates(conn, [*before, *after])
+    before, after = [edit.before for edit in edits], [edit.after for edit in edits]
+    rates = _rates(conn, edits)
     for table in SPEND_TABLES:
         contributions.add(conn, table, contributions.moved(table, before, after), rates)
 
 
-def _rates(conn: Connection, rows: Iterable[Row]) -> dict[int, Rate]:
-    return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids={row["rate_id"] for row in rows})}
+def _rates(conn: Connection, edits: Iterable[_Edit]) -> dict[int, Rate]:
+    named = {row["rate_id"] for edit in edits for row in (edit.before, edit.after)}
+    return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids=named)}
 
 
-def _compared(conn: Connection, seen: int, before: Sequence[Row], after: Sequence[Row]) -> Restated:
-    rates = _rates(conn, [*before, *after])
-    return Restated(seen, len(before), _cost(before, rates), _cost(after, rates))
+def _compared(conn: Connection, seen: int, edits: Sequence[_Edit]) -> Restated:
+    rates = _rates(conn, edits)
+    before, after = (edit.before for edit in edits), (edit.after for edit in edits)
+    return Restated(seen, len(edits), _cost(before, rates), _cost(after, rates))
 
 
 def _cost(rows: Iterable[Row], rates: Mapping[int, Rate]) -> dict[str, Decimal]:
@@ -295,5 +304,5 @@ def _so_far(conn: Connection, id_: int) -> Restated:
     logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
     of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=CALLS_AT_ONCE)
     for rows in conn.execute(of_this).mappings().partitions():
-        done += _compared(conn, 0, [{**row, **row["before"]} for row in rows], rows)
+        done += _compared(conn, 0, [_Edit({**row, **row["before"]}, row, ()) for row in rows])
     return done
