@@ -169,9 +169,10 @@ def _rows(known: stamps.Stamps, read: Iterable[Read], source_id: int, batch_id: 
 
 def _keep(conn: Connection, table: Table, source_id: int, looked: Iterable[Looked], now: datetime) -> int:
     """Keep entries that are no calls of the books as the bytes they came in; returns how many are new."""
-    statement = insert(conn, table).on_conflict_do_nothing()
+    # Not by a count of rows: where SQLAlchemy asks for the id by itself, as on PostgreSQL, there is none.
+    statement = insert(conn, table).on_conflict_do_nothing().returning(table.c.id)
     rows = sorted((_kept(each, source_id, now) for each in looked), key=_place)
-    return sum(conn.execute(statement.values(row)).rowcount for row in rows)
+    return sum(len(conn.execute(statement.values(row)).all()) for row in rows)
 
 
 def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -76,7 +76,7 @@ class SqliteFiles:
     kind = "sqlite"
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._directory = Path(tempfile.mkdtemp(dir=directory))
         self._numbers = count(1)
 
     def empty(self) -> str:
@@ -207,8 +207,8 @@ class PostgresDatabases:
         self.server = server
         self._urls: list[str] = []
 
-    def empty(self) -> str:
-        return self._new("template1")
+    def empty(self, template: str = "template1") -> str:
+        return self._new(template)
 
     def store(self, zone: str = "UTC") -> str:
         return self._new(self.server.template(zone))

@@ -141,6 +141,13 @@ def test_other_contents_for_a_known_id_are_kept_aside_once(books: Books) -> None
     assert only(books.rows(conflicts))["payload"] == other.encode()
 
 
+def test_what_is_no_call_is_kept_once_and_a_delivery_again_is_no_batch(books: Books) -> None:
+    for _ in range(2):
+        assert delivered(books, b"no call", b"nor this") == [REJECTED, REJECTED]
+    assert len(books.rows(rejected)) == 2
+    assert only(books.rows(batches))["rejected"] == 2
+
+
 def test_two_journals_that_deliver_one_call_deliver_it_once(books: Books) -> None:
     assert books.deliver(made()) == [INSERTED]
     assert list(ingest(books.engine, Journal("heir").batch(made()), NOON).values()) == [DUPLICATE]

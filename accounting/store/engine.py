@@ -70,8 +70,10 @@ def file_exists(engine: Engine) -> bool:
 
 
 def prepare(engine: Engine) -> None:
-    """Make the file that `writing` needs; on PostgreSQL there is nothing to make."""
-    if not is_postgresql(engine):
+    """Make the file that `writing` needs; refuse a database that could not hold every text."""
+    if is_postgresql(engine):
+        postgres.prepare(engine)
+    else:
         files.prepare(engine)
 
 

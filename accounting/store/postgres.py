@@ -36,6 +36,7 @@ _DEFAULTS: dict[str, object] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
     "application_name": "accounting",
+    "client_encoding": "utf8",
 }
 
 _POOL: dict[str, Any] = {"pool_size": 5, "max_overflow": 5, "pool_timeout": 30, "pool_recycle": 3600}
@@ -58,6 +59,17 @@ def open_engine(url: URL, *, apart: bool) -> Engine:
     if reader is not None:
         event.listen(engine, "engine_disposed", lambda _engine: reader.dispose())
     return engine
+
+
+def prepare(engine: Engine) -> None:
+    """Refuse a database of another encoding: a name in Chinese would be an error there, or a string of bytes."""
+    with reading(engine) as conn:
+        encoding = conn.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding != "UTF8":
+        raise StoreError(
+            f"The database {_named(engine)} has the encoding {encoding}; expected UTF8. Make one with it: "
+            "createdb --encoding=UTF8 --template=template0 NAME"
+        )
 
 
 @contextmanager

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, OperationalError
 
 from accounting.errors import ConfigurationError, StoreAway, StoreError, StoreMissing
-from accounting.store import Lock, altering, hold, open_engine, postgres, reading, transact, writing
+from accounting.store import Lock, altering, hold, open_engine, postgres, reading, schema, transact, writing
 from accounting.store import engine as engines
+from tests.books import NOON
 from tests.databases import PostgresDatabases
 from tests.store import tally
 from tests.store.tally import add, amounts, run, sums
@@ -256,6 +257,14 @@ def test_a_fault_in_copying_rows_in_is_like_that_of_a_statement(engine: Engine) 
         transact(engine, copy_in)
     assert "secret" not in str(caught.value)
     add(engine, "next", "1")
+
+
+def test_a_database_that_can_t_hold_every_text_is_refused(postgresql: PostgresDatabases) -> None:
+    url = postgresql.empty("template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    engine = open_engine(url)
+    with pytest.raises(StoreError, match=r"encoding SQL_ASCII; expected UTF8.*createdb --encoding=UTF8"):
+        schema.create(engine, "UTC", NOON)
+    engine.dispose()
 
 
 def test_the_zone_of_the_server_changes_no_instant(engine: Engine) -> None:
