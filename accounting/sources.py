@@ -93,9 +93,10 @@ def _sources(conn: Connection, which: sa.ColumnElement[bool]) -> list[Source]:
 
 def held(conn: Connection, journal: UUID) -> tuple[int, int]:
     """What the books hold of a journal: all numbers up to the first figure, and so many more beyond it."""
-    source_id, contiguous = conn.execute(
-        sa.select(table.c.id, table.c.contiguous).where(table.c.journal == journal)
-    ).one()
+    known = conn.execute(sa.select(table.c.id, table.c.contiguous).where(table.c.journal == journal)).one_or_none()
+    if known is None:
+        return 0, 0
+    source_id, contiguous = known
     is_ahead = sa.and_(received_ahead.c.source_id == source_id, received_ahead.c.number > contiguous)
     return contiguous, _count(conn, is_ahead)
 
