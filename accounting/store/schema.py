@@ -4,9 +4,11 @@ A new store is made from the tables alone and stamped as the newest revision, wi
 inside applications that may run an Alembic of their own. Only `upgrade`, a person's command, imports it.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -17,11 +19,15 @@ from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.rates import RateBook
 from accounting.store import ratelines, views
 from accounting.store.engine import altering, is_postgresql, named, prepare
-from accounting.store.tables import metadata, store
+from accounting.store.tables import batches, keys, metadata, projects, sources, store
 
 REVISIONS = ("0001", "0002")
 """All revisions in `migrations/versions`, in order."""
 HEAD = REVISIONS[-1]
+
+_COPY = "copy of "
+COPYING = _COPY + HEAD
+"""What a store is stamped with while the books of another are copied into it: until then nobody can use it."""
 
 _alembic_version = sa.Table(
     "alembic_version",
@@ -45,10 +51,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
             check(conn)
             return False
         _refuse_foreign(conn)
-        metadata.create_all(conn)
-        views.make(conn)
-        _alembic_version.create(conn)
-        conn.execute(_alembic_version.insert().values(version_num=HEAD))
+        _make(conn, HEAD)
         conn.execute(store.insert().values(generation=uuid4(), zone=days, created_at=now))
         ratelines.append(conn, shipped, now)
     return True
@@ -70,6 +73,11 @@ def check(conn: Connection) -> None:
         raise SchemaMismatch(
             f"The store {url} has schema {found}; this program needs {HEAD}. Upgrade it: accounting store upgrade"
         )
+    if found.startswith(_COPY):
+        raise StoreError(
+            f"The store {url} is a copy that is not finished. With ACCOUNTING_STORE_URL on the original, "
+            "accounting store copy goes on with it."
+        )
     raise SchemaMismatch(
         f"The store {url} has schema {found}, which is newer than this program's {HEAD}. "
         "Upgrade the program: pip install -U llm-accounting"
@@ -82,6 +90,52 @@ def revision(conn: Connection) -> str | None:
     if not {store.name, _alembic_version.name} <= set(sa.inspect(conn).get_table_names()):
         return None
     return conn.execute(sa.select(_alembic_version.c.version_num)).scalar()
+
+
+def begin_copy(engine: Engine, books: Mapping[str, Any]) -> None:
+    """Make an empty store for a copy of the books with this row in `store`, or go on with the one begun.
+
+    It takes the place of a store without books in it. Nobody can use it before `finish_copy`.
+    """
+    prepare(engine)
+    with altering(engine) as conn:
+        found = revision(conn)
+        if found == COPYING and conn.scalar(sa.select(store.c.generation)) == books["generation"]:
+            return
+        if found is None:
+            _refuse_foreign(conn)
+            _make(conn, COPYING)
+        elif found == HEAD and not has_books(conn):
+            _empty(conn)
+        else:
+            raise StoreError(
+                f"The database {named(conn)} has a store in it already (schema {found}); expected none, one without "
+                "calls, or a copy of these books that was begun by this version. Name another place."
+            )
+        conn.execute(store.insert().values(books))
+
+
+def refuse_finished_copy(conn: Connection) -> None:
+    """Raise where the store is no longer a copy that is being made: somebody else has finished it."""
+    if revision(conn) != COPYING:
+        raise StoreError(
+            f"The copy {named(conn)} was finished by another process, and may be in use. Leave it to that."
+        )
+
+
+def finish_copy(conn: Connection) -> None:
+    """Make the copy a store that can be used."""
+    if is_postgresql(conn):
+        for table in metadata.sorted_tables:
+            _count_on(conn, table)
+        conn.exec_driver_sql("ANALYZE")
+    conn.execute(sa.update(_alembic_version).values(version_num=HEAD))
+
+
+def has_books(conn: Connection) -> bool:
+    """Whether anybody has used the store: an empty one may be replaced."""
+    used = (sources, batches, projects, keys)
+    return any(conn.scalar(sa.select(sa.exists().select_from(table))) for table in used)
 
 
 def upgrade(engine: Engine) -> str:
@@ -115,6 +169,28 @@ def migrations() -> Path:
     """The folder of the migrations: inside an installed package, beside it in a checkout."""
     packaged = Path(str(files("accounting") / "_migrations"))
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+def _make(conn: Connection, stamp: str) -> None:
+    metadata.create_all(conn)
+    views.make(conn)
+    _alembic_version.create(conn)
+    conn.execute(_alembic_version.insert().values(version_num=stamp))
+
+
+def _empty(conn: Connection) -> None:
+    """Take out what a new store comes with, and whatever else a store without books in it may hold."""
+    for table in reversed(metadata.sorted_tables):
+        conn.execute(sa.delete(table))
+    conn.execute(sa.update(_alembic_version).values(version_num=COPYING))
+
+
+def _count_on(conn: Connection, table: sa.Table) -> None:
+    """Let new rows have ids beyond those that came with theirs."""
+    if (column := table.autoincrement_column) is not None:
+        sequence = sa.func.pg_get_serial_sequence(table.name, column.name)
+        highest = sa.func.max(column)
+        conn.execute(sa.select(sa.func.setval(sequence, sa.func.coalesce(highest, 1), highest.is_not(None))))
 
 
 def _refuse_foreign(conn: Connection) -> None:
