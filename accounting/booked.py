@@ -15,8 +15,7 @@ from accounting.contributions import TOKENS
 from accounting.money import Money
 from accounting.rates import Rate, price
 from accounting.spend import unknown
-from accounting.spend_rows import key_goes_by, project_goes_by
-from accounting.store.tables import batches, calls, keys, projects
+from accounting.store.tables import batches, calls, former_project_names, keys, projects
 from accounting.usage import Call, Outcome, Usage, UsageSource
 
 PAGE = 1_000
@@ -142,8 +141,20 @@ def _of_kind(selection: Selection) -> list[ColumnElement[bool]]:
         calls.c.outcome: selection.outcome,
     }
     where: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
-    where += [] if selection.project is None else [project_goes_by(selection.project)]
-    return where + ([] if selection.key is None else [key_goes_by(selection.key)])
+    where += [] if selection.project is None else [_project_goes_by(selection.project)]
+    return where + ([] if selection.key is None else [_key_goes_by(selection.key)])
+
+
+def _project_goes_by(name: str) -> ColumnElement[bool]:
+    """Whether a project is meant by the text: its name, or one it had before."""
+    before = sa.select(former_project_names.c.project_id).where(former_project_names.c.name == name)
+    return sa.or_(projects.c.name == name, projects.c.id.in_(before))
+
+
+def _key_goes_by(text: str) -> ColumnElement[bool]:
+    """Whether a key is meant by the text: its name, its last four, or the start of its fingerprint."""
+    start = keys.c.fingerprint.startswith(text, autoescape=True) if text else keys.c.fingerprint == ""
+    return sa.or_(keys.c.name == text, keys.c.last4 == text, start)
 
 
 def _start(day: date, zone: ZoneInfo | None) -> date:

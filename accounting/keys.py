@@ -41,9 +41,7 @@ class Key:
     @property
     def label(self) -> str:
         """As in a report."""
-        if self.name:
-            return f"{self.name} (…{self.last4})"
-        return f"…{self.last4} ({self.fingerprint[:8]})" if self.fingerprint else "(no key)"
+        return label(self.fingerprint, self.last4, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +74,13 @@ class Payers:
 def _is_replaced(there: datetime, since: datetime, now: datetime) -> bool:
     """Whether an assignment gives way to one since then: what is planned for later stays planned."""
     return since <= there <= max(since, now)
+
+
+def label(fingerprint: str, last4: str, name: str | None) -> str:
+    """What a key is called where people read it, in the views of the store too."""
+    if name:
+        return f"{name} (…{last4})"
+    return f"…{last4} ({fingerprint[:8]})" if fingerprint else "(no key)"
 
 
 def key_ids(conn: Connection, last4: Mapping[str, str], now: datetime) -> dict[str, int]:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from accounting import periods, ratebook, spend_rows
 from accounting.contributions import COUNTS, TAG, TOKENS, USER
 from accounting.errors import ConfigurationError
+from accounting.keys import label
 from accounting.money import Money, by_currency
 from accounting.rates import Rate, price
 from accounting.sources import Completeness, complete_until
@@ -97,9 +98,7 @@ class Key:
     def label(self) -> str:
         if self.fingerprint.startswith("("):  # in place of one: see `unknown`
             return self.fingerprint
-        if self.name:
-            return f"{self.name} (…{self.last4})"
-        return f"…{self.last4} ({self.fingerprint[:8]})" if self.fingerprint else "(no key)"
+        return label(self.fingerprint, self.last4, self.name)
 
 
 def spend(

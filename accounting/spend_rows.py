@@ -9,11 +9,10 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Table
 
-from accounting import periods
+from accounting import keys, periods, projects
 from accounting.contributions import FIGURES, TAG, USER
-from accounting.errors import ConfigurationError
 from accounting.rates import UNPRICED
-from accounting.store.tables import former_project_names, keys, projects, spend_by_tag, spend_days, spend_quarters
+from accounting.store.tables import spend_by_tag, spend_days, spend_quarters
 from accounting.usage import UsageSource
 
 IN_TIME = ("day", "month")
@@ -21,7 +20,6 @@ IN_TIME = ("day", "month")
 
 _COLUMNS = {"key": "key_id", "project": "project_id"}
 _RATED = ("rate_id", "usage_source")
-_NAMED = 5
 
 Row = Mapping[str, Any]
 """`subject`, `rate_id`, `usage_source`, then counts and tokens: all that cost and the warnings depend on."""
@@ -73,8 +71,8 @@ class Slice:
 
 def sliced(conn: Connection, scope: Scope, first: date | None, end: date | None, zone: ZoneInfo | None) -> Slice:
     """The slice of a scope; raises `ConfigurationError` for a project or key that is not in the books."""
-    paying = frozenset(id_ for name in scope.projects for id_ in _projects(conn, name))
-    calling = frozenset(id_ for text in scope.keys for id_ in _keys(conn, text))
+    paying = frozenset(projects.find(conn, name).id for name in scope.projects)
+    calling = frozenset(keys.find(conn, text).id for text in scope.keys)
     return Slice(first, end, zone, paying or None, calling or None)
 
 
@@ -137,38 +135,3 @@ def _summed(conn: Connection, table: Table, subject: Any, where: list[ColumnElem
     found = conn.execute(chosen.where(*where).group_by(*group)).mappings()
     # PostgreSQL sums BIGINT as NUMERIC.
     return [{**row, **{name: int(row[name]) for name in FIGURES}} for row in found]
-
-
-def project_goes_by(name: str) -> ColumnElement[bool]:
-    """Whether a project is meant by the text: its name, or one it had before."""
-    before = sa.select(former_project_names.c.project_id).where(former_project_names.c.name == name)
-    return sa.or_(projects.c.name == name, projects.c.id.in_(before))
-
-
-def key_goes_by(text: str) -> ColumnElement[bool]:
-    """Whether a key is meant by the text: its name, its last four, or the start of its fingerprint."""
-    start = keys.c.fingerprint.startswith(text, autoescape=True) if text else keys.c.fingerprint == ""
-    return sa.or_(keys.c.name == text, keys.c.last4 == text, start)
-
-
-def _projects(conn: Connection, name: str) -> Sequence[int]:
-    found = conn.scalars(sa.select(projects.c.id).where(project_goes_by(name))).all()
-    if not found:
-        known = conn.scalars(sa.select(projects.c.name).order_by(projects.c.name)).all()
-        raise ConfigurationError(f"No project is called {name!r}; {_such_as(known)}.")
-    return found
-
-
-def _keys(conn: Connection, text: str) -> Sequence[int]:
-    found = conn.scalars(sa.select(keys.c.id).where(key_goes_by(text))).all()
-    if not found:
-        known = conn.scalars(sa.select(sa.func.coalesce(keys.c.name, keys.c.last4)).order_by(keys.c.id)).all()
-        raise ConfigurationError(f"No key goes by {text!r}, by name, last four or fingerprint; {_such_as(known)}.")
-    return found
-
-
-def _such_as(known: Sequence[str]) -> str:
-    if not known:
-        return "there is none in the books yet"
-    more = f" and {len(known) - _NAMED:,} more" if len(known) > _NAMED else ""
-    return f"known: {', '.join(filter(None, known[:_NAMED]))}{more}"
