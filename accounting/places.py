@@ -41,7 +41,8 @@ def sqlite_url(file: Path) -> str:
 
 
 LIKE_SQLITE = "sqlite:////var/lib/accounting/books.sqlite3"
-LIKE = f"like {LIKE_SQLITE} or postgresql+psycopg://user:password@host/database."
+LIKE_POSTGRESQL = "postgresql+psycopg://user:password@host/database"
+LIKE = f"like {LIKE_SQLITE} or {LIKE_POSTGRESQL}."
 
 _SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 

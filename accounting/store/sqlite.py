@@ -21,6 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from accounting import places
 from accounting.errors import ConfigurationError, StoreError, StoreMissing
+from accounting.store import mounts
 from accounting.store.sums import exact_add
 
 LOCK_SECONDS = 60.0
@@ -65,6 +66,7 @@ def prepare(engine: Engine) -> None:
     file = file_of(engine)
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mounts.refuse_network(file)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise ConfigurationError(
@@ -113,6 +115,7 @@ def _connect(file: Path) -> sqlite3.Connection:
 
 def _set_up(connection: sqlite3.Connection, record: Any) -> None:
     file = _main_file(connection)
+    mounts.refuse_network(file)
     with closing(connection.cursor()) as cursor:
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
