@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from accounting.rates import UNPRICED, Rate, RateBook
-from accounting.store import ratelines
+from accounting.store import Lock, hold, ratelines
 from accounting.store.ratelines import shipped
 
 __all__ = ["Loaded", "book", "load", "rates", "shipped"]
@@ -27,6 +27,8 @@ def load(conn: Connection, lines: Iterable[Rate], now: datetime) -> Loaded:
     A line whose prices and validity are in the books already is left as it is, also where its card names
     another source by now: cards are appended to, and their heading then speaks of the newest lines.
     """
+    # Two cards that contradict each other, loaded at once, would each find the books without the other's lines.
+    hold(conn, Lock.INGEST)
     lines = list(lines)
     held = ratelines.read(conn, withdrawn=False)
     known = {_content(rate) for rate in held}

@@ -1,5 +1,7 @@
 """Rates in the books."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 
@@ -44,6 +46,20 @@ def test_a_card_can_be_loaded_again_with_lines_appended(books: Books) -> None:
     load(books, HEAD + MAY)
     assert load(books, HEAD.replace("May", "June") + MAY + JUNE) == Loaded(added=1, unchanged=1)
     assert [rate.source for rate in held(books)] == ["list of May", "list of June"]
+
+
+@pytest.mark.parametrize("in_the_other", [MAY, MAY.replace("0.001", "5")])
+def test_of_two_that_load_at_once_the_second_knows_the_lines_of_the_first(books: Books, in_the_other: str) -> None:
+    with ThreadPoolExecutor() as pool:
+        with writing(books.engine) as conn:
+            ratebook.load(conn, parse_card(HEAD + MAY, "card.toml"), NOON)
+            second = pool.submit(load, books, HEAD + in_the_other)
+            time.sleep(0.1)
+        if in_the_other == MAY:
+            assert second.result() == Loaded(added=0, unchanged=1)
+        else:
+            assert isinstance(second.exception(), RateCardError)
+    assert len(held(books)) == 1
 
 
 def test_a_line_twice_in_a_card_is_one(books: Books) -> None:
