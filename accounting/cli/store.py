@@ -65,7 +65,7 @@ def _facts(conn: Connection) -> dict[str, Any]:
         "schema": schema.revision(conn),
         "zone": row.zone,
         "created_at": row.created_at,
-        "calls_rolled_up": conn.scalar(select(func.coalesce(func.sum(tables.spend_days.c.calls), 0))),
+        "calls_rolled_up": int(conn.scalars(select(func.coalesce(func.sum(tables.spend_days.c.calls), 0))).one()),
         "calls_not_rolled_up": int(calls),
         "batches_waiting": batches,
         "rejected": conn.scalar(select(func.count()).select_from(tables.rejected)),
