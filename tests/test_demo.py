@@ -12,12 +12,13 @@ from rich.console import Console
 
 from accounting import demo
 from accounting.demo import Compared, Comparison, Figures, Untold, compared, run, untold, verdict
+from accounting.differences import Difference
 from accounting.errors import ConfigurationError
 from accounting.simulated.ledger import LedgerLine, Tokens
 from accounting.sources import Completeness
 from accounting.spend import Report, SpendLine
 from accounting.usage import Quantities
-from accounting.verify import Difference, Verification
+from accounting.verify import Verification
 
 LINE = LedgerLine(
     number=1,

@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 
 import accounting
 from accounting.errors import ConfigurationError
-from accounting.places import data_directory, journal_directory, sqlite_url, store_url, without_secret
+from accounting.places import data_directory, journal_directory, kind, sqlite_url, store_url, without_secret
 
 
 @pytest.fixture
@@ -52,9 +52,19 @@ def test_no_part_of_a_password_is_in_a_destination_s_name(password: str) -> None
     ("postgresql://me@db/books", "postgresql://db/books"),
     ("postgresql://db/books?password=hush", "postgresql://db/books"),
     ("postgresql://db:5432/books", "postgresql://db:5432/books"),
+    ("postgresql+psycopg://me:hush@db/books", "postgresql://db/books"),
+    ("postgresql://me:hush@hush@db/books", "postgresql://db/books"),
+    ("postgresql:///books?sslmode=require&host=/run/one&password=hush", "postgresql:///books?host=/run/one"),
 ])  # fmt: skip
 def test_a_destination_s_name_keeps_what_tells_it_from_others(url: str, name: str) -> None:
     assert without_secret(url) == name
+
+
+@pytest.mark.parametrize("url", ["hush", "mysql://me:hush@db/books", "postgresql+asyncpg://me:hush@db/books"])
+def test_a_url_of_another_kind_is_refused_with_one_that_is_not(url: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"like sqlite:////.* or postgresql\+psycopg://") as caught:
+        kind(url)
+    assert "hush" not in str(caught.value)
 
 
 def test_each_destination_has_its_own_journals_whoever_logs_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
