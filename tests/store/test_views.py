@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -28,29 +29,10 @@ from tests.databases import Database
 
 Row = dict[str, Any]
 
-COST_BY_PROJECT_AND_MONTH = """
-SELECT project, month, currency, sum(amount) AS cost, sum(calls) AS calls
-FROM spend_days_named
-GROUP BY project, month, currency
-ORDER BY project, month, currency NULLS LAST
-"""
-
-TOP_KEYS_OF_A_WEEK = """
-SELECT "key", currency, sum(amount) AS cost
-FROM spend_days_named
-WHERE billed_on >= '2026-11-17' AND billed_on < '2026-11-24' AND amount IS NOT NULL
-GROUP BY "key", currency
-ORDER BY cost DESC
-LIMIT 10
-"""
-
-COST_BY_FEATURE = """
-SELECT project, value AS feature, currency, sum(amount) AS cost
-FROM spend_by_tag_named
-WHERE tag = 'tag:feature' AND billed_on >= '2026-11-01' AND billed_on < '2026-12-01'
-GROUP BY project, value, currency
-ORDER BY project, cost DESC
-"""
+README = Path(__file__).parents[2] / "README.md"
+_, _, _TOLD = README.read_text(encoding="utf-8").partition("```sql\n")
+COST_BY_PROJECT_AND_MONTH, TOP_KEYS_OF_A_WEEK, COST_BY_FEATURE = _TOLD.partition(";\n```")[0].split(";\n\n")
+"""The queries that the README tells people to ask."""
 
 
 @contextmanager
@@ -235,7 +217,7 @@ def test_days_are_read_by_their_range_through_the_view(books: Books) -> None:
         if is_postgresql(books.engine):
             connection.execute("SET enable_seqscan = off")
         explain = "EXPLAIN" if is_postgresql(books.engine) else "EXPLAIN QUERY PLAN"
-        plan = "\n".join(str(row[-1]) for row in connection.execute(f"{explain} {TOP_KEYS_OF_A_WEEK}").fetchall())
+        plan = "\n".join(str(row[-1]) for row in connection.execute(f"{explain}\n{TOP_KEYS_OF_A_WEEK}").fetchall())
     assert "(billed_on>? AND billed_on<?)" in plan or "Index Cond: ((billed_on >= " in plan, plan
 
 
