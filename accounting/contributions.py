@@ -10,10 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy.dialects.sqlite import Insert
 
-from accounting.rates import Rate, price
-from accounting.store import each_pair, exact_sum, insert
-from accounting.store.tables import calls, spend_by_tag, spend_days, spend_quarters
+from accounting.rates import PRICES, Rate, price
+from accounting.store import each_pair, exact_cost, exact_sum, insert, is_postgresql
+from accounting.store.tables import calls, rates, spend_by_tag, spend_days, spend_quarters
 from accounting.usage import Outcome, Quantities
 
 COUNTS = ("calls", "failed", "interrupted", "unknown")
@@ -38,10 +39,19 @@ def group_columns(table: Table) -> list[str]:
     return [column.name for column in table.primary_key]
 
 
-def of_calls(conn: Connection, table: Table, which: ColumnElement[bool]) -> list[Contribution]:
-    """What the chosen calls add to a spend table, summed by the database."""
-    rows = (row for chosen in _sums(table, which) for row in conn.execute(chosen).mappings())
-    return [dict(row) | {name: int(row[name]) for name in FIGURES} for row in rows]  # PostgreSQL sums into NUMERIC
+def of_calls(conn: Connection, table: Table, which: ColumnElement[bool]) -> sa.Select[Any]:
+    """The rows that the chosen calls make in a spend table, in the order of their keys, with what they cost."""
+    summed = sa.union_all(*_sums(table, which)).subquery()
+    group = [summed.c[name] for name in group_columns(table)]
+    amount = exact_cost((summed.c[name] for name in TOKENS), (rates.c[name] for name in PRICES)).label("amount")
+    rows = sa.select(*group, *(summed.c[name] for name in FIGURES), amount, rates.c.currency)
+    return rows.outerjoin_from(summed, rates, rates.c.id == summed.c.rate_id).order_by(*_in_key_order(conn, group))
+
+
+def add_batches(conn: Connection, ids: Sequence[int]) -> None:
+    """Adds the calls of these batches to every spend table, by the database alone."""
+    for table in SPEND_TABLES:
+        conn.execute(_addition(conn, table), {"batches": ids})
 
 
 def moved(table: Table, before: Iterable[Mapping[Any, Any]], after: Iterable[Mapping[Any, Any]]) -> list[Contribution]:
@@ -56,12 +66,12 @@ def moved(table: Table, before: Iterable[Mapping[Any, Any]], after: Iterable[Map
     return [dict(zip(names, (*group, *figures), strict=True)) for group, figures in sums.items() if any(figures)]
 
 
-def add(conn: Connection, table: Table, contributions: Iterable[Contribution], rates: Mapping[int, Rate]) -> None:
+def add(conn: Connection, table: Table, contributions: Iterable[Contribution], lines: Mapping[int, Rate]) -> None:
     """Adds to a spend table, with what it costs; a row of which nothing is left goes."""
     group = group_columns(table)
     ordered = sorted(contributions, key=lambda one: [one[name] for name in group])
     if ordered:
-        conn.execute(_upsert(conn, table), [{**one, **_cost(one, rates)} for one in ordered])
+        conn.execute(_added(table, insert(conn, table)), [{**one, **_cost(one, lines)} for one in ordered])
     if emptied := [one for one in ordered if one["calls"] < 0]:
         conn.execute(_deletion(table), [{f"key_{name}": one[name] for name in group} for one in emptied])
 
@@ -114,21 +124,40 @@ def _add_to(held: list[int], figures: Sequence[int], sign: int) -> None:
         held[place] += sign * figure
 
 
-def _cost(one: Contribution, rates: Mapping[int, Rate]) -> dict[str, Any]:
+def _cost(one: Contribution, lines: Mapping[int, Rate]) -> dict[str, Any]:
     """`amount` and `currency` as a spend row carries them; both NULL without a rate."""
-    rate = rates.get(one["rate_id"])
+    rate = lines.get(one["rate_id"])
     if rate is None:
         return {"amount": None, "currency": None}
     cost = price(Quantities(*(one[name] for name in TOKENS)), rate)
     return {"amount": cost.amount, "currency": cost.currency}
 
 
-def _upsert(conn: Connection, table: Table) -> sa.Insert:
-    statement = insert(conn, table)
+_ADDITIONS: dict[tuple[str, str], Insert] = {}
+
+
+def _addition(conn: Connection, table: Table) -> Insert:
+    """Kept, as putting it together takes longer than adding a small batch."""
+    which = conn.dialect.name, table.name
+    if which not in _ADDITIONS:
+        rows = of_calls(conn, table, calls.c.batch_id.in_(sa.bindparam("batches", expanding=True)))
+        _ADDITIONS[which] = _added(table, insert(conn, table).from_select(rows.selected_columns.keys(), rows))
+    return _ADDITIONS[which]
+
+
+def _in_key_order(conn: Connection, group: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """The order in which Python sorts keys, whatever the database's own order of texts."""
+    if not is_postgresql(conn):
+        return [*group]
+    return [column.collate("C") if isinstance(column.type, sa.Text) else column for column in group]
+
+
+def _added(table: Table, statement: Insert) -> Insert:
+    """The rows of the statement are added to those that are there."""
     new = statement.excluded
-    added: dict[str, Any] = {name: table.c[name] + new[name] for name in FIGURES}
-    added["amount"] = exact_sum(table.c.amount, new.amount)
-    return statement.on_conflict_do_update(index_elements=group_columns(table), set_=added)
+    sums: dict[str, Any] = {name: table.c[name] + new[name] for name in FIGURES}
+    sums["amount"] = exact_sum(table.c.amount, new.amount)
+    return statement.on_conflict_do_update(index_elements=group_columns(table), set_=sums)
 
 
 def _deletion(table: Table) -> sa.Delete:

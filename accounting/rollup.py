@@ -13,12 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from accounting import contributions, ratebook
-from accounting.contributions import SPEND_TABLES
+from accounting import contributions
 from accounting.store import Lock, hold, reading, transact
-from accounting.store.tables import batches, calls
+from accounting.store.tables import batches
 
-CALLS_AT_ONCE = 2_500
+CALLS_AT_ONCE = 5_000
 """About as many as are added within 100 ms, the longest that others should wait for the store."""
 
 
@@ -45,7 +44,7 @@ def roll_all(
     return total
 
 
-def roll(engine: Engine, now: datetime, limit: int = 100) -> Rolled:
+def roll(engine: Engine, now: datetime, limit: int = 500) -> Rolled:
     """Adds up to `limit` waiting batches, the oldest first, in one transaction.
 
     At least one where any waits, and fewer than `limit` where they hold more than `CALLS_AT_ONCE` calls.
@@ -59,11 +58,8 @@ def roll(engine: Engine, now: datetime, limit: int = 100) -> Rolled:
 def _roll(conn: Connection, now: datetime, limit: int) -> Rolled:
     hold(conn, Lock.ROLLUP, shared=True)
     claimed = _claim(conn, now, limit)
-    rates = {rate.id: rate for rate in ratebook.rates(conn)}
-    which = calls.c.batch_id.in_(claimed)
-    for table in SPEND_TABLES:
-        contributions.add(conn, table, contributions.of_calls(conn, table, which), rates)
-    return Rolled(len(claimed), conn.scalar(sa.select(sa.func.count()).where(which)) or 0)
+    contributions.add_batches(conn, list(claimed))
+    return Rolled(len(claimed), sum(claimed.values()))
 
 
 def _waiting(limit: int) -> sa.Select[Any]:
@@ -71,7 +67,8 @@ def _waiting(limit: int) -> sa.Select[Any]:
     return oldest.order_by(batches.c.id).limit(limit)
 
 
-def _claim(conn: Connection, now: datetime, limit: int) -> list[int]:
+def _claim(conn: Connection, now: datetime, limit: int) -> dict[int, int]:
+    """Marks batches that nobody else is adding; returns how many calls each has, by its id."""
     # Where rows can be locked one by one, a rollup passes over the batches that another is adding.
     waiting = conn.execute(_waiting(limit).with_for_update(skip_locked=True))
     claimed = _bounded([(batch.id, batch.inserted) for batch in waiting])
@@ -79,11 +76,11 @@ def _claim(conn: Connection, now: datetime, limit: int) -> list[int]:
     return claimed
 
 
-def _bounded(waiting: Sequence[tuple[int, int]]) -> list[int]:
-    """The ids of the first batches, up to `CALLS_AT_ONCE` calls; a batch that is larger by itself goes alone."""
+def _bounded(waiting: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """The first batches, up to `CALLS_AT_ONCE` calls; a batch that is larger by itself goes alone."""
     so_far = accumulate(inserted for _, inserted in waiting)
-    return [
-        id_
+    return {
+        id_: inserted
         for (id_, inserted), total in zip(waiting, so_far, strict=True)
         if total <= CALLS_AT_ONCE or total == inserted
-    ]
+    }

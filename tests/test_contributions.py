@@ -38,7 +38,7 @@ def tags_of(books: Books, *some: Call) -> dict[tuple[str, str], int]:
 def test_the_database_and_python_sum_up_the_same(books: Books, table: Table) -> None:
     books.deliver(*SOME)
     with reading(books.engine) as conn:
-        summed = contributions.of_calls(conn, table, true())
+        summed = list(conn.execute(contributions.of_calls(conn, table, true())).mappings())
     assert by_key(table, summed) == by_key(table, contributions.moved(table, [], books.rows(calls)))
     assert len(summed) > 1
 

@@ -16,7 +16,7 @@ from accounting.store.engine import (
 )
 from accounting.store.pairs import each_pair
 from accounting.store.sqlite import file_of
-from accounting.store.sums import exact_sum
+from accounting.store.sums import exact_cost, exact_sum
 
 __all__ = [
     "open_engine",
@@ -28,6 +28,7 @@ __all__ = [
     "Lock",
     "hold",
     "insert",
+    "exact_cost",
     "exact_sum",
     "each_pair",
     "is_postgresql",

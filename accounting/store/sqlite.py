@@ -21,8 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from accounting import places
 from accounting.errors import ConfigurationError, StoreError, StoreMissing
-from accounting.store import mounts
-from accounting.store.sums import exact_add
+from accounting.store import mounts, sums
 
 LOCK_SECONDS = 60.0
 """How long a writer waits for the others. A write transaction takes about 100 ms at most."""
@@ -122,7 +121,8 @@ def _set_up(connection: sqlite3.Connection, record: Any) -> None:
         if cursor.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             with _held(file):
                 cursor.execute("PRAGMA journal_mode = WAL")
-    connection.create_function("exact_add", 2, exact_add, deterministic=True)
+    connection.create_function("exact_add", 2, sums.exact_add, deterministic=True)
+    connection.create_function("exact_cost", 10, sums.cost, deterministic=True)
     record.info["file"] = _identity(file)
 
 

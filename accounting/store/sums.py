@@ -1,6 +1,8 @@
-"""Adding money in SQL, to the last digit on both databases."""
+"""Pricing and adding up in SQL, to the last digit on both databases."""
 
+from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,7 +11,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from accounting.money import EXACT, exact, plain
+from accounting.periods import Period
+from accounting.rates import PRICES, Rate, price
 from accounting.store.types import Exact
+from accounting.usage import Quantities
 
 
 class exact_sum(FunctionElement[Decimal]):  # noqa: N801 - reads as the SQL function it is
@@ -43,3 +48,55 @@ def exact_add(left: str | None, right: str | None) -> str | None:
     if left is None or right is None:
         return left if right is None else right
     return plain(EXACT.add(exact(left), exact(right)))
+
+
+class exact_cost(FunctionElement[Decimal]):  # noqa: N801 - as above
+    """What quantities cost at the prices of a rate, like `rates.price`; NULL where there is no rate.
+
+    Quantities in the order of `Quantities`, columns of `rates` in that of `PRICES`.
+    """
+
+    type = Exact()
+    inherit_cache = True
+    name = "exact_cost"
+
+    def __init__(self, quantities: Iterable[ColumnElement[Any]], prices: Iterable[ColumnElement[Any]]) -> None:
+        super().__init__(*quantities, *prices)
+
+
+@compiles(exact_cost)
+def _product(element: exact_cost, compiler: Any, **options: Any) -> str:
+    parts = [compiler.process(part, **options) for part in element.clauses]
+    tokens_in, cache_read, cache_write, tokens_out, reasoning, *prices = parts
+    price_in, price_read, price_write, price_out, price_reasoning = prices
+    classes = (
+        (cache_read, price_read, price_in),
+        (cache_write, price_write, price_in),
+        (reasoning, price_reasoning, price_out),
+    )
+    apart = (f"{tokens} * coalesce({own} - {parent}, 0)" for tokens, own, parent in classes)
+    whole = f"{tokens_in} * {price_in} + {tokens_out} * {price_out}"
+    return f"(({' + '.join((whole, *apart))}) * 0.001)"  # not / 1000, which would round
+
+
+@compiles(exact_cost, "sqlite")
+def _cost_function(element: exact_cost, compiler: Any, **options: Any) -> str:
+    return f"exact_cost({compiler.process(element.clauses, **options)})"
+
+
+def cost(*parts: Any) -> str | None:
+    """What SQLite calls by the name of `exact_cost`."""
+    quantities, prices = parts[: len(PRICES)], parts[len(PRICES) :]
+    rate = _rate(*prices)
+    return None if rate is None else plain(price(Quantities(*quantities), rate).amount)
+
+
+@lru_cache(maxsize=4096)
+def _rate(*prices: str | None) -> Rate | None:
+    """A rate of these prices; None where the first is missing, which every rate has."""
+    if prices[0] is None:
+        return None
+    named: dict[str, Any] = {
+        name: None if text is None else exact(text) for name, text in zip(PRICES, prices, strict=True)
+    }
+    return Rate(provider="", model="", currency="", period=Period(None, None), **named)
