@@ -8,6 +8,9 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -131,3 +134,63 @@ def _own(file: Path, sync: str, max_bytes: int) -> Journal | None:
 
 
 _NOT_TO_BE_HAD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A journal's file as others see it: what is in it only while nobody owns it.
+
+    `waiting` calls are not delivered, the first of which began at `oldest`; `trouble` says why it can't be read.
+    """
+
+    file: Path
+    bytes: int
+    is_owned: bool = False
+    waiting: int = 0
+    oldest: datetime | None = None
+    destination: str = ""
+    trouble: str = ""
+
+
+def survey(directory: Path) -> list[Seen]:
+    """This user's journals in the folder. Changes nothing in them, and owns none for longer than a look takes."""
+    return [_seen(file) for file in sorted(directory.glob(f"*{SUFFIX}")) if _is_ours(file)]
+
+
+def _seen(file: Path) -> Seen:
+    seen = Seen(file, sum(part.stat().st_size for part in (file, _log(file)) if part.exists()))
+    try:
+        connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
+        with closing(connection):
+            # As an owner locks it: without that, SQLite would make a file more for the log's index.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("BEGIN IMMEDIATE")
+            return _contents(connection, seen)
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        is_owned = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return replace(seen, is_owned=is_owned, trouble="" if is_owned else str(error))
+
+
+def _contents(connection: sqlite3.Connection, seen: Seen) -> Seen:
+    (format_,) = connection.execute("PRAGMA user_version").fetchone()
+    if format_ == 0:  # made, and never written to
+        return seen
+    if format_ > FORMAT:
+        return replace(seen, trouble="it was written by a newer version of this program")
+    undelivered = "SELECT count(*), min(started_at) FROM calls WHERE delivered_at IS NULL"
+    waiting, oldest = connection.execute(undelivered).fetchone()
+    destination = connection.execute("SELECT value FROM facts WHERE name = 'destination'").fetchone()
+    return replace(
+        seen,
+        waiting=waiting,
+        oldest=None if oldest is None else _EPOCH + timedelta(microseconds=oldest),
+        destination="" if destination is None else str(destination[0]),
+    )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _log(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")

@@ -84,6 +84,14 @@ def sources(conn: Connection) -> list[Source]:
     return _sources(conn, sa.true())
 
 
+def telling_sources(conn: Connection) -> list[Source]:
+    """The journals that are not closed or that miss numbers.
+
+    Each process that ends leaves a closed one behind, of which only the time still tells something.
+    """
+    return _sources(conn, table.c.closed_at.is_(None) | (table.c.highest > table.c.contiguous))
+
+
 def _sources(conn: Connection, which: sa.ColumnElement[bool]) -> list[Source]:
     is_ahead = sa.and_(received_ahead.c.source_id == table.c.id, received_ahead.c.number > table.c.contiguous)
     ahead = sa.select(sa.func.count()).where(is_ahead).scalar_subquery()
@@ -106,9 +114,8 @@ def complete_until(conn: Connection, now: datetime) -> Completeness:
 
     Later than that nobody can say: a closed journal may be in use again by a process that has not reported yet.
     """
-    # Each process that ends leaves a closed source behind, of which only the time still tells something.
     last_seen = conn.execute(sa.select(sa.func.max(table.c.seen_at))).scalar()
-    telling = _sources(conn, table.c.closed_at.is_(None) | (table.c.highest > table.c.contiguous))
+    telling = telling_sources(conn)
     live = [source for source in telling if source.closed_at is None]
     unrolled, first_id = _unrolled(conn)
     limits = [now, *(source.complete_until for source in live)]

@@ -1,7 +1,8 @@
 """The command line, one file a group of commands. Settings, the clock and the console are read here and nowhere below.
 
-Exit codes: 0 done; 1 the books don't balance, or a job failed; 2 it could not be done, and a sentence says why;
-141 the reader of the pipe left before the end, as with any program that SIGPIPE ends.
+Exit codes: 0 done; 1 the books don't balance, a job failed, or the doctor found something bad; 2 it could not be done,
+and a sentence says why; 130 it was interrupted; 141 the reader of the pipe left
+before the end, as with any program that SIGPIPE ends.
 """
 
 import errno
@@ -14,7 +15,21 @@ import typer
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from accounting import __version__
-from accounting.cli import calls, demo, handovers, keys, projects, putaside, rates, report, sources, store, verify, work
+from accounting.cli import (
+    calls,
+    demo,
+    doctor,
+    handovers,
+    keys,
+    projects,
+    putaside,
+    rates,
+    report,
+    sources,
+    store,
+    verify,
+    work,
+)
 from accounting.errors import AccountingError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -31,6 +46,7 @@ app = typer.Typer(
 app.command()(report.report)
 app.command()(calls.calls)
 app.command()(verify.verify)
+app.command()(doctor.doctor)
 app.command()(work.work)
 app.command()(work.rollup)
 app.command()(work.deliver)
