@@ -144,11 +144,12 @@ def last_runs(conn: Connection) -> list[Run]:
 def ringing(desk: Desk, jobs: Sequence[Job], told: Callable[[Run], None]) -> Iterator[None]:
     """Ring for the jobs in the background; `told` gets each run as it ends. Leaving waits for runs under way."""
     bell = BackgroundScheduler(timezone=UTC)
+    said: dict[str, str] = {}
     for job in jobs:
         bell.add_job(
             _pull,
             IntervalTrigger(seconds=job.every.total_seconds() / RINGS, timezone=UTC),
-            args=(desk, job, told),
+            args=(desk, job, told, said),
             next_run_time=datetime.now(UTC),
             misfire_grace_time=None,
             coalesce=True,
@@ -161,12 +162,17 @@ def ringing(desk: Desk, jobs: Sequence[Job], told: Callable[[Run], None]) -> Ite
         bell.shutdown(wait=True)
 
 
-def _pull(desk: Desk, job: Job, told: Callable[[Run], None]) -> None:
+def _pull(desk: Desk, job: Job, told: Callable[[Run], None], said: dict[str, str]) -> None:
+    """Ring once. What keeps a job from running is said once, not at each ring for as long as the store is away."""
     try:
         if (run := ring(desk, job)) is not None:
             told(run)
-    except Exception as error:  # noqa: BLE001 - the store is away: say so, the next ring tries again
-        log.warning("Job %s could not run: %s: %s", job.name, type(error).__name__, error)
+        said.pop(job.name, None)
+    except Exception as error:  # noqa: BLE001 - the next ring tries again
+        fault = f"{type(error).__name__}: {error}"
+        if said.get(job.name) != fault:
+            log.warning("Job %s can't run, and is tried again: %s", job.name, fault)
+        said[job.name] = fault
 
 
 def _attempt(desk: Desk, job: Job) -> tuple[str, str]:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 
 from accounting import scheduler
-from accounting.scheduler import Desk, Job, Run, claim, finish, last_runs, ring, ringing
-from accounting.store import reading, writing
+from accounting.places import sqlite_url
+from accounting.scheduler import Desk, Job, Run, _pull, claim, finish, last_runs, ring, ringing
+from accounting.store import open_engine, reading, writing
 from accounting.store.tables import job_runs, jobs
 from tests.books import Books
 
@@ -210,6 +211,20 @@ def test_a_job_is_done_again_and_again_while_the_bell_rings(desk: Desk) -> None:
 
     with ringing(replace(desk, clock=lambda: datetime.now(UTC)), (job,), told):
         assert enough.wait(20)
+
+
+def test_while_the_store_is_away_that_is_said_once(
+    desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = replace(desk, engine=open_engine(sqlite_url(tmp_path / "away.sqlite3")))
+    runs: list[Run] = []
+    said: dict[str, str] = {}
+    for where in (away, away, away, desk, away, away):
+        _pull(where, minutely(Work()), runs.append, said)
+    assert len(runs) == 1
+    one, other = [record.getMessage() for record in caplog.records]
+    assert one == other
+    assert "Job rollup can't run, and is tried again: StoreMissing: There is no store at sqlite://" in one
 
 
 def test_the_shipped_jobs_roll_up_and_deliver(desk: Desk) -> None:

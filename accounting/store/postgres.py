@@ -157,7 +157,9 @@ def _connected(engine: Engine) -> Connection:
 
 
 def _unreachable(engine: Engine, error: DBAPIError) -> StoreError:
-    said = " ".join(str(error.orig).split())
+    # Without libpq's own questions, which are in lines set in; of several hosts each has a line.
+    lines = (line.rstrip(".") for line in str(error.orig).splitlines() if not line.startswith("\t"))
+    said = "; ".join(lines)
     if f'database "{engine.url.database}" does not exist' in said:
         return StoreMissing(
             f"There is no database at {_named(engine)}. Make it (createdb), then the store in it: "
