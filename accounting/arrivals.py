@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -10,41 +12,53 @@ from accounting.differences import Difference, raw, text
 from accounting.store.tables import batches, calls, conflicts, received_ahead, rejected, sources
 
 BATCHES_AT_ONCE = 1_000
-_PAGE = 16
-"""Numbers are noted in pages of 2 ** 16, so that one far out takes no more room than any other."""
+_PAGE = 12
+"""Numbers are noted in pages of 2 ** 12, so that one far out takes no more room than any other."""
 
 
 @dataclass(slots=True)
 class Numbers:
     """Which numbers of which journals have been seen: a bit each."""
 
-    _pages: dict[tuple[int, int], bytearray] = field(default_factory=dict)
+    _pages: dict[int, dict[int, bytearray]] = field(default_factory=dict)
 
     def add(self, numbers: Iterable[tuple[int, int]]) -> None:
-        """Notes pairs of source and number; one that comes twice, as of a journal that was copied, counts once."""
+        """Notes pairs of source and number; one that two copies of a journal gave to different calls counts once."""
         for source, number in numbers:
-            page = self._pages.get((source, number >> _PAGE))
+            pages = self._pages.setdefault(source, {})
+            page = pages.get(number >> _PAGE)
             if page is None:
-                page = self._pages[source, number >> _PAGE] = bytearray(1 << _PAGE - 3)
-            page[(number & 0xFFFF) >> 3] |= 1 << (number & 7)
+                page = pages[number >> _PAGE] = bytearray(1 << _PAGE - 3)
+            page[(number & _LAST) >> 3] |= 1 << (number & 7)
 
     def upto(self, source: int, last: int) -> int:
         """How many of the numbers from 1 to the last have been seen."""
-        return sum(
-            _bits(page, last - (index << _PAGE)) - (index == 0 and page[0] & 1)
-            for (owner, index), page in self._pages.items()
-            if owner == source and 0 <= index << _PAGE <= last
-        )
+        pages = self._pages.get(source, {})
+        seen = sum(_bits(page, last - (i << _PAGE)) for i, page in pages.items() if 0 <= i << _PAGE <= last)
+        return seen - ((source, 0) in self)
+
+    def first(self, source: int) -> int | None:
+        """The least number from 1 on that has been seen."""
+        pages = self._pages.get(source, {})
+        numbers = ((i << _PAGE) + bit for i in sorted(pages) if i >= 0 for bit in _set_bits(pages[i]))
+        return next((number for number in numbers if number >= 1), None)
 
     def __contains__(self, pair: tuple[int, int]) -> bool:
         source, number = pair
-        page = self._pages.get((source, number >> _PAGE))
-        return page is not None and bool(page[(number & 0xFFFF) >> 3] >> (number & 7) & 1)
+        page = self._pages.get(source, {}).get(number >> _PAGE)
+        return page is not None and bool(page[(number & _LAST) >> 3] >> (number & 7) & 1)
+
+
+_LAST = (1 << _PAGE) - 1
 
 
 def _bits(page: bytearray, last: int) -> int:
     """How many bits are set in the page, up to the last, counted from 0."""
-    return (int.from_bytes(page, "little") & (1 << min(last, 0xFFFF) + 1) - 1).bit_count()
+    return (int.from_bytes(page, "little") & (1 << min(last, _LAST) + 1) - 1).bit_count()
+
+
+def _set_bits(page: bytearray) -> Iterator[int]:
+    return (bit for bit in range(1 << _PAGE) if page[bit >> 3] >> (bit & 7) & 1)
 
 
 def batches_after(conn: Connection, after: int | None, which: sa.ColumnElement[bool]) -> Sequence[RowMapping]:
@@ -82,7 +96,15 @@ def contiguous(conn: Connection) -> dict[int, int]:
     return {row.id: row.contiguous for row in conn.execute(sa.select(sources.c.id, sources.c.contiguous))}
 
 
-def lost(conn: Connection, said: Mapping[int, int], seen: Numbers) -> Iterator[Difference]:
+@dataclass(frozen=True, slots=True)
+class Journals:
+    """What their numbers say: what is lost, and, in sentences, what only looks so."""
+
+    differences: tuple[Difference, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def journals(conn: Connection, said: Mapping[int, int], seen: Numbers) -> Journals:
     """Nothing is lost: of each journal all numbers up to `contiguous` are in the books, and the next one is not.
 
     `said` is from before the calls were read, for their numbers; the number that may not be there is the one after
@@ -90,12 +112,54 @@ def lost(conn: Connection, said: Mapping[int, int], seen: Numbers) -> Iterator[D
     """
     for table in (rejected, conflicts):
         seen.add(tuple(row) for row in conn.execute(sa.select(table.c.source_id, table.c.number)))
-    for row in conn.execute(sa.select(sources.c.id, sources.c.journal, sources.c.contiguous, _is_next_ahead())):
-        journal, last = f"journal {row.journal}", said.get(row.id, 0)
-        if (held := seen.upto(row.id, last)) != last:
-            yield Difference("sources", journal, f"numbers here up to {last}", str(last), str(held))
-        if row.is_next_ahead or (row.id, row.contiguous + 1) in seen:
-            yield Difference("sources", journal, "contiguous", f"{row.contiguous + 1} or more", str(row.contiguous))
+    known = conn.execute(sa.select(sources.c.id, sources.c.journal, sources.c.contiguous, _is_next_ahead())).all()
+    short = [row for row in known if seen.upto(row.id, said.get(row.id, 0)) != said.get(row.id, 0)]
+    copied = {row.id: of for row in short if (of := _original(conn, row.id, said[row.id], known, seen)) is not None}
+    lost = (_lost(row, said[row.id], seen) for row in short if row.id not in copied)
+    behind = (_behind(row) for row in known if row.is_next_ahead or (row.id, row.contiguous + 1) in seen)
+    names = {row.id: row.journal for row in known}
+    return Journals((*lost, *behind), tuple(_copy(names[id_], names[of]) for id_, of in copied.items()))
+
+
+def _lost(row: Any, last: int, seen: Numbers) -> Difference:
+    held = str(seen.upto(row.id, last))
+    return Difference("sources", f"journal {row.journal}", f"numbers here up to {last}", str(last), held)
+
+
+def _behind(row: Any) -> Difference:
+    expected = f"{row.contiguous + 1} or more"
+    return Difference("sources", f"journal {row.journal}", "contiguous", expected, str(row.contiguous))
+
+
+def _copy(journal: UUID, original: UUID) -> str:
+    return (
+        f"The first numbers of journal {journal} brought nothing new: they seem to be calls that came from journal "
+        f"{original}, of which it is a copy under another name."
+    )
+
+
+def _original(conn: Connection, source: int, last: int, known: Sequence[Any], seen: Numbers) -> int | None:
+    """The source of which this one is a copy, so that its first numbers met calls that were here; None if it is none.
+
+    Such calls leave nothing under its name. What it did bring must be here, and those numbers be the other's, too.
+    """
+    first = seen.first(source)
+    shared = last if first is None else min(first - 1, last)
+    if seen.upto(source, last) != last - shared or _put_aside(conn, source) != _kept(conn, source):
+        return None
+    return next((row.id for row in known if row.id != source and seen.upto(row.id, shared) == shared), None)
+
+
+def _put_aside(conn: Connection, source: int) -> int:
+    """How many entries of the source were put aside, as its batches say."""
+    sums = sa.select(sa.func.coalesce(sa.func.sum(batches.c.rejected + batches.c.conflicts), 0))
+    return int(conn.execute(sums.where(batches.c.source_id == source)).scalar_one())
+
+
+def _kept(conn: Connection, source: int) -> int:
+    """How many of them are here."""
+    counts = (sa.select(sa.func.count()).where(table.c.source_id == source) for table in (rejected, conflicts))
+    return sum(conn.execute(count).scalar_one() for count in counts)
 
 
 def _is_next_ahead() -> sa.Label[bool]:

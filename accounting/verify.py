@@ -105,8 +105,9 @@ class _Walk:
         yield Verification(differences=tuple(self._named_strangers()))
         yield from self._batches()
         with reading(self.engine) as conn:
-            lost = () if self._is_part else tuple(arrivals.lost(conn, said, self.numbers))
-            yield Verification(differences=lost, remarks=tuple(_unfinished(conn)))
+            journals = arrivals.Journals() if self._is_part else arrivals.journals(conn, said, self.numbers)
+            remarks = (*journals.remarks, *_unfinished(conn))
+        yield Verification(differences=journals.differences, remarks=remarks)
 
     @property
     def _is_part(self) -> bool:
@@ -147,7 +148,8 @@ class _Walk:
         while True:
             with reading(self.engine) as conn:
                 some = arrivals.batches_after(conn, after, which)
-                yield Verification(differences=tuple(arrivals.wrong_batches(conn, some)))
+                wrong = tuple(arrivals.wrong_batches(conn, some))
+            yield Verification(differences=wrong)
             if len(some) < arrivals.BATCHES_AT_ONCE:
                 return
             after = some[-1]["id"]

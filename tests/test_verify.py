@@ -9,6 +9,7 @@ from sqlalchemy import Table
 
 from accounting import projects
 from accounting.contributions import SPEND_TABLES
+from accounting.ingest import ingest
 from accounting.restate import Order, begin
 from accounting.store import is_postgresql, writing
 from accounting.store.tables import (
@@ -33,12 +34,13 @@ QUARTER = f"2026-11-23 12:00Z, {GROUP}"
 TAG = "tag:feature=rerank, billed on 2026-11-23, project checkout, rate 1, usage provider"
 
 DAY = date(2026, 11, 23)
+FIRST = made(number=1, tags={"feature": "rerank"}, user="u-17")
 
 
 @pytest.fixture
 def books(new_books: NewBooks) -> Books:
     some = new_books("Asia/Shanghai")
-    some.deliver(made(number=1, tags={"feature": "rerank"}, user="u-17"), made(number=2))
+    some.deliver(FIRST, made(number=2))
     some.roll()
     return some
 
@@ -235,6 +237,37 @@ def test_a_copied_journal_that_gave_its_numbers_twice_is_no_loss(books: Books) -
     assert [row["number"] for row in books.rows(calls)] == [1, 2, 1, 2]
     books.roll()
     assert verify(books.engine) == Verification(calls=4, rolled=4)
+
+
+@pytest.mark.parametrize("more", [[], [3], [3, 4]], ids=str)
+def test_a_copied_journal_that_brings_the_same_calls_under_another_name_is_a_remark(
+    books: Books, more: list[int]
+) -> None:
+    copy = Journal("copy")
+    ingest(books.engine, copy.batch(FIRST, made(number=2), *(made(number=n) for n in more)), NOON)
+    books.roll()
+    found = verify(books.engine)
+    assert found.differences == ()
+    assert found.remarks[0].startswith(f"The first numbers of journal {copy.id} brought nothing new")
+    assert f"from journal {books.journal.id}" in found.remarks[0]
+
+
+def test_a_number_lost_in_the_middle_is_no_copy(books: Books) -> None:
+    copy = Journal("copy")
+    ingest(books.engine, copy.batch(made(number=8), FIRST, made(number=9)), NOON)
+    books.roll()
+    assert [one for one in said(books) if "numbers here" in one] == [
+        f"sources, journal {copy.id}: numbers here up to 3 is 2, expected 3"
+    ]
+
+
+def test_an_entry_put_aside_that_is_gone_is_no_copy(books: Books) -> None:
+    another = Journal("another")
+    ingest(books.engine, another.batch(made(NOON + timedelta(days=2)), made(number=7)), NOON)
+    books.roll()
+    with writing(books.engine) as conn:
+        conn.execute(rejected.delete())
+    assert said(books) == [f"sources, journal {another.id}: numbers here up to 2 is 1, expected 2"]
 
 
 def test_a_number_that_is_not_in_the_books_any_more_is_named(books: Books) -> None:

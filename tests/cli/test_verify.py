@@ -1,7 +1,11 @@
 import json
+from collections.abc import Iterator
+
+import pytest
 
 from accounting.store.tables import spend_days
-from tests.books import Books, made
+from accounting.verify import Verification
+from tests.books import Books, at, made
 from tests.cli.conftest import Run
 
 
@@ -27,3 +31,30 @@ def test_one_token_too_many_is_named_and_ends_with_1(run: Run, books: Books) -> 
     assert [(one["table"], one["expected"], one["found"]) for one in found["differences"]] == [
         ("spend_days", "1000", "1001")
     ]
+
+
+def test_days_are_chosen_as_in_a_report(run: Run, books: Books) -> None:
+    books.deliver(made(), made(at("2026-10-31 12:00"), 2))
+    books.roll()
+    books.overwrite(spend_days, "input_tokens", 1)
+    assert run("verify", "--month", "2026-11").code == 0
+    ran = run("verify", "--month", "2026-10")
+    assert (ran.code, len(ran.lines)) == (1, 2)
+    assert ran.lines[1].startswith(
+        "1 call checked (from 2026-10-01 to 2026-10-31 (UTC)), 1 of them rolled up: 1 figure"
+    )
+    assert json.loads(run("verify", "--since", "2026-11-01", "--json").out)["calls"] == 1
+
+
+def test_an_interrupted_run_says_so_and_is_not_taken_for_a_balance(
+    run: Run, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> Iterator[Verification]:
+        yield Verification(7, 5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("accounting.verify.steps", interrupted)
+    ran = run("verify")
+    assert ran.code == 130
+    assert ran.lines[-1] == "Interrupted: the rest was not looked at."
+    assert json.loads(run("verify", "--json").out)["complete"] is False
