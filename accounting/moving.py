@@ -68,6 +68,18 @@ class Difference:
     original: Row | None
     copy: Row | None
 
+    def __str__(self) -> str:
+        which = ", ".join(f"{name} {value}" for name, value in self.key.items())
+        return f"{self.table}, the row of {which}: {self._what()}"
+
+    def _what(self) -> str:
+        if self.original is None or self.copy is None:
+            return "it is in the copy alone" if self.original is None else "the copy lacks it"
+        names = [column.name for column in columns_of(metadata.tables[self.table])]
+        pairs = zip(names, self.original, self.copy, strict=True)
+        return ", ".join(f"{name} is {copied!r} and not {original!r}" for name, original, copied in pairs
+                         if original != copied)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Copied:

@@ -50,7 +50,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
         if revision(conn) is not None:
             check(conn)
             return False
-        _refuse_foreign(conn)
+        refuse_foreign(conn)
         _make(conn, HEAD)
         conn.execute(store.insert().values(generation=uuid4(), zone=days, created_at=now))
         ratelines.append(conn, shipped, now)
@@ -64,7 +64,7 @@ def check(conn: Connection) -> None:
         return
     url = named(conn)
     if found is None:
-        _refuse_foreign(conn)
+        refuse_foreign(conn)
         raise StoreMissing(
             f"There is no store at {url}: the database is empty. Make one: accounting store create, "
             "or set ACCOUNTING_STORE_URL to the one you mean."
@@ -103,7 +103,7 @@ def begin_copy(engine: Engine, books: Mapping[str, Any]) -> None:
         if found == COPYING and conn.scalar(sa.select(store.c.generation)) == books["generation"]:
             return
         if found is None:
-            _refuse_foreign(conn)
+            refuse_foreign(conn)
             _make(conn, COPYING)
         elif found == HEAD and not has_books(conn):
             _empty(conn)
@@ -193,7 +193,7 @@ def _count_on(conn: Connection, table: sa.Table) -> None:
         conn.execute(sa.select(sa.func.setval(sequence, sa.func.coalesce(highest, 1), highest.is_not(None))))
 
 
-def _refuse_foreign(conn: Connection) -> None:
+def refuse_foreign(conn: Connection) -> None:
     """A database that has tables, and is no store, belongs to somebody else."""
     if tables := sa.inspect(conn).get_table_names():
         raise StoreError(

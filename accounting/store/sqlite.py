@@ -95,6 +95,41 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def alone(engine: Engine) -> Iterator[None]:
+    """Keep all who write away, also where there is no store yet."""
+    with _held(file_of(engine)):
+        yield
+
+
+def replace(engine: Engine, new: Path, aside: Path | None) -> None:
+    """Put another file in the store's place, to be done `alone`; the one that was there goes aside, or for good.
+
+    Who still reads the old one goes on with that. The name is free before the log goes, and taken last: no connection
+    can come upon one file with the other's log.
+    """
+    file = file_of(engine)
+    log, index = (file.with_name(f"{file.name}{suffix}") for suffix in ("-wal", "-shm"))
+    if file.exists():
+        is_copied = _copy_log(file)
+        file.unlink() if aside is None else file.rename(aside)
+        if aside is not None and log.exists() and not is_copied:
+            log.rename(aside.with_name(f"{aside.name}-wal"))
+    log.unlink(missing_ok=True)
+    index.unlink(missing_ok=True)
+    new.rename(file)
+
+
+def _copy_log(file: Path) -> bool:
+    """Copy the log into the file; False where some of it is left, because of a reader or of damage."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        try:
+            _, in_log, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.DatabaseError:
+            return False
+    return bool(in_log == copied)
+
+
 def _file(url: URL) -> Path:
     path = url.database or ":memory:"
     if path == ":memory:" or path.startswith("file:") or url.query:
@@ -107,9 +142,27 @@ def _file(url: URL) -> Path:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
+    while True:
+        before = _identity(file)
+        connection = _opened(file)
+        # SQLite opens the log later than the file: of a file that was replaced in between it would be another's.
+        if _identity(file) == before:
+            return connection
+        connection.close()
+
+
+def _opened(file: Path) -> sqlite3.Connection:
     # mode=rw: a store that was moved away must not come back as an empty file.
     # isolation_level None: Python would begin no transaction before DDL or SELECT; `_begin` always does.
-    return sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        f"{file.as_uri()}?mode=rw", _BUSY_MS / 1000, uri=True, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.execute("PRAGMA schema_version").fetchone()  # the first read opens the log
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _set_up(connection: sqlite3.Connection, record: Any) -> None:

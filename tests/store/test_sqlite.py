@@ -1,6 +1,7 @@
 """A store in a SQLite file."""
 
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from accounting.errors import ConfigurationError, StoreMissing
 from accounting.places import sqlite_url
-from accounting.store import file_of, open_engine, prepare, reading, writing
+from accounting.store import file_of, open_engine, prepare, reading, sqlite, writing
 from tests.store import tally
 from tests.store.tally import add, amounts, sums
 
@@ -91,6 +92,30 @@ def test_a_file_that_was_replaced_is_written_to_under_its_name(engine: Engine, t
     backup.replace(file_of(engine))
     add(engine, "restored", "1")
     assert set(amounts(engine)) == {"before", "restored"}
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_anew(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the old file would be read with the new one's log, as SQLite opens that later."""
+    add(engine, "before", "1")
+    backup = tmp_path / "backup.sqlite3"
+    with closing(engine.raw_connection()) as raw:
+        raw.cursor().execute(f"VACUUM INTO '{backup}'")
+    add(engine, "after", "1")
+    engine.dispose()
+    opened, turns = sqlite._opened, iter(range(10))
+
+    def be_late(file: Path) -> sqlite3.Connection:
+        connection = opened(file)
+        if next(turns) == 0:
+            with sqlite.alone(engine):
+                sqlite.replace(engine, backup, aside=None)
+        return connection
+
+    monkeypatch.setattr(sqlite, "_opened", be_late)
+    assert set(amounts(engine)) == {"before"}
+    assert next(turns) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions are POSIX's")

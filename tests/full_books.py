@@ -1,0 +1,88 @@
+"""Books with something in every table, and in them what is hard to carry; and all that books hold, to be compared."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import sqlalchemy as sa
+
+from accounting import keys, projects, restate
+from accounting.money import Money
+from accounting.restate import Order
+from accounting.store import open_engine, reading, tables, writing
+from accounting.usage import Outcome
+from tests.books import NOON, Books, made, used
+
+CARD = """
+provider = "wcode"
+currency = "USD"
+source = "a card"
+
+[[rate]]
+model = "odd/prices"
+valid_from = 2026-01-01
+input = 0.000000123
+output = 0.100
+"""
+
+
+TINY = Money(Decimal("0.00000000000012"), "USD")
+LATER = NOON + timedelta(days=400)
+
+
+def fill(books: Books) -> None:
+    """A row in every table, and in them what is hard to carry."""
+    books.load(CARD)
+    some = [made(NOON + timedelta(minutes=number), number) for number in range(1, 40)]
+    books.deliver(*some[:20])
+    books.deliver(
+        replace(some[20], tags={"feature": 'tab\t, \\N, "quotes"', "naïve": "日本\n"}, user="o'hara"),
+        replace(some[21], response_model="odd/prices", usage=used(123_456_789, 7, read=3)),
+        replace(some[22], outcome=Outcome.INTERRUPTED, http_status=None, stream=True),
+        replace(
+            some[23], usage=replace(used(5, 6), provider_cost=Money(Decimal("0.00000000000012"), "USD")), project="\\."
+        ),
+    )
+    books.deliver(replace(some[0], usage=used(1, 1)))  # in conflict with one that is there
+    books.journal.numbers[some[30].id] = 90
+    books.deliver(replace(some[30], outcome=None))  # rejected, and ahead of a gap
+    books.roll()
+    books.deliver(*some[24:28])
+    with writing(books.engine) as conn:
+        project = projects.find(conn, "checkout")
+        projects.rename(conn, project, "till", NOON, "ann@desk")
+        key = keys.known(conn)[0]
+        keys.rename(conn, key, "the key")
+        conn.execute(sa.insert(tables.jobs).values(name="rollup", due_at=NOON))
+        conn.execute(sa.insert(tables.job_runs).values(job="rollup", started_at=NOON, state="done", detail="1 call"))
+        conn.execute(sa.insert(tables.project_zones).values(
+            project_id=project.id, valid_from=LATER.date(), zone="Asia/Tokyo", decided_at=NOON, decided_by="ann@desk"
+        ))  # fmt: skip
+        conn.execute(sa.insert(tables.key_projects).values(
+            key_id=key.id, valid_from=LATER, project_id=project.id, decided_at=NOON, decided_by="ann@desk", why="hers"
+        ))  # fmt: skip
+    move(books, "search")
+
+
+def move(books: Books, effort: str) -> None:
+    """Restate a few calls."""
+    order = Order("tried", {"to": effort}, "ann@desk", "a test")
+    few = tables.calls.c.bytes_in == 0
+    restate.restate(books.engine, order, few, lambda _, some: {row["id"]: {"effort": effort} for row in some[::3]},
+                    lambda: NOON)  # fmt: skip
+
+
+def contents(url: str) -> dict[str, list[dict[str, object]]]:
+    """All rows of a store, as the program reads them."""
+    engine = open_engine(url)
+    try:
+        with reading(engine) as conn:
+            return {table.name: _rows(conn, table) for table in tables.metadata.sorted_tables}
+    finally:
+        engine.dispose()
+
+
+def _rows(conn: sa.Connection, table: sa.Table) -> list[dict[str, object]]:
+    key = [column.name for column in table.primary_key]
+    found = [dict(row) for row in conn.execute(sa.select(table)).mappings()]
+    return sorted(found, key=lambda row: [str(row[name]) for name in key])
