@@ -21,6 +21,7 @@ from accounting.cli import (
     doctor,
     handovers,
     keys,
+    moving,
     projects,
     putaside,
     rates,
@@ -58,6 +59,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(sources.app, name="sources")
 app.add_typer(putaside.rejected_app, name="rejected")
 app.add_typer(putaside.conflicts_app, name="conflicts")
+for command in (moving.copy, moving.backup, moving.restore):
+    store.app.command()(command)
 app.add_typer(store.app, name="store")
 app.command()(demo.demo)
 

@@ -54,6 +54,18 @@ def put_json(value: object) -> None:
 
 
 @contextmanager
+def measuring() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar that says what is done, and how much of how much, while the block runs on a terminal."""
+    with Progress(console=err(), transient=True, disable=not err().is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield told
+
+
+@contextmanager
 def counting(what: str, beside: Console | None = None) -> Iterator[Callable[[int], None]]:
     """A count that runs while the block does, on a terminal; its total isn't known beforehand.
 

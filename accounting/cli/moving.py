@@ -1,0 +1,104 @@
+"""`accounting store copy`, `backup` and `restore`: the books in another place, and back."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy import Engine
+
+from accounting import delivery
+from accounting.backup import Holdings, back_up
+from accounting.backup import restore as put_back
+from accounting.cli.books import books, counting, measuring, now, out
+from accounting.moving import Copied
+from accounting.moving import copy as carry
+from accounting.places import without_secret
+from accounting.settings import Settings
+from accounting.sheets import counted, instant, say
+from accounting.store import named, open_engine
+
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, whatever the store is.")]
+
+
+def copy(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Where to: a SQLite file, or an empty PostgreSQL database.")
+    ],
+) -> None:
+    """Copy the books to another store, SQLite or PostgreSQL, and compare every row.
+
+    Programs may go on writing to the old one, which stays as it is. A copy that was interrupted goes on when asked
+    for again.
+    """
+    with books() as engine:
+        target = open_engine(url)
+        try:
+            with measuring() as told:
+                copied = carry(engine, target, told)
+            _say_copied(copied, engine, target)
+        finally:
+            target.dispose()
+    if copied.difference is not None:
+        raise typer.Exit(1)
+
+
+def backup(file: BackupFile) -> None:
+    """Write the books into a file of their own, while programs go on writing to them."""
+    with books() as engine, measuring() as told:
+        held = back_up(engine, file, now(), told)
+    say(out(), f"Backed up {_told(held)}, to {file}.")
+
+
+def restore(
+    file: BackupFile,
+    replace: Annotated[bool, typer.Option(help="Move the store that is there aside, under the date.")] = False,
+) -> None:
+    """Put the books of a backup in the store's place, and have journals send what it lacks and they still keep."""
+    url = Settings().store_url
+    engine = open_engine(url)
+    try:
+        with measuring() as told:
+            restored = put_back(file, engine, now(), replace=replace, progress=told)
+    finally:
+        engine.dispose()
+    say(out(), f"Restored {_told(restored.held)}, to {without_secret(url)}.")
+    if restored.aside is not None:
+        say(out(), f"The store that was there is {restored.aside}.")
+    _send_again(url)
+
+
+def _send_again(url: str) -> None:
+    with counting("Delivering again") as told:
+        drained = delivery.deliver_orphans(url, told, again=True)
+    say(
+        out(),
+        f"Sent again what ended programs on this host still keep: {counted(drained.calls, 'call')} from "
+        f"{counted(drained.journals, 'journal')}.",
+        "Programs that run send what the store lacks within a minute. On other hosts: accounting deliver --replay",
+    )
+
+
+def _told(held: Holdings) -> str:
+    until = "nobody has reported yet" if held.until is None else f"complete until {instant(held.until)}"
+    return f"{counted(held.calls, 'call')}, {until}"
+
+
+def _say_copied(copied: Copied, source: Engine, target: Engine) -> None:
+    if copied.difference is not None:
+        say(
+            out(),
+            f"The copy {named(target)} is not the same as the books, and can't be used: {copied.difference}.",
+            "Remove it and copy again; if it happens again, it is a fault of this program.",
+        )
+        return
+    calls = copied.rows["calls"]
+    others = sum(copied.rows.values()) - calls
+    say(
+        out(),
+        f"Copied {counted(calls, 'call')} and {counted(others, 'other row')} to {named(target)}; each row is the same.",
+        f"Now set ACCOUNTING_STORE_URL to {named(target)} (with its user and password) for every program, and start "
+        "them again.",
+        "Then bring, on each host, what went to the old store after it was copied, or was still on its way there:",
+        f"    accounting deliver --meant-for {shlex.quote(named(source))}",
+    )
