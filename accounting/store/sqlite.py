@@ -176,16 +176,17 @@ def _set_up(connection: sqlite3.Connection, record: Any) -> None:
                 cursor.execute("PRAGMA journal_mode = WAL")
     connection.create_function("exact_add", 2, sums.exact_add, deterministic=True)
     connection.create_function("exact_cost", 10, sums.cost, deterministic=True)
-    record.info["file"] = _identity(file)
+    record.info["file"], record.info["identity"] = file, _identity(file)
 
 
 def _main_file(connection: sqlite3.Connection) -> Path:
     return Path(connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()[0])
 
 
-def _refuse_replaced_file(connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
+def _refuse_replaced_file(_connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
     """A connection to a file that was replaced, by a restored backup for one, would write where nobody reads."""
-    if record.info["file"] != _identity(_main_file(connection)):
+    # Nothing is asked of the connection: it would read the old file, and perhaps with the new one's log.
+    if record.info["identity"] != _identity(record.info["file"]):
         raise DisconnectionError("The store's file was replaced; connecting to the new one.")
 
 
