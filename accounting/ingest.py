@@ -53,7 +53,8 @@ class StoreDestination:
         if source.highest > source.open + source.backlog + len(batch.entries):
             raise StoreMissing(
                 f"There is no store at {named(self._engine)}, but journal {source.journal} has delivered calls to it. "
-                "Bring it back; to begin anew, make an empty one: accounting store create"
+                "Bring it back (accounting store restore), or make an empty one, which gets what journals still keep: "
+                "accounting store create"
             )
 
     def _is_empty(self) -> bool:

@@ -434,3 +434,21 @@ def test_a_store_restored_from_before_a_journal_began_has_it_sent_whole(
     program.deliver()
     assert numbers(books) == [1, 2, 3]
     assert missing(books) == 0
+
+
+def test_an_empty_store_in_place_of_a_lost_one_gets_what_journals_still_keep(
+    books: Books, database: Database, program: Program
+) -> None:
+    program.call(4)
+    program.deliver()
+    books.close()
+    if isinstance(database, PostgresDatabases):
+        database.server.drop(name := books.url.rpartition("/")[2])
+        database.server.execute(f"CREATE DATABASE {name}")
+    else:
+        file_of(books.engine).unlink()
+    with pytest.raises(StoreError):
+        program.deliver()
+    with closing_books(books.url) as anew:
+        program.deliver()
+        assert numbers(anew) == [1, 2, 3, 4]
