@@ -179,6 +179,7 @@ def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) 
 
 
 def _step(conn: Connection, id_: int, found: _Next, chosen: ColumnElement[bool], change: Change) -> Restated:
+    hold(conn, Lock.INGEST, shared=True)  # what is decided stays as the change finds it, as for a call that is stamped
     hold(conn, Lock.ROLLUP, shared=True)
     this = restatements.c.id == id_
     if conn.execute(sa.select(restatements.c.upto).where(this).with_for_update()).scalar_one() != found.upto:

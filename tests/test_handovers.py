@@ -1,6 +1,6 @@
 """A key goes to a project, and calls in the books follow it, whatever comes in meanwhile."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import date, datetime, timedelta
 from itertools import count
 from threading import Barrier, Event
@@ -30,7 +30,7 @@ from tests.conftest import NewBooks
 from tests.databases import Database
 from tests.test_keys import booked, by_key
 from tests.test_laws import few, fresh
-from tests.test_projects import WHO, create, rename
+from tests.test_projects import WHO, change_zone, create, rename
 
 HOUR = timedelta(hours=1)
 
@@ -103,6 +103,27 @@ def test_moved_calls_are_what_they_had_been_in_the_first_place(new_books: NewBoo
         books.roll()
     hand_over(moved, "search")
     assert stored(moved) == stored(first)
+
+
+def test_a_zone_that_is_decided_while_calls_go_to_the_project_is_not_that_of_days_they_have(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(books, "search")
+    books.deliver(by_key(NOON + 6 * HOUR))
+    books.roll()
+    find_days, decided = handovers._rebooked, list[Future[date]]()
+
+    def meanwhile(*args: Any) -> Any:
+        found = find_days(*args)
+        decided.append(pool.submit(change_zone, books, "search", "Asia/Tokyo"))
+        wait(decided, timeout=0.3)
+        return found
+
+    monkeypatch.setattr(handovers, "_rebooked", meanwhile)
+    with ThreadPoolExecutor() as pool:
+        assert hand_over(books, "search").changed == 1
+    assert [one.result() for one in decided] == [date(2026, 12, 1)]
+    assert verify(books.engine).balanced
 
 
 def test_calls_take_the_days_of_the_project_they_go_to(books: Books) -> None:
