@@ -122,13 +122,14 @@ def claim(conn: Connection, job: Job, now: datetime, holder: str) -> int | None:
 
 def finish(conn: Connection, job: Job, run: int, holder: str, state: str, detail: str, now: datetime) -> Run:
     """Write down how the run ended; give the lease back, unless it has lapsed and is another's by now."""
-    conn.execute(update(job_runs).where(job_runs.c.id == run).values(state=state, ended_at=now, detail=detail))
     started_at = conn.scalar(select(job_runs.c.started_at).where(job_runs.c.id == run)) or now
+    # The job before its runs, as in `claim`: the two may meet once a lease has lapsed.
     conn.execute(
         update(jobs)
         .where(jobs.c.name == job.name, jobs.c.leased_by == holder)
         .values(leased_until=None, leased_by=None, due_at=started_at + job.every)
     )
+    conn.execute(update(job_runs).where(job_runs.c.id == run).values(state=state, ended_at=now, detail=detail))
     conn.execute(sa.delete(job_runs).where(job_runs.c.id <= run - KEPT_RUNS))
     return Run(run, job.name, started_at, now, state, detail)
 

@@ -1,7 +1,9 @@
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, func, select, update
@@ -146,6 +148,31 @@ def test_a_run_that_outlived_its_lease_does_not_take_away_the_next_ones(desk: De
     with writing(desk.engine) as conn:
         finish(conn, job, slow, "slow", "done", "", late)
         assert conn.scalar(select(jobs.c.leased_by)) == "next"
+    assert states(desk.engine) == ["done", "running"]
+
+
+def test_a_run_that_ends_as_its_lapsed_lease_is_taken_waits_for_its_turn(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = minutely(Work())
+    with writing(desk.engine) as conn:
+        slow = claim(conn, job, NOON, "slow")
+    assert slow is not None
+    bury, late, ends = scheduler._bury, NOON + job.lease, list[Future[Run]]()
+
+    def end() -> Run:
+        with writing(desk.engine) as conn:
+            return finish(conn, job, slow, "slow", "done", "", late)
+
+    def meanwhile(*args: Any) -> None:
+        ends.append(pool.submit(end))
+        wait(ends, timeout=0.3)
+        bury(*args)
+
+    monkeypatch.setattr(scheduler, "_bury", meanwhile)
+    with ThreadPoolExecutor() as pool, writing(desk.engine) as conn:
+        claim(conn, job, late, "next")
+    assert [one.result().state for one in ends] == ["done"]
     assert states(desk.engine) == ["done", "running"]
 
 
