@@ -60,13 +60,17 @@ def kind(url: str) -> str:
 def without_secret(url: str) -> str:
     """The URL without user, password, driver and options: how a journal names its destination.
 
-    Of the options host and port stay, as they may be all that tells two servers apart.
+    Of the options those stay that say where it is, as they may be all that tells two stores apart.
     """
-    # As SQLAlchemy reads it a password ends at the first "@", and may have "/" and "?" in it. More of them before
-    # the host is a password that was not escaped, which nobody should see either.
-    address, _, options = re.sub(r"://[^:/]*(:[^@]*)?@([^/?]*@)?", "://", url, count=1).partition("?")
-    where = "&".join(option for option in options.split("&") if option.startswith(("host=", "port=")))
+    # As SQLAlchemy reads it a password ends at the first "@", and may have "/" and "?" in it. More of them is a
+    # password that was not escaped, which nobody should see either.
+    address, _, options = re.sub(r"://[^:/]*(:[^@]*)?@([^?]*@)?", "://", url, count=1).partition("?")
+    where = "&".join(option for option in options.split("&") if option.partition("=")[0] in _WHERE)
     return re.sub(r"^(\w+)\+\w+:", r"\1:", address) + (f"?{where}" if where else "")
+
+
+_WHERE = ("host", "hostaddr", "port", "dbname", "service", "options")
+"""Which server, which database in it, and, by a search path among `options`, which schema."""
 
 
 def journal_directory(url: str) -> Path:

@@ -54,7 +54,11 @@ def test_no_part_of_a_password_is_in_a_destination_s_name(password: str) -> None
     ("postgresql://db:5432/books", "postgresql://db:5432/books"),
     ("postgresql+psycopg://me:hush@db/books", "postgresql://db/books"),
     ("postgresql://me:hush@hush@db/books", "postgresql://db/books"),
+    ("postgresql://me:hush@hu/sh@db/books", "postgresql://db/books"),
     ("postgresql:///books?sslmode=require&host=/run/one&password=hush", "postgresql:///books?host=/run/one"),
+    ("postgresql://db?user=me&password=hush&dbname=books", "postgresql://db?dbname=books"),
+    ("postgresql://?passfile=hush&service=books", "postgresql://?service=books"),
+    ("postgresql://db/all?options=-csearch_path%3Dbooks", "postgresql://db/all?options=-csearch_path%3Dbooks"),
 ])  # fmt: skip
 def test_a_destination_s_name_keeps_what_tells_it_from_others(url: str, name: str) -> None:
     assert without_secret(url) == name

@@ -50,7 +50,7 @@ _inherited: list[object] = []
 def open_engine(url: URL, *, apart: bool) -> Engine:
     """An engine for the store in the database that the URL names; what the URL leaves open libpq finds as usual."""
     _refuse_without_driver()
-    if "@" in (url.host or ""):
+    if "@" in f"{url.host}/{url.database}":
         raise ConfigurationError(
             "ACCOUNTING_STORE_URL has an @ inside its user or password: write %40 for it, %3A for : and %2F for /."
         )

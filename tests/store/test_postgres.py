@@ -82,9 +82,10 @@ def test_a_wrong_password_is_told_and_not_shown(url: str, locked: str) -> None:
     assert "hush" not in str(caught.value)
 
 
-def test_a_password_with_an_at_sign_that_was_not_escaped_is_told_and_not_shown() -> None:
+@pytest.mark.parametrize("password", ["hush@hush", "hush@hu/sh", "hush@hu/hush@sh"])
+def test_a_password_with_an_at_sign_that_was_not_escaped_is_told_and_not_shown(password: str) -> None:
     with pytest.raises(ConfigurationError, match="write %40") as caught:
-        open_engine("postgresql://me:hush@hush@host/books")
+        open_engine(f"postgresql://me:{password}@host/books")
     assert "hush" not in str(caught.value)
 
 
