@@ -99,14 +99,15 @@ def copy(source: Engine, target: Engine, progress: Progress = lambda *_: None) -
     with reading(source) as conn:
         schema.check(conn)
         books = conn.execute(sa.select(store)).mappings().one()
-    schema.begin_copy(target, dict(books))
-    return _Copying(source, target, progress).run()
+    stamp = schema.begin_copy(target, dict(books))
+    return _Copying(source, target, stamp, progress).run()
 
 
 @dataclass(frozen=True, slots=True)
 class _Copying:
     source: Engine
     target: Engine
+    stamp: str
     progress: Progress
 
     def run(self) -> Copied:
@@ -118,7 +119,7 @@ class _Copying:
             copied = self._compared(last)
         if copied.difference is None:
             with writing(self.target) as conn:
-                schema.refuse_finished_copy(conn)
+                schema.refuse_others_copy(conn, self.stamp)
                 schema.finish_copy(conn)
         return copied
 
@@ -200,7 +201,7 @@ class _Copying:
         with reading(self.target) as held:
             theirs, ours = ([list(rows.read(each, table)) for table in NAMED] for each in (conn, held))
         if theirs != ours:
-            transact(self.target, partial(_replace_named, theirs))
+            transact(self.target, partial(_replace_named, self.stamp, theirs))
 
     def _mend(self, conn: Connection, table: Table) -> None:
         """Make the copy's table what the original's is."""
@@ -212,7 +213,7 @@ class _Copying:
     def _put(self, *parts: tuple[Table, Sequence[Row]], gone: Sequence[Row] = ()) -> None:
         """One transaction; `gone` are keys of rows that the original's first table does not have."""
         if gone or any(some for _, some in parts):
-            transact(self.target, partial(_put, parts, gone))
+            transact(self.target, partial(_put, self.stamp, parts, gone))
 
     def _compared(self, last: Connection) -> Copied:
         counts: dict[str, int] = {}
@@ -234,15 +235,15 @@ class _Copying:
                     self.progress("Comparing calls", seen, total)
 
 
-def _put(parts: Sequence[tuple[Table, Sequence[Row]]], gone: Sequence[Row], conn: Connection) -> None:
-    schema.refuse_finished_copy(conn)
+def _put(stamp: str, parts: Sequence[tuple[Table, Sequence[Row]]], gone: Sequence[Row], conn: Connection) -> None:
+    schema.refuse_others_copy(conn, stamp)
     rows.remove(conn, parts[0][0], gone)
     for table, some in parts:
         rows.write(conn, table, some)
 
 
-def _replace_named(theirs: Sequence[Sequence[Row]], conn: Connection) -> None:
-    schema.refuse_finished_copy(conn)
+def _replace_named(stamp: str, theirs: Sequence[Sequence[Row]], conn: Connection) -> None:
+    schema.refuse_others_copy(conn, stamp)
     for table in reversed(NAMED):
         conn.execute(sa.delete(table))
     for table, some in zip(NAMED, theirs, strict=True):

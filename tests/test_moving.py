@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -176,6 +177,28 @@ def test_a_copy_that_was_killed_anywhere_goes_on_though_the_books_have_changed(
     while kill_at(monkeypatch, books.url, there, next(moments)):
         change(books, next(moments))
     assert next(moments) > 8
+    assert contents(there) == contents(books.url)
+
+
+def test_a_copy_that_another_process_takes_over_is_left_to_it(
+    books: Books, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = places.there.empty()
+    kill_at(monkeypatch, books.url, there, 3)
+    compare = moving._Copying._compared
+
+    def and_then_another(copying: moving._Copying, *args: Any) -> Copied:
+        found = compare(copying, *args)
+        monkeypatch.setattr(moving._Copying, "_compared", compare)
+        change(books, 6)
+        assert kill_at(monkeypatch, books.url, there, 3)
+        return found
+
+    monkeypatch.setattr(moving._Copying, "_compared", and_then_another)
+    with pytest.raises(StoreError, match="taken over"):
+        copied(books.url, there)
+    refuses_use(there)
+    assert copied(books.url, there).difference is None
     assert contents(there) == contents(books.url)
 
 

@@ -27,7 +27,7 @@ HEAD = REVISIONS[-1]
 
 _COPY = "copy of "
 COPYING = _COPY + HEAD
-"""What a store is stamped with while the books of another are copied into it: until then nobody can use it."""
+"""How the stamp of a store begins while the books of another are copied into it: until then nobody can use it."""
 
 _alembic_version = sa.Table(
     "alembic_version",
@@ -92,35 +92,41 @@ def revision(conn: Connection) -> str | None:
     return conn.execute(sa.select(_alembic_version.c.version_num)).scalar()
 
 
-def begin_copy(engine: Engine, books: Mapping[str, Any]) -> None:
-    """Make an empty store for a copy of the books with this row in `store`, or go on with the one begun.
+def begin_copy(engine: Engine, books: Mapping[str, Any]) -> str:
+    """Make an empty store for a copy of the books with this row in `store`, or take over the one begun.
 
-    It takes the place of a store without books in it. Nobody can use it before `finish_copy`.
+    It takes the place of a store without books in it. Nobody can use it before `finish_copy`. Returns what it is
+    stamped with: this once, so that whoever is at it still can tell; see `refuse_others_copy`.
     """
     prepare(engine)
+    stamp = f"{COPYING} {uuid4().hex[:8]}"
     with altering(engine) as conn:
         found = revision(conn)
-        if found == COPYING and conn.scalar(sa.select(store.c.generation)) == books["generation"]:
-            return
+        if _is_copying(found) and conn.scalar(sa.select(store.c.generation)) == books["generation"]:
+            _stamp(conn, stamp)
+            return stamp
         if found is None:
             refuse_foreign(conn)
-            _make(conn, COPYING)
+            _make(conn, stamp)
         elif found == HEAD and not has_books(conn):
             _empty(conn)
+            _stamp(conn, stamp)
         else:
             raise StoreError(
                 f"The database {named(conn)} has a store in it already (schema {found}); expected none, one without "
                 "calls, or a copy of these books that was begun by this version. Name another place."
             )
         conn.execute(store.insert().values(books))
+    return stamp
 
 
-def refuse_finished_copy(conn: Connection) -> None:
-    """Raise where the store is no longer a copy that is being made: somebody else has finished it."""
-    if revision(conn) != COPYING:
-        raise StoreError(
-            f"The copy {named(conn)} was finished by another process, and may be in use. Leave it to that."
-        )
+def refuse_others_copy(conn: Connection, stamp: str) -> None:
+    """Raise where the store is not the copy with that stamp any more: another goes on with it, or has finished it."""
+    found = revision(conn)
+    if found == stamp:
+        return
+    what = "taken over" if _is_copying(found) else "finished"
+    raise StoreError(f"The copy {named(conn)} was {what} by another process. Leave it to that.")
 
 
 def finish_copy(conn: Connection) -> None:
@@ -129,7 +135,7 @@ def finish_copy(conn: Connection) -> None:
         for table in metadata.sorted_tables:
             _count_on(conn, table)
         conn.exec_driver_sql("ANALYZE")
-    conn.execute(sa.update(_alembic_version).values(version_num=HEAD))
+    _stamp(conn, HEAD)
 
 
 def has_books(conn: Connection) -> bool:
@@ -182,7 +188,15 @@ def _empty(conn: Connection) -> None:
     """Take out what a new store comes with, and whatever else a store without books in it may hold."""
     for table in reversed(metadata.sorted_tables):
         conn.execute(sa.delete(table))
-    conn.execute(sa.update(_alembic_version).values(version_num=COPYING))
+
+
+def _stamp(conn: Connection, stamp: str) -> None:
+    conn.execute(sa.update(_alembic_version).values(version_num=stamp))
+
+
+def _is_copying(found: str | None) -> bool:
+    """Whether it is the stamp of a copy that this version makes."""
+    return found is not None and found.startswith(COPYING)
 
 
 def _count_on(conn: Connection, table: sa.Table) -> None:
