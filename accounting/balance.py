@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
-from accounting.booked_days import anywhere
+from accounting.booked_days import anywhere, tags
 from accounting.contributions import COUNTS, FIGURES, group_columns
 from accounting.differences import Difference, Names, names, raw, text
 from accounting.money import EXACT, exact
@@ -65,20 +65,11 @@ def unbalanced(conn: Connection, day: date, count: Recount) -> list[Difference]:
     quarter = spend_quarters.c.quarter
     quarters = _stored(conn, spend_quarters, day, quarter >= start, quarter < end)
     days = _stored(conn, spend_days, day)
-    by_tag = _stored(conn, spend_by_tag, day, spend_by_tag.c.tag.in_(_tags(conn)))
+    by_tag = _stored(conn, spend_by_tag, day, spend_by_tag.c.tag.in_(tags(conn)))
     found = [*_of_spend(_rows(spend_quarters, count.sums, count.rates), quarters, days, count.rates)]
     found += _of_tags(_rows(spend_by_tag, count.by_tag(), count.rates), by_tag, count.rates, found)
     known = names(conn) if found else Names({}, {})
     return [figure.spelt(known) for figure in found]
-
-
-def _tags(conn: Connection) -> list[str]:
-    """The tags there are, each found with one look into the key: to read on through the rows would take all of them."""
-    tag = spend_by_tag.c.tag
-    first = sa.select(sa.func.min(tag).label("tag")).cte("tags", recursive=True)
-    following = sa.select(sa.func.min(tag)).where(tag > first.c.tag).scalar_subquery()
-    every = first.union_all(sa.select(following).where(first.c.tag.is_not(None)))
-    return [each for each in conn.execute(sa.select(every.c.tag)).scalars() if each is not None]
 
 
 def _stored(conn: Connection, table: Table, day: date, *which: sa.ColumnElement[bool]) -> Rows:

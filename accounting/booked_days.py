@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table
 
 from accounting.contributions import SPEND_TABLES
 from accounting.differences import Difference, instant, raw, text, text_at
-from accounting.store.tables import calls, spend_quarters
+from accounting.store.tables import calls, spend_by_tag, spend_quarters
 from accounting.usage import id_time, least_id
 
 EAST, WEST = timedelta(hours=14), timedelta(hours=12)
@@ -37,6 +37,15 @@ def booked(conn: Connection, first: date | None, end: date | None) -> list[date]
     near = {day + off for day in _begun(conn, earliest - _DAY, latest + _DAY) for off in (-_DAY, _DAY * 0, _DAY)}
     billed = {day for table in SPEND_TABLES for day in map(_day, _billed(conn, table)) if day is not None}
     return sorted(day for day in near | billed if earliest <= day < latest)
+
+
+def tags(conn: Connection) -> list[str]:
+    """The tags there are, each found with one look into the key: to read on through the rows would take all of them."""
+    tag = spend_by_tag.c.tag
+    first = sa.select(sa.func.min(tag).label("tag")).cte("tags", recursive=True)
+    following = sa.select(sa.func.min(tag)).where(tag > first.c.tag).scalar_subquery()
+    every = first.union_all(sa.select(following).where(first.c.tag.is_not(None)))
+    return [each for each in conn.execute(sa.select(every.c.tag)).scalars() if each is not None]
 
 
 def strays(conn: Connection) -> Iterator[Difference]:
@@ -84,6 +93,11 @@ def _day(billed_on: Any) -> date | None:
     except (TypeError, ValueError):
         return None
     return day if _EARLIEST <= day < _LATEST else None
+
+
+def is_day(billed_on: Any) -> bool:
+    """Whether it is one that rows are met on."""
+    return _day(billed_on) is not None
 
 
 def _is_near(quarter: Any, day: date) -> bool:

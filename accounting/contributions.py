@@ -41,11 +41,14 @@ def group_columns(table: Table) -> list[str]:
 
 def of_calls(conn: Connection, table: Table, which: ColumnElement[bool]) -> sa.Select[Any]:
     """The rows that the chosen calls make in a spend table, in the order of their keys, with what they cost."""
-    summed = sa.union_all(*_sums(table, which)).subquery()
-    group = [summed.c[name] for name in group_columns(table)]
-    amount = exact_cost((summed.c[name] for name in TOKENS), (rates.c[name] for name in PRICES)).label("amount")
-    rows = sa.select(*group, *(summed.c[name] for name in FIGURES), amount, rates.c.currency)
-    return rows.outerjoin_from(summed, rates, rates.c.id == summed.c.rate_id).order_by(*_in_key_order(conn, group))
+    return _priced(conn, table, sa.union_all(*_sums(table, which)).subquery())
+
+
+def of_quarters(conn: Connection, which: ColumnElement[bool]) -> sa.Select[Any]:
+    """The rows of `spend_days` that the chosen rows of `spend_quarters` add up to, likewise."""
+    group = [spend_quarters.c[name] for name in group_columns(spend_days)]
+    figures = (sa.func.sum(spend_quarters.c[name]).label(name) for name in FIGURES)
+    return _priced(conn, spend_days, sa.select(*group, *figures).where(which).group_by(*group).subquery())
 
 
 def add_batches(conn: Connection, ids: Sequence[int]) -> None:
@@ -74,6 +77,13 @@ def add(conn: Connection, table: Table, contributions: Iterable[Contribution], l
         conn.execute(_added(table, insert(conn, table)), [{**one, **_cost(one, lines)} for one in ordered])
     if emptied := [one for one in ordered if one["calls"] < 0]:
         conn.execute(_deletion(table), [{f"key_{name}": one[name] for name in group} for one in emptied])
+
+
+def _priced(conn: Connection, table: Table, summed: sa.Subquery) -> sa.Select[Any]:
+    group = [summed.c[name] for name in group_columns(table)]
+    amount = exact_cost((summed.c[name] for name in TOKENS), (rates.c[name] for name in PRICES)).label("amount")
+    rows = sa.select(*group, *(summed.c[name] for name in FIGURES), amount, rates.c.currency)
+    return rows.outerjoin_from(summed, rates, rates.c.id == summed.c.rate_id).order_by(*_in_key_order(conn, group))
 
 
 def _sums(table: Table, which: ColumnElement[bool]) -> list[sa.Select[Any]]:

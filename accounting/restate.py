@@ -117,6 +117,16 @@ def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
     conn.execute(sa.update(restatements).where(restatements.c.id == restatement_id).values(ended_at=now))
 
 
+def done_so_far(conn: Connection, id_: int) -> Restated:
+    """What a restatement did, by its log."""
+    done = Restated(conn.execute(sa.select(restatements.c.seen).where(restatements.c.id == id_)).scalar_one())
+    logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
+    of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=CALLS_AT_ONCE)
+    for rows in conn.execute(of_this).mappings().partitions():
+        done += _compared(conn, 0, [_Edit({**row, **row["before"]}, row, ()) for row in rows])
+    return done
+
+
 def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:
     """A call's id begins with its start, give or take a minute, so the ids find the calls."""
     if first is not None:
@@ -139,7 +149,7 @@ def _steps(
 ) -> Iterator[Restated]:
     id_ = transact(engine, lambda conn: _open(conn, order, clock()))
     with reading(engine) as conn:
-        yield _so_far(conn, id_)
+        yield done_so_far(conn, id_)
     while found := _next(engine, id_, chosen):
         yield transact(engine, partial(_step, id_=id_, found=found, chosen=chosen, change=change))
     transact(engine, lambda conn: finish(conn, id_, clock()))
@@ -297,13 +307,3 @@ def _cost(rows: Iterable[Row], rates: Mapping[int, Rate]) -> dict[str, Decimal]:
 
 def _total(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return by_currency(Money(amount, code) for some in (one, other) for code, amount in some.items())
-
-
-def _so_far(conn: Connection, id_: int) -> Restated:
-    """What a restatement did, by its log."""
-    done = Restated(conn.execute(sa.select(restatements.c.seen).where(restatements.c.id == id_)).scalar_one())
-    logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
-    of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=CALLS_AT_ONCE)
-    for rows in conn.execute(of_this).mappings().partitions():
-        done += _compared(conn, 0, [_Edit({**row, **row["before"]}, row, ()) for row in rows])
-    return done

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, RowMapping, false, true
 
 from accounting import restate as module
-from accounting.contributions import SPEND_TABLES, group_columns
+from accounting.contributions import SPEND_TABLES
 from accounting.ingest import ingest
 from accounting.restate import Order, Restated, apply, begin, finish, restate
 from accounting.store import reading, writing
-from accounting.store.tables import batches, calls, metadata, rates, restated_calls, restatements, spend_days, store
+from accounting.store.tables import calls, restated_calls, restatements, spend_days
 from accounting.usage import Call, Outcome, Usage, UsageSource
 from tests.books import NOON, Books, Journal, at, made, used
+from tests.spending import emptied, rolled_anew, spending
 
 ORDER = Order("project-moved", {"to": "search"}, "ann@laptop", "the team was split")
 LATER = NOON + timedelta(hours=1)
@@ -40,7 +41,6 @@ reasoning = 7
 
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-Rows = dict[tuple[Any, ...], dict[str, Any]]
 Changes = Mapping[UUID, Mapping[str, Any]]
 
 
@@ -64,36 +64,8 @@ def to(**values: Any) -> module.Change:
     return change
 
 
-def spend(books: Books) -> dict[str, Rows]:
-    """Every row of the spend tables, by table and key; amounts compare as numbers."""
-    return {
-        table.name: {tuple(row[name] for name in group_columns(table)): row for row in books.rows(table)}
-        for table in SPEND_TABLES
-    }
-
-
-def rolled_anew(books: Books) -> dict[str, Rows]:
-    """The spend tables as they come from rolling up all calls from nothing."""
-    with writing(books.engine) as conn:
-        for table in SPEND_TABLES:
-            conn.execute(table.delete())
-        conn.execute(batches.update().values(rolled_at=None))
-    books.roll()
-    return spend(books)
-
-
 def by_id(books: Books) -> dict[UUID, dict[str, Any]]:
     return {row["id"]: row for row in books.rows(calls)}
-
-
-def emptied(books: Books) -> Books:
-    """The same books without calls, as making new ones takes longer than an example."""
-    with writing(books.engine) as conn:
-        for table in reversed(metadata.sorted_tables):
-            if table not in (store, rates):
-                conn.execute(table.delete())
-    books.journal = Journal()
-    return books
 
 
 TOKENS = st.none() | st.integers(0, 10**12)
@@ -156,7 +128,7 @@ def test_restated_calls_add_up_as_if_they_had_come_like_that(
     restate(books.engine, ORDER, true(), said(changes), clock)
     books.roll()
     assert by_id(books) == expected
-    assert spend(books) == rolled_anew(books)
+    assert spending(books) == rolled_anew(books)
 
 
 @few
@@ -167,12 +139,12 @@ def test_there_and_back_leaves_every_row_as_it_was(
     emptied(books).load(DOLLARS)
     books.deliver(*some)
     books.roll()
-    before, rows = spend(books), by_id(books)
+    before, rows = spending(books), by_id(books)
     changes = {call.id: values for call, values in zip(some, changed, strict=False)}
     back = {id_: {name: rows[id_][name] for name in values} for id_, values in changes.items()}
     there = restate(books.engine, ORDER, true(), said(changes), clock)
     returned = restate(books.engine, ORDER, true(), said(back), clock)
-    assert (spend(books), by_id(books)) == (before, rows)
+    assert (spending(books), by_id(books)) == (before, rows)
     assert (returned.before, returned.after) == (there.after, there.before)
 
 
@@ -196,16 +168,16 @@ def test_a_call_that_waits_for_the_rollup_changes_and_spend_does_not(books: Book
     books.deliver(made(tags={"feature": "rerank"}))
     restate(books.engine, ORDER, true(), to(project_id=7), clock)
     assert [row["project_id"] for row in books.rows(calls)] == [7]
-    assert spend(books) == {table.name: {} for table in SPEND_TABLES}
+    assert spending(books) == {table.name: {} for table in SPEND_TABLES}
     books.roll()
-    assert all(row["project_id"] == 7 for rows in spend(books).values() for row in rows.values())
+    assert all(row["project_id"] == 7 for rows in spending(books).values() for row in rows.values())
 
 
 def test_what_is_unpriced_stays_without_an_amount_and_gets_one_with_its_rate(books: Books) -> None:
     books.deliver(made(number=1, request_model="nobody/knows"), made(number=2, request_model="nobody/knows"))
     books.roll()
     restate(books.engine, ORDER, calls.c.number == 1, to(project_id=7), clock)
-    assert [row["amount"] for rows in spend(books).values() for row in rows.values()] == [None] * 4
+    assert [row["amount"] for rows in spending(books).values() for row in rows.values()] == [None] * 4
     done = restate(books.engine, Order("rates", {}, "ann", "late"), calls.c.number == 1, to(rate_id=1), clock)
     assert (done.before, done.after) == ({}, {"CNY": Decimal("0.018")})
     assert {row["project_id"]: row["amount"] for row in books.rows(spend_days)} == {1: None, 7: Decimal("0.018")}
@@ -261,10 +233,10 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(books: Books, monk
     books.load(DOLLARS)
     books.deliver(*(made(number=number) for number in range(5)))
     books.roll()
-    before = spend(books), by_id(books)
+    before = spending(books), by_id(books)
     tried = restate(books.engine, ORDER, true(), to(rate_id=2), clock, dry_run=True)
     assert tried == Restated(5, 5, {"CNY": Decimal("0.09")}, {"USD": Decimal("12.300000005")})
-    assert (spend(books), by_id(books), books.rows(restatements)) == (*before, [])
+    assert (spending(books), by_id(books), books.rows(restatements)) == (*before, [])
     assert restate(books.engine, ORDER, true(), to(rate_id=2), clock) == tried
 
 
@@ -293,17 +265,17 @@ def test_a_call_stays_itself_and_in_its_batch(books: Books, column: str) -> None
 def test_a_change_in_the_callers_own_transaction_comes_or_goes_with_it(books: Books) -> None:
     books.deliver(made(number=1), made(number=2))
     books.roll()
-    before = spend(books)
+    before = spending(books)
     with writing(books.engine) as conn:
         apply(conn, begin(conn, ORDER, NOON), {made(number=1).id: {"project_id": 7}})
         conn.rollback()
-    assert (spend(books), books.rows(restatements)) == (before, [])
+    assert (spending(books), books.rows(restatements)) == (before, [])
     with writing(books.engine) as conn:
         id_ = begin(conn, ORDER, NOON)
         assert apply(conn, id_, {made(number=1).id: {"project_id": 7}, made(number=2).id: {"project_id": 1}}) == 1
         finish(conn, id_, LATER)
     assert [(row["seen"], row["changed"], row["ended_at"]) for row in books.rows(restatements)] == [(2, 1, LATER)]
-    assert spend(books) == rolled_anew(books) != before
+    assert spending(books) == rolled_anew(books) != before
 
 
 KILLED = """
@@ -333,7 +305,7 @@ def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkey
     books.roll()
     assert subprocess.run([sys.executable, "-c", KILLED, books.url]).returncode == -9
     assert [row["project_id"] for row in books.rows(calls)].count(7) == 4
-    assert spend(books) == rolled_anew(books)
+    assert spending(books) == rolled_anew(books)
     looked_at = count()
 
     def change(_conn: Connection, rows: Sequence[RowMapping]) -> Changes:
@@ -344,7 +316,7 @@ def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkey
     assert next(looked_at) == 3
     assert [(row["seen"], row["changed"], row["ended_at"]) for row in books.rows(restatements)] == [(7, 7, LATER)]
     assert len(books.rows(restated_calls)) == 7
-    assert spend(books) == rolled_anew(books)
+    assert spending(books) == rolled_anew(books)
 
 
 def test_another_order_does_not_go_on_with_one_that_was_killed(books: Books) -> None:
@@ -358,7 +330,7 @@ def test_another_order_does_not_go_on_with_one_that_was_killed(books: Books) -> 
 def test_restatements_rollups_and_deliveries_at_once_keep_the_books_in_balance(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CALLS_AT_ONCE", 7)
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", 20)
     journals = [Journal(name) for name in "abc"]
     some = [[made(number=100 * j + n, tags={"feature": "a"}, user="u-1") for n in range(40)] for j in range(3)]
 
@@ -368,7 +340,7 @@ def test_restatements_rollups_and_deliveries_at_once_keep_the_books_in_balance(
             books.roll()
 
     def flip(which: int) -> None:
-        for project in range(2, 8):
+        for project in range(2, 5):
             order = Order("flipped", {"by": str(which), "to": str(project)}, "ann", "")
             restate(books.engine, order, true(), to(project_id=project + which), clock)
 
@@ -376,7 +348,7 @@ def test_restatements_rollups_and_deliveries_at_once_keep_the_books_in_balance(
         for done in [*map(pool.submit, [deliver] * 3, range(3)), *map(pool.submit, [flip] * 4, range(4))]:
             done.result()
     books.roll()
-    found = spend(books)
+    found = spending(books)
     assert len(books.rows(calls)) == 120
     assert found == rolled_anew(books)
 
@@ -392,4 +364,4 @@ def test_two_that_give_the_same_order_do_it_once(books: Books, monkeypatch: pyte
             done.result()
     with reading(books.engine) as conn:
         assert sum(row["changed"] for row in books.rows(restatements)) == 30
-    assert spend(books) == rolled_anew(books)
+    assert spending(books) == rolled_anew(books)

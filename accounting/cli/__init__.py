@@ -25,7 +25,9 @@ from accounting.cli import (
     projects,
     putaside,
     rates,
+    rebuild,
     report,
+    restatements,
     sources,
     store,
     verify,
@@ -47,6 +49,7 @@ app = typer.Typer(
 app.command()(report.report)
 app.command()(calls.calls)
 app.command()(verify.verify)
+app.command()(rebuild.rebuild)
 app.command()(doctor.doctor)
 app.command()(work.work)
 app.command()(work.rollup)
@@ -61,6 +64,7 @@ app.add_typer(putaside.rejected_app, name="rejected")
 app.add_typer(putaside.conflicts_app, name="conflicts")
 for command in (moving.copy, moving.backup, moving.restore):
     store.app.command()(command)
+app.add_typer(restatements.app, name="restatements")
 app.add_typer(store.app, name="store")
 app.command()(demo.demo)
 
