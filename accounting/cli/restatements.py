@@ -20,7 +20,7 @@ Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="So many at mos
 
 _COLUMNS = (
     Column("id"),
-    Column("began UTC", figure=False),
+    Column("began", figure=False),
     Column("kind", figure=False),
     Column("changed"),
     Column("seen", spare=4),

@@ -1,0 +1,64 @@
+"""A store that an older program made and filled, after its upgrade."""
+
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine
+
+from accounting.rollup import roll_all
+from accounting.store import open_engine, prepare, reading, schema, writing
+from accounting.store.tables import metadata
+from accounting.verify import verify
+from tests.books import NOON, Books, at, made
+from tests.databases import Database
+from tests.spending import spending
+
+
+@pytest.fixture
+def old(database: Database) -> Iterator[Engine]:
+    """A store of the first revision, empty."""
+    engine = open_engine(database.empty())
+    prepare(engine)
+    with writing(engine) as conn:
+        config = Config()
+        config.set_main_option("script_location", str(schema.migrations()).replace("%", "%%"))
+        config.attributes["connection"] = conn
+        command.upgrade(config, "0001")
+    yield engine
+    engine.dispose()
+
+
+def fill(old: Engine, books: Books) -> None:
+    """What the books hold, as far as the old store has a place for it."""
+    with writing(old) as conn:
+        kept = _columns(conn)
+        for table in metadata.sorted_tables:
+            rows = books.rows(table)
+            if table.name in kept and rows:
+                conn.execute(table.insert(), [{name: row[name] for name in kept[table.name]} for row in rows])
+
+
+def _columns(conn: Connection) -> dict[str, list[str]]:
+    found = sa.inspect(conn)
+    return {table: [column["name"] for column in found.get_columns(table)] for table in found.get_table_names()}
+
+
+def test_calls_of_an_older_store_are_rolled_up_anew_with_their_tags(old: Engine, books: Books) -> None:
+    books.deliver(made(number=1, tags={"feature": "rerank"}, user="u-1"), made(number=2, request_model="nobody/knows"))
+    books.deliver(made(at("2026-11-20 23:59"), tags={"feature": "search"}))
+    books.roll()
+    books.deliver(made(number=3, tags={"feature": "rerank"}))
+    fill(old, books)
+    with reading(old) as conn:
+        assert "spend_by_tag" not in _columns(conn)
+    assert schema.upgrade(old) == "0001"
+    roll_all(old, lambda: NOON)
+    books.roll()
+    upgraded = Books(old.url.render_as_string(hide_password=False))
+    assert spending(upgraded) == spending(books)
+    assert len(spending(books)["spend_by_tag"]) == 3
+    assert verify(upgraded.engine).differences == ()
+    upgraded.close()
