@@ -38,7 +38,7 @@ from accounting.store.tables import (
 ROWS_AT_ONCE = 5_000
 """About as many rows are carried over in one transaction."""
 
-BATCHES_AT_ONCE = 200
+BATCHES_AT_ONCE = 1_000
 
 FEW = 1_000
 """Where a round carried over no more calls than these, the next is the last."""
