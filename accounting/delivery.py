@@ -34,6 +34,9 @@ AGE = 1.0
 HEARTBEAT = 60.0
 LONGEST_PAUSE = 60.0
 
+COUNTED_ANEW = 10_000
+"""A longer backlog is not counted anew, as callers wait for the journal meanwhile: 2 ms for so many."""
+
 ASKING_EVERY = timedelta(hours=1)
 """How often a journal that nobody owns any more is held against what the store has of it."""
 
@@ -173,7 +176,7 @@ class Delivery:
             with self.busy:
                 oldest = self._before_round()
                 self._destination = self._destination or open_destination(self._url)
-                if heartbeat:
+                if heartbeat and self._journal.ready <= COUNTED_ANEW:
                     self._journal.recount()
             held = BATCH if heartbeat or self._journal.ready else 0
             while held == BATCH or replay.is_under_way(self._journal):

@@ -60,6 +60,22 @@ def add(journal: Journal, count: int) -> list[Call]:
     return calls
 
 
+def test_a_long_backlog_is_counted_anew_only_once_it_is_delivered(
+    journal: Journal, warehouse: Warehouse, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "COUNTED_ANEW", 3)
+    monkeypatch.setattr(delivery_module, "HEARTBEAT", 0)
+    warehouse.away = True
+    add(journal, 5)
+    journal._open = 7
+    delivery = begin()
+    until(lambda: warehouse.tries > 1)
+    assert journal.standing(datetime.now(UTC)).open == 7
+    warehouse.away = False
+    assert delivery.flush(10)
+    until(lambda: journal.standing(datetime.now(UTC)).open == 0)
+
+
 def test_a_batch_s_report_tells_how_the_journal_stands_once_it_is_delivered(
     journal: Journal, warehouse: Warehouse
 ) -> None:
