@@ -1,5 +1,6 @@
 """Nothing is lost on the way: batches held against the calls they brought, journals against the numbers here."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from accounting.differences import Difference, raw, text
 from accounting.store.tables import batches, calls, conflicts, received_ahead, rejected, sources
 
 BATCHES_AT_ONCE = 1_000
+_HIGHEST = 2**63 - 1
 _PAGE = 12
 """Numbers are noted in pages of 2 ** 12, so that one far out takes no more room than any other."""
 
@@ -118,7 +120,21 @@ def journals(conn: Connection, said: Mapping[int, int], seen: Numbers) -> Journa
     lost = (_lost(row, said[row.id], seen) for row in short if row.id not in copied)
     behind = (_behind(row) for row in known if row.is_next_ahead or (row.id, row.contiguous + 1) in seen)
     names = {row.id: row.journal for row in known}
-    return Journals((*lost, *behind), tuple(_copy(names[id_], names[of]) for id_, of in copied.items()))
+    copies = (_copy(names[id_], names[of]) for id_, of in copied.items())
+    return Journals((*lost, *behind, *_unknown(conn, known, seen)), tuple(copies))
+
+
+def _unknown(conn: Connection, known: Sequence[Any], seen: Numbers) -> Iterator[Difference]:
+    """Numbers that are here beyond `contiguous`, and that nobody noted as having come ahead."""
+    upto = {row.id: row.contiguous for row in known}
+    ahead: Counter[int] = Counter()
+    for source, number in conn.execute(sa.select(received_ahead.c.source_id, received_ahead.c.number)):
+        ahead[source] += number > upto[source] and (source, number) in seen
+    for row in known:
+        held = seen.upto(row.id, _HIGHEST) - seen.upto(row.id, row.contiguous)
+        if held != ahead[row.id] and (row.id, row.contiguous + 1) not in seen:
+            column = f"numbers here beyond {row.contiguous}"
+            yield Difference("sources", f"journal {row.journal}", column, str(ahead[row.id]), str(held))
 
 
 def _lost(row: Any, last: int, seen: Numbers) -> Difference:
@@ -145,21 +161,19 @@ def _original(conn: Connection, source: int, last: int, known: Sequence[Any], se
     """
     first = seen.first(source)
     shared = last if first is None else min(first - 1, last)
-    if seen.upto(source, last) != last - shared or _put_aside(conn, source) != _kept(conn, source):
+    if seen.upto(source, last) != last - shared or _brought(conn, source) != seen.upto(source, _HIGHEST):
         return None
     return next((row.id for row in known if row.id != source and seen.upto(row.id, shared) == shared), None)
 
 
-def _put_aside(conn: Connection, source: int) -> int:
-    """How many entries of the source were put aside, as its batches say."""
-    sums = sa.select(sa.func.coalesce(sa.func.sum(batches.c.rejected + batches.c.conflicts), 0))
-    return int(conn.execute(sums.where(batches.c.source_id == source)).scalar_one())
-
-
-def _kept(conn: Connection, source: int) -> int:
-    """How many of them are here."""
-    counts = (sa.select(sa.func.count()).where(table.c.source_id == source) for table in (rejected, conflicts))
-    return sum(conn.execute(count).scalar_one() for count in counts)
+def _brought(conn: Connection, source: int) -> int:
+    """How many entries of the source are here as calls or put aside, as its batches say."""
+    kept = batches.c.inserted + batches.c.rejected + batches.c.conflicts
+    return int(
+        conn.execute(
+            sa.select(sa.func.coalesce(sa.func.sum(kept), 0)).where(batches.c.source_id == source)
+        ).scalar_one()
+    )
 
 
 def _is_next_ahead() -> sa.Label[bool]:

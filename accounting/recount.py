@@ -44,7 +44,7 @@ _DAY = timedelta(days=1)
 class Call(NamedTuple):
     """The columns of a call that anything follows from, raw; the key of a quarter hour's row in one piece.
 
-    `is_rolled` is that of its batch; None where there is none.
+    The last two are its batch's: whether it is rolled up, and whose it is; None where there is none.
     """
 
     id: str
@@ -72,6 +72,7 @@ class Call(NamedTuple):
     tags: str
     end_user: str | None
     is_rolled: int | None
+    batch_source_id: int | None
 
     @property
     def name(self) -> str:
@@ -83,7 +84,7 @@ class Call(NamedTuple):
         return int(self.id[:12], 16) * 1000
 
 
-_STORED = Call._fields[:-1]
+_STORED = Call._fields[:-2]
 _KINDS = {name: {*(get_args(hint) or (hint,))} for name, hint in get_type_hints(Call).items()}
 _GROUP = slice(Call._fields.index("quarter"), Call._fields.index("effort") + 1)
 _TOKENS = slice(Call._fields.index(TOKENS[0]), Call._fields.index(TOKENS[-1]) + 1)
@@ -143,7 +144,7 @@ def _held(rate: Rate) -> Held:
 def bunches(conn: Connection, start: datetime, end: datetime) -> Iterator[list[Call]]:
     """The calls whose ids are of the time, some thousands at once."""
     is_rolled = sa.case((batches.c.rolled_at.is_not(None), 1), (batches.c.id.is_not(None), 0))
-    columns = [*raw(conn, calls, *_STORED), is_rolled.label("is_rolled")]
+    columns = [*raw(conn, calls, *_STORED), is_rolled.label("is_rolled"), batches.c.source_id.label("batch_source_id")]
     query = sa.select(*columns).outerjoin_from(calls, batches, batches.c.id == calls.c.batch_id)
     query = query.where(calls.c.id >= least_id(start), calls.c.id < least_id(end))
     found = conn.execution_options(yield_per=READ_AT_ONCE).execute(query)
@@ -224,6 +225,9 @@ class Recount:
         quarter, model = call.started_at - call.started_at % _QUARTER, call.response_model or call.request_model or ""
         if (call.quarter, call.billed_on, call.model) != (quarter, home, model):
             self.differences += _wrong(call, quarter=quarter, billed_on=home, model=model)
+        if call.source_id != call.batch_source_id is not None:
+            expected = f"{call.batch_source_id}, as its batch"
+            self.differences.append(Difference("calls", call.name, "source_id", expected, str(call.source_id)))
         if call.outcome not in _OUTCOMES:
             self.differences.append(
                 Difference("calls", call.name, "outcome", "one of " + ", ".join(Outcome), call.outcome)

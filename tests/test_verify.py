@@ -10,6 +10,7 @@ from sqlalchemy import Table
 from accounting import projects
 from accounting.contributions import SPEND_TABLES
 from accounting.ingest import ingest
+from accounting.ports import Batch
 from accounting.restate import Order, begin
 from accounting.store import is_postgresql, writing
 from accounting.store.tables import (
@@ -278,6 +279,16 @@ def test_a_number_that_is_not_in_the_books_any_more_is_named(books: Books) -> No
     assert said(books) == [f"{journal}: numbers here up to 3 is 2, expected 3"]
 
 
+def test_a_number_that_came_ahead_is_known_to_be_ahead(books: Books) -> None:
+    ahead = books.journal.batch(made(number=3), made(number=4))
+    ingest(books.engine, Batch(ahead.source, ahead.entries[1:]), NOON)
+    books.roll()
+    assert verify(books.engine).balanced
+    with writing(books.engine) as conn:
+        conn.execute(received_ahead.delete())
+    assert said(books) == [f"sources, journal {books.journal.id}: numbers here beyond 2 is 1, expected 0"]
+
+
 def test_numbers_counted_further_than_they_are_here_or_not_far_enough_are_named(books: Books) -> None:
     journal = f"sources, journal {books.journal.id}"
     change(books, sources, contiguous=3)
@@ -292,7 +303,11 @@ def test_numbers_counted_further_than_they_are_here_or_not_far_enough_are_named(
 
 def test_a_number_far_out_takes_no_more_room_than_any_other(books: Books) -> None:
     change(books, calls, 1, number=2**62)
-    assert said(books) == [f"sources, journal {books.journal.id}: numbers here up to 2 is 1, expected 2"]
+    journal = f"sources, journal {books.journal.id}"
+    assert said(books) == [
+        f"{journal}: numbers here up to 2 is 1, expected 2",
+        f"{journal}: numbers here beyond 2 is 1, expected 0",
+    ]
 
 
 @pytest.mark.parametrize("table", SPEND_TABLES, ids=str)

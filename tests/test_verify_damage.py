@@ -1,10 +1,8 @@
 """Whatever is damaged in the books, wherever in them, `verify` doesn't call them balanced."""
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +14,7 @@ from accounting.contributions import SPEND_TABLES
 from accounting.ingest import ingest
 from accounting.store import writing
 from accounting.store.tables import batches, calls, conflicts, rates, rejected, sources, store
+from accounting.store.types import Exact, Instant
 from accounting.usage import Outcome, Usage, UsageSource
 from accounting.verify import verify
 from tests.books import NOON, Books, Journal, made
@@ -93,22 +92,23 @@ def other(column: Column[Any], value: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(["UTC", "America/New_York"])
     if column.name == "tags":
         return st.dictionaries(st.sampled_from(("feature", "team", "new")), st.sampled_from(("rerank", "x")))
-    if isinstance(value, UUID) and column.table is calls:
+    kind = column.type
+    if isinstance(kind, sa.Uuid):
         return st.integers(2, 10**6).map(lambda minutes: made(NOON - timedelta(minutes=minutes), 99).id)
-    if isinstance(value, UUID):
-        return st.just(made(NOON, 99).id)
-    if isinstance(value, int):
-        return st.integers(max(value - 5, 0), value + 10**6)
-    if isinstance(value, Decimal):
+    if isinstance(kind, sa.Integer):
+        least = max((value or 0) - 5, 0)
+        return st.integers(least, least + 10**6)
+    if isinstance(kind, Exact):
         return st.decimals(0, 1000, places=9)
     if column.name == "rolled_at":
         return st.none()
-    if isinstance(value, datetime):  # a rate must hold for none of its calls any more
+    if isinstance(kind, Instant):  # a rate must hold for none of its calls any more
         later = timedelta(days=365 if column.table is rates else 0)
         return st.integers(1, 10**6).map(lambda quarters: value + later + timedelta(minutes=15 * quarters))
-    if isinstance(value, date):
+    if isinstance(kind, sa.Date):
         return st.integers(-4000, 4000).map(lambda days: value + timedelta(days=days))
-    return st.sampled_from(("", "other", "wcode", "failed", "missing", "USD", "CNY"))
+    texts = ("other", "wcode", "failed", "missing", "USD", "CNY")
+    return st.sampled_from(texts if value is None else ("", *texts))  # empty means as much as none
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
