@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkstemp
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -199,22 +199,30 @@ def _publish(draft: Path, file: Path) -> None:
     except FileExistsError:
         _refuse_to_overwrite(file)
     except OSError:  # another disk, or one that knows no links
-        part = file.with_name(f".{file.name}.part")
-        _copy_bytes(draft, part)
-        _refuse_to_overwrite(file)
-        part.rename(file)
+        part = _copy_bytes(draft, file)
+        try:
+            _refuse_to_overwrite(file)
+            part.rename(file)
+        finally:
+            part.unlink(missing_ok=True)
 
 
-def _copy_bytes(draft: Path, part: Path) -> None:
+def _copy_bytes(draft: Path, file: Path) -> Path:
+    """A copy beside the file, under a name of its own: one that was there already could be read by others."""
+    part = None
     try:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as copy:
+        handle, name = mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
+        part = Path(name)
+        with os.fdopen(handle, "wb") as copy:
             with draft.open("rb") as whole:
                 shutil.copyfileobj(whole, copy)
             copy.flush()
             os.fsync(copy.fileno())
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise ConfigurationError(f"Can't write {part}: {error.strerror}.") from error
+        if part is not None:
+            part.unlink(missing_ok=True)
+        raise ConfigurationError(f"Can't write {file}: {error.strerror}.") from error
+    return part
 
 
 def _put_in_place(draft: Path, target: Engine, now: datetime, replace: bool) -> Path | None:

@@ -91,6 +91,9 @@ def test_a_backup_goes_to_a_disk_that_knows_no_links(
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", link)
+    left = file.with_name(f".{file.name}.part")
+    left.touch()
+    left.chmod(0o644)
     in_file.deliver(made())
     back_up(in_file.engine, file, NOON)
     assert contents(sqlite_url(file)) == contents(in_file.url)
