@@ -9,6 +9,7 @@ from rich.progress import Progress
 from accounting import verify as laws
 from accounting.cli.books import AsJson, books, err, out, put_json
 from accounting.cli.spans import Month, Since, Until, books_zone, span
+from accounting.contributions import SPEND_TABLES
 from accounting.sheets import counted, say
 from accounting.spend_sheet import Span
 from accounting.store import reading
@@ -16,6 +17,8 @@ from accounting.verify import Verification
 
 _INTERRUPTED = 128 + 2
 """What a shell makes of a program that SIGINT ended."""
+
+_SPEND = {table.name for table in SPEND_TABLES}
 
 
 def verify(since: Since = None, until: Until = None, month: Month = None, as_json: AsJson = False) -> None:
@@ -55,7 +58,9 @@ def _verdict(found: Verification, days: Span) -> str:
     checked = f"{counted(found.calls, 'call')} checked{_chosen(days)}, {found.rolled:,} of them rolled up"
     if found.balanced:
         return f"{checked}: calls, quarter hours, days and tags agree to the last digit."
-    return f"{checked}: {counted(len(found.differences), 'figure')} not as expected."
+    is_in_spend = any(one.table in _SPEND for one in found.differences)
+    advice = " To make spend anew from the calls: accounting rebuild" if is_in_spend else ""
+    return f"{checked}: {counted(len(found.differences), 'figure')} not as expected.{advice}"
 
 
 def _chosen(days: Span) -> str:

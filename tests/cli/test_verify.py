@@ -27,6 +27,7 @@ def test_one_token_too_many_is_named_and_ends_with_1(run: Run, books: Books) -> 
     assert ran.code == 1
     assert "spend_days" in ran.lines[0]
     assert "input_tokens is 1001, expected 1000" in ran.lines[0]
+    assert ran.lines[1].endswith("1 figure not as expected. To make spend anew from the calls: accounting rebuild")
     found = json.loads(run("verify", "--json").out)
     assert [(one["table"], one["expected"], one["found"]) for one in found["differences"]] == [
         ("spend_days", "1000", "1001")
