@@ -4,10 +4,9 @@ Delivering again, in any order and any split, changes nothing but when the sourc
 a call changes it, see `versions`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
@@ -119,30 +118,30 @@ def _receive(
     conn: Connection, report: SourceReport, looked: Sequence[Looked], now: datetime, *, is_last: bool
 ) -> dict[int, Verdict]:
     # Here, not before: an upgrade in between would make contents of the rows look wrong that are not.
-    schema.check(conn)
-    source_id = sources.find_or_add(conn, report, now)
-    verdicts = enter(conn, source_id, looked, now) if looked else {}
-    sources.receive(conn, source_id, verdicts)
-    tell = sources.report_in if is_last else sources.await_rest
-    tell(conn, source_id, report)
+    schema.check_stamp(conn)
+    sender = sources.lock(conn, report, now)
+    verdicts = enter(conn, sender.id, looked, now) if looked else {}
+    sources.take_in(conn, sender, report, verdicts, is_last=is_last)
     return verdicts
 
 
 def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datetime) -> dict[int, Verdict]:
     """Enter entries under a batch of their own, which stays only if they brought something new.
 
-    The batch comes first for its id and is completed last; others see it, whole, with the commit.
+    The batch comes first for its id, with counts as they mostly are; others see it, whole, with the commit.
     """
-    batch_id = _begin_batch(conn, source_id, len(looked), now)
-    read = versions.best_first(each for each in looked if isinstance(each, Read))
+    read = versions.best_first([each for each in looked if isinstance(each, Read)])
     refused = [each for each in looked if isinstance(each, Refused)]
+    batch_id = _begin_batch(conn, source_id, read, len(looked), now)
     met = _insert(conn, source_id, batch_id, read, now) if read else Met({})
+    if met.is_all_new and not refused:
+        return met.verdicts
     verdicts = met.verdicts | {each.number: Verdict.REJECTED for each in refused}
     against = [each for each in read if verdicts[each.number] is Verdict.CONFLICT]
     kept = _keep(conn, conflicts, source_id, against, now) + _keep(conn, rejected, source_id, refused, now)
-    inserted = [each.call.id for each in read if verdicts[each.number] is Verdict.INSERTED]
+    inserted = [each for each in read if verdicts[each.number] is Verdict.INSERTED]
     if inserted or kept or met.changed:
-        _complete_batch(conn, batch_id, verdicts.values(), inserted)
+        _correct_batch(conn, batch_id, verdicts.values(), inserted)
     else:
         conn.execute(sa.delete(batches).where(batches.c.id == batch_id))
     return verdicts
@@ -150,22 +149,15 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
 
 def _insert(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read], now: datetime) -> Met:
     """Insert what is not there yet, in the order of ids. Only a row that then carries this batch's id is new."""
-    first: dict[UUID, Read] = {}
-    for each in read:
-        first.setdefault(each.call.id, each)
-    known = stamps.load(conn, [each.call for each in first.values()], now)
-    new = bulk.insert_calls(conn, _rows(known, first.values(), source_id, batch_id))
-    if new == len(read):
-        return Met({each.number: Verdict.INSERTED for each in read})
+    first = versions.best(read)
+    known = stamps.load(conn, [each.call for each in first], now)
+    rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
+    if bulk.insert_calls(conn, _COLUMNS, rows) == len(read):
+        return Met({each.number: Verdict.INSERTED for each in read}, is_all_new=True)
     return versions.meet(conn, batch_id, read, known, now)
 
 
-def _rows(known: stamps.Stamps, read: Iterable[Read], source_id: int, batch_id: int) -> Iterator[dict[str, Any]]:
-    for each in read:
-        row = known.row(each.call)
-        row["batch_id"], row["source_id"] = batch_id, source_id
-        row["number"], row["digest"] = each.number, each.digest
-        yield row
+_COLUMNS = (*stamps.COLUMNS, "batch_id", "source_id", "number", "digest")
 
 
 def _keep(conn: Connection, table: Table, source_id: int, looked: Iterable[Looked], now: datetime) -> int:
@@ -187,23 +179,28 @@ def _kept(each: Looked, source_id: int, now: datetime) -> dict[str, Any]:
     return row | why | {"received_at": now}
 
 
-def _begin_batch(conn: Connection, source_id: int, entries: int, now: datetime) -> int:
-    counts = dict.fromkeys(("inserted", "duplicates", "superseded", "conflicts", "rejected"), 0)
-    row = {"source_id": source_id, "received_at": now, "entries": entries, **counts}
-    key = conn.execute(sa.insert(batches).values(row)).inserted_primary_key
+def _begin_batch(conn: Connection, source_id: int, read: Sequence[Read], entries: int, now: datetime) -> int:
+    """The id of a batch that says as if all were new."""
+    row = {"source_id": source_id, "received_at": now, "entries": entries, **_counts([], read)}
+    key = conn.execute(_BATCH, row).inserted_primary_key
     assert key is not None  # noqa: S101 - a single row was inserted
     return int(key[0])
 
 
-def _complete_batch(conn: Connection, batch_id: int, verdicts: Iterable[Verdict], inserted: Sequence[UUID]) -> None:
-    found = list(verdicts)
-    values = {
+_BATCH = sa.insert(batches)
+
+
+def _correct_batch(conn: Connection, batch_id: int, verdicts: Iterable[Verdict], inserted: Sequence[Read]) -> None:
+    conn.execute(sa.update(batches).where(batches.c.id == batch_id).values(_counts(list(verdicts), inserted)))
+
+
+def _counts(verdicts: Sequence[Verdict], inserted: Sequence[Read]) -> dict[str, Any]:
+    return {
         "inserted": len(inserted),
-        "duplicates": found.count(Verdict.DUPLICATE),
-        "superseded": found.count(Verdict.SUPERSEDED),
-        "conflicts": found.count(Verdict.CONFLICT),
-        "rejected": found.count(Verdict.REJECTED),
-        "min_call_id": inserted[0] if inserted else None,
-        "max_call_id": inserted[-1] if inserted else None,
+        "duplicates": verdicts.count(Verdict.DUPLICATE),
+        "superseded": verdicts.count(Verdict.SUPERSEDED),
+        "conflicts": verdicts.count(Verdict.CONFLICT),
+        "rejected": verdicts.count(Verdict.REJECTED),
+        "min_call_id": inserted[0].call.id if inserted else None,
+        "max_call_id": inserted[-1].call.id if inserted else None,
     }
-    conn.execute(sa.update(batches).where(batches.c.id == batch_id).values(values))

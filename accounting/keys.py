@@ -95,22 +95,28 @@ def key_ids(conn: Connection, last4: Mapping[str, str], now: datetime) -> dict[s
 
 
 def _found(conn: Connection, fingerprints: Collection[str]) -> dict[str, int]:
-    query = sa.select(keys.c.fingerprint, keys.c.id).where(keys.c.fingerprint.in_(list(fingerprints)))
-    return {row[0]: row[1] for row in conn.execute(query)}
+    return {row[0]: row[1] for row in conn.execute(_IDS, {"fingerprints": list(fingerprints)})}
+
+
+_IDS = sa.select(keys.c.fingerprint, keys.c.id).where(
+    keys.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True))
+)
 
 
 def payers(conn: Connection, key_ids: Collection[int]) -> Payers:
     """Who pays for what these keys call."""
-    columns, found = key_projects.c, dict[int, list[Assignment]]()
-    query = (
-        sa.select(columns.key_id, columns.valid_from, columns.project_id, projects.c.name)
-        .join_from(key_projects, projects)
-        .where(columns.key_id.in_(list(key_ids)))
-        .order_by(columns.key_id, columns.valid_from)
-    )
-    for key_id, *assignment in conn.execute(query):
+    found: dict[int, list[Assignment]] = {}
+    for key_id, *assignment in conn.execute(_ASSIGNMENTS, {"keys": list(key_ids)}):
         found.setdefault(key_id, []).append(Assignment(*assignment))
     return Payers({key_id: tuple(assignments) for key_id, assignments in found.items()})
+
+
+_ASSIGNMENTS = (
+    sa.select(key_projects.c.key_id, key_projects.c.valid_from, key_projects.c.project_id, projects.c.name)
+    .join_from(key_projects, projects)
+    .where(key_projects.c.key_id.in_(sa.bindparam("keys", expanding=True)))
+    .order_by(key_projects.c.key_id, key_projects.c.valid_from)
+)
 
 
 def known(conn: Connection) -> list[Key]:

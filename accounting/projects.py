@@ -60,7 +60,7 @@ class Calendar:
 
 def calendar(conn: Connection) -> Calendar:
     """The days of all projects."""
-    books = periods.zone(conn.execute(sa.select(store.c.zone)).scalar_one())
+    books = periods.zone(conn.execute(_BOOKS_ZONE).scalar_one())
     own = {project: _days(books, zones) for project, zones in _zones(conn).items()}
     return Calendar(Days(books), own)
 
@@ -73,11 +73,15 @@ def _days(books: ZoneInfo, zones: Sequence[tuple[date, str]]) -> Days:
 
 
 def _zones(conn: Connection) -> dict[int, list[tuple[date, str]]]:
-    columns = project_zones.c
     found: dict[int, list[tuple[date, str]]] = {}
-    for row in conn.execute(sa.select(project_zones).order_by(columns.project_id, columns.valid_from)):
+    for row in conn.execute(_PROJECT_ZONES):
         found.setdefault(row.project_id, []).append((row.valid_from, row.zone))
     return found
+
+
+# Made once, as each batch asks: putting a statement together takes longer than its answer.
+_BOOKS_ZONE = sa.select(store.c.zone)
+_PROJECT_ZONES = sa.select(project_zones).order_by(project_zones.c.project_id, project_zones.c.valid_from)
 
 
 def project_ids(conn: Connection, names: Iterable[str], now: datetime) -> dict[str, int]:
@@ -93,12 +97,15 @@ def project_ids(conn: Connection, names: Iterable[str], now: datetime) -> dict[s
 
 
 def _found(conn: Connection, names: Iterable[str]) -> dict[str, int]:
-    wanted, former = list(names), former_project_names.c
-    query = sa.union_all(
-        sa.select(projects.c.name, projects.c.id).where(projects.c.name.in_(wanted)),
-        sa.select(former.name, former.project_id).where(former.name.in_(wanted)),
-    )
-    return {row[0]: row[1] for row in conn.execute(query)}
+    return {row[0]: row[1] for row in conn.execute(_IDS, {"names": list(names)})}
+
+
+_IDS = sa.union_all(
+    sa.select(projects.c.name, projects.c.id).where(projects.c.name.in_(sa.bindparam("names", expanding=True))),
+    sa.select(former_project_names.c.name, former_project_names.c.project_id).where(
+        former_project_names.c.name.in_(sa.bindparam("names", expanding=True))
+    ),
+)
 
 
 def known(conn: Connection) -> list[Project]:

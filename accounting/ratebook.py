@@ -43,9 +43,9 @@ def rates(conn: Connection) -> list[Rate]:
     return ratelines.read(conn, withdrawn=True)
 
 
-def book(conn: Connection, providers: Collection[str] | None = None) -> RateBook:
-    """The lines that price calls from now on: all, or those of some providers."""
-    return RateBook(ratelines.read(conn, withdrawn=False, providers=providers))
+def book(conn: Connection, models: Collection[tuple[str, str]] | None = None) -> RateBook:
+    """The lines that price calls from now on: all, or those of some providers' models."""
+    return RateBook(ratelines.read(conn, withdrawn=False) if models is None else ratelines.of_models(conn, models))
 
 
 def _content(rate: Rate) -> Rate:

@@ -6,6 +6,7 @@ Calls travel after the fact, so every total has an instant up to which it is com
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -143,8 +144,20 @@ def close(conn: Connection, journal: UUID, why: str, now: datetime) -> None:
         )
 
 
-def find_or_add(conn: Connection, report: SourceReport, now: datetime) -> int:
-    """The id of the report's source; a new one is known by its number alone until `report_in` is called."""
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """A source whose batch is being taken in, as it stood before. Nobody else changes it until the transaction ends."""
+
+    id: int
+    contiguous: int
+    highest: int
+    seen_at: datetime
+
+
+def lock(conn: Connection, report: SourceReport, now: datetime) -> Sender:
+    """The report's source; a new one is known by its number alone until `take_in`."""
+    if (known := _sender(conn, report.journal)) is not None:
+        return known
     row = {
         "journal": report.journal,
         "host": report.host,
@@ -156,67 +169,74 @@ def find_or_add(conn: Connection, report: SourceReport, now: datetime) -> int:
         "first_seen_at": now,
         "seen_at": _NEVER,
     }
-    if (known := _id(conn, report.journal)) is not None:
-        return known
     conn.execute(insert(conn, table).on_conflict_do_nothing().values(row))
-    added = _id(conn, report.journal)
+    added = _sender(conn, report.journal)
     assert added is not None  # noqa: S101 - inserted, or there before
     return added
 
 
-def report_in(conn: Connection, source_id: int, report: SourceReport) -> None:
-    """Take over how the journal stands; an older report than the last changes nothing.
+_SENDER = (
+    sa.select(table.c.id, table.c.contiguous, table.c.highest, table.c.seen_at)
+    .where(table.c.journal == sa.bindparam("journal"))
+    # Rows that belong to a source hold on to its id, those of another batch too.
+    .with_for_update(key_share=True)
+)
 
-    A report to a closed source opens it again, unless it is itself the closing one.
+
+def _sender(conn: Connection, journal: UUID) -> Sender | None:
+    row = conn.execute(_SENDER, {"journal": journal}).first()
+    return None if row is None else Sender(*row)
+
+
+def take_in(conn: Connection, sender: Sender, report: SourceReport, numbers: Iterable[int], *, is_last: bool) -> None:
+    """Note that these numbers are here, and how the journal stands; of several parts of a batch the last one says it.
+
+    Numbers that close a gap move `contiguous`; others wait in `received_ahead`.
     """
-    seen_at = _seen_before(conn, source_id, report)
-    if seen_at is None:
-        return
-    values = {
+    upto = _received(conn, sender, numbers)
+    changes: dict[str, Any] = {"contiguous": upto} if upto > sender.contiguous else {}
+    # An older report than the last changes nothing. Numbers first: a clock may step back, numbers never do.
+    if (report.highest, report.seen_at) > (sender.highest, sender.seen_at):
+        changes |= _standing(sender, report) if is_last else _AWAITED
+    if changes:
+        conn.execute(_CHANGE, {"this": sender.id, **changes})
+
+
+_CHANGE = sa.update(table).where(table.c.id == sa.bindparam("this"))
+
+_AWAITED = {"closed_at": None, "closed_why": None}
+"""More is on its way, so a closed source opens again."""
+
+
+def _standing(sender: Sender, report: SourceReport) -> dict[str, Any]:
+    """A report to a closed source opens it again, unless it is itself the closing one."""
+    return {
         "host": report.host,
         "highest": report.highest,
         "open": report.open,
         "backlog": report.backlog,
         "oldest_undelivered_at": report.oldest_undelivered_at,
         "faults": dict(report.faults),
-        "seen_at": max(seen_at, report.seen_at),
+        "seen_at": max(sender.seen_at, report.seen_at),
         "closed_at": report.closed_at,
         "closed_why": None,
     }
-    conn.execute(sa.update(table).where(table.c.id == source_id).values(values))
 
 
-def await_rest(conn: Connection, source_id: int, report: SourceReport) -> None:
-    """Note that a part of what the report comes with is here, and that more is on its way.
-
-    Of a closed source nothing is waited for, so it opens again.
-    """
-    if _seen_before(conn, source_id, report) is not None:
-        opened = sa.update(table).where(table.c.id == source_id, table.c.closed_at.is_not(None))
-        conn.execute(opened.values(closed_at=None, closed_why=None))
-
-
-def _seen_before(conn: Connection, source_id: int, report: SourceReport) -> datetime | None:
-    """When the source was seen last; None where the report is no news. The source is locked."""
-    stands = sa.select(table.c.highest, table.c.seen_at).where(table.c.id == source_id)
-    highest, seen_at = conn.execute(stands.with_for_update(key_share=True)).one()
-    # Numbers first: a clock may step back, numbers never do.
-    is_news = (report.highest, report.seen_at) > (highest, seen_at)
-    return seen_at if is_news else None
-
-
-def receive(conn: Connection, source_id: int, numbers: Iterable[int]) -> None:
-    """Note that these numbers are here. Those that close a gap move `contiguous`; others wait in `received_ahead`."""
-    query = sa.select(table.c.contiguous).where(table.c.id == source_id).with_for_update(key_share=True)
-    before: int = conn.execute(query).scalar_one()
-    news = sorted({number for number in numbers if number > before})
-    upto = _run(before, news)
-    if later := [{"source_id": source_id, "number": number} for number in news if number > upto]:
+def _received(conn: Connection, sender: Sender, numbers: Iterable[int]) -> int:
+    """Up to which number all are here now."""
+    news = sorted({number for number in numbers if number > sender.contiguous})
+    upto = _run(sender.contiguous, news)
+    if later := [{"source_id": sender.id, "number": number} for number in news if number > upto]:
         conn.execute(insert(conn, received_ahead).on_conflict_do_nothing(), later)
-    upto = _run_ahead(conn, source_id, upto)
-    if upto > before:
-        conn.execute(sa.update(table).where(table.c.id == source_id).values(contiguous=upto))
-    _forget_ahead(conn, source_id, upto)
+    if not conn.execute(_IS_AHEAD, {"source_id": sender.id}).scalar_one():
+        return upto
+    upto = _run_ahead(conn, sender.id, upto)
+    _forget_ahead(conn, sender.id, upto)
+    return upto
+
+
+_IS_AHEAD = sa.select(sa.exists().where(received_ahead.c.source_id == sa.bindparam("source_id")))
 
 
 def _run(start: int, numbers: Iterable[int]) -> int:
@@ -265,10 +285,6 @@ def _unrolled(conn: Connection) -> tuple[int, UUID | None]:
     # Not min(): PostgreSQL before 18 has none for UUIDs.
     lowest = sa.select(batches.c.min_call_id).where(unrolled, batches.c.min_call_id.is_not(None))
     return int(count), conn.execute(lowest.order_by(batches.c.min_call_id).limit(1)).scalar()
-
-
-def _id(conn: Connection, journal: UUID) -> int | None:
-    return conn.execute(sa.select(table.c.id).where(table.c.journal == journal)).scalar()
 
 
 def _listed(conn: Connection) -> str:

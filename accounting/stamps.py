@@ -34,6 +34,49 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(minutes=15)
 
 
+COLUMNS = (
+    "id",
+    "provider",
+    "endpoint",
+    "request_model",
+    "response_model",
+    "model",
+    "response_id",
+    "key_id",
+    "project_id",
+    "project_source",
+    "end_user",
+    "tags",
+    "attempt",
+    "link_id",
+    "stream",
+    "effort",
+    "max_tokens",
+    "started_at",
+    "first_token_at",
+    "ended_at",
+    "bytes_in",
+    "bytes_out",
+    "http_status",
+    "outcome",
+    "finish_reason",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "usage_source",
+    "usage_block",
+    "anomalies",
+    "provider_cost",
+    "provider_cost_currency",
+    "rate_id",
+    "quarter",
+    "billed_on",
+)
+"""Of `calls`, in the order of `Stamps.values`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stamps:
     """What the books know about the calls of one batch. `rates` is None where they can't be read."""
@@ -48,51 +91,55 @@ class Stamps:
 
     def row(self, call: Call) -> dict[str, Any]:
         """The call's row in `calls`, but for how it came here."""
+        return dict(zip(COLUMNS, self.values(call), strict=True))
+
+    def values(self, call: Call) -> tuple[Any, ...]:
+        """The same in the order of `COLUMNS`, which takes a third of the time."""
         rate_id, anomalies = self._rate(call)
         usage, cost = call.usage, call.usage.provider_cost
         key_id = self.keys[call.key_fingerprint]
         project_id, source = self._payer(call, key_id)
         quarter, billed_on = self._times(project_id, call.started_at)
-        return {
-            "id": call.id,
-            "provider": call.provider,
-            "endpoint": call.endpoint,
-            "request_model": call.request_model,
-            "response_model": call.response_model,
-            "model": call.model,
-            "response_id": call.response_id,
-            "key_id": key_id,
-            "project_id": project_id,
-            "project_source": source,
-            "end_user": call.user,
-            "tags": dict(call.tags),
-            "attempt": call.attempt,
-            "link_id": call.link_id,
-            "stream": call.stream,
-            "effort": call.effort or "",
-            "max_tokens": call.max_tokens,
-            "started_at": call.started_at,
-            "first_token_at": call.first_token_at,
-            "ended_at": call.ended_at,
-            "bytes_in": call.bytes_in,
-            "bytes_out": call.bytes_out,
-            "http_status": call.http_status,
-            "outcome": call.outcome and call.outcome.value,
-            "finish_reason": call.finish_reason,
-            "input_tokens": usage.input_tokens,
-            "cache_read_tokens": usage.cache_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "output_tokens": usage.output_tokens,
-            "reasoning_tokens": usage.reasoning_tokens,
-            "usage_source": usage.source.value,
-            "usage_block": usage.block,
-            "anomalies": anomalies,
-            "provider_cost": cost and cost.amount,
-            "provider_cost_currency": cost and cost.currency,
-            "rate_id": rate_id,
-            "quarter": quarter,
-            "billed_on": billed_on,
-        }
+        return (
+            call.id,
+            call.provider,
+            call.endpoint,
+            call.request_model,
+            call.response_model,
+            call.model,
+            call.response_id,
+            key_id,
+            project_id,
+            source,
+            call.user,
+            dict(call.tags),
+            call.attempt,
+            call.link_id,
+            call.stream,
+            call.effort or "",
+            call.max_tokens,
+            call.started_at,
+            call.first_token_at,
+            call.ended_at,
+            call.bytes_in,
+            call.bytes_out,
+            call.http_status,
+            str(call.outcome),
+            call.finish_reason,
+            usage.input_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.output_tokens,
+            usage.reasoning_tokens,
+            str(usage.source),
+            usage.block,
+            anomalies,
+            cost and cost.amount,
+            cost and cost.currency,
+            rate_id,
+            quarter,
+            billed_on,
+        )
 
     def _times(self, project_id: int, at: datetime) -> tuple[datetime, date]:
         """Its quarter hour and its day, which all calls of a project in one quarter hour share."""
@@ -133,7 +180,7 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
     named = {call.project or projects.UNASSIGNED for call in calls if call.project or not _has_payer(payers, ids, call)}
     return Stamps(
         calendar=projects.calendar(conn),
-        rates=_rates(conn, {call.provider for call in calls}),
+        rates=_rates(conn, {(call.provider, call.model) for call in calls}),
         projects=projects.project_ids(conn, named, now),
         keys=ids,
         payers=payers,
@@ -158,9 +205,9 @@ def decide(engine: Engine, work: Callable[[Connection], T]) -> T:
     return transact(engine, alone)
 
 
-def _rates(conn: Connection, providers: Collection[str]) -> RateBook | None:
+def _rates(conn: Connection, models: Collection[tuple[str, str]]) -> RateBook | None:
     # Not the whole book: a few thousand lines take longer to read than a small batch to store.
     try:
-        return ratebook.book(conn, providers)
+        return ratebook.book(conn, models)
     except (RateCardError, ValueError):  # a line that contradicts another, or is no number: each call says so
         return None

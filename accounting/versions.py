@@ -5,9 +5,11 @@ process that seemed gone, is replaced when its owner delivers how it ended. Whic
 same in the end; of two that know as much and say otherwise the first stays, and people decide.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +38,7 @@ class Met:
 
     verdicts: dict[int, Verdict]
     changed: int = 0
+    is_all_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,19 @@ class _Held:
     known: int
 
 
-def best_first(read: Iterable[Read]) -> list[Read]:
+def best_first(read: Sequence[Read]) -> list[Read]:
     """By id, and of one call what is known best first."""
+    if len({each.call.id.int for each in read}) == len(read):
+        return sorted(read, key=_ID)
     return sorted(read, key=lambda each: (each.call.id.int, -_known(each), each.number))
+
+
+_ID = attrgetter("call.id.int")
+
+
+def best(read: Sequence[Read]) -> list[Read]:
+    """Of those in this order, the first of each call."""
+    return [next(versions) for _, versions in groupby(read, key=_ID)]
 
 
 def meet(conn: Connection, batch_id: int, read: Sequence[Read], stamps: Stamps, now: datetime) -> Met:

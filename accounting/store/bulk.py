@@ -4,15 +4,20 @@ Values are turned into what the driver takes column by column, a few rows at a t
 applications, whose own threads wait for the interpreter meanwhile.
 """
 
-import json
+import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import chain, islice
+from contextlib import closing
+from functools import lru_cache, partial
+from itertools import islice
+from json.encoder import encode_basestring as _quoted
+from select import select
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from accounting.money import exact, plain
 from accounting.store.engine import is_postgresql
@@ -22,7 +27,8 @@ from accounting.store.types import EPOCH, MICROSECOND, Exact, Instant, Json
 ROWS_AT_ONCE = 20
 """Rows between two moments at which other threads get the interpreter."""
 
-Row = Mapping[str, Any]
+Row = tuple[Any, ...]
+"""The values of a call, by column."""
 Values = Sequence[Any]
 Convert = Callable[[Values], Values]
 """The values of one column, of some rows, as the driver takes them."""
@@ -30,30 +36,37 @@ Convert = Callable[[Values], Values]
 
 def give_way() -> None:
     """Let the application's threads run: one that asks for the interpreter waits 5 ms, and each call asks often."""
-    time.sleep(0)
+    _yield()
 
 
-def insert_calls(conn: Connection, rows: Iterable[Row]) -> int:
+# A sleep of no time lets go of the interpreter, too, but takes a hundred times as long to come back; Windows has
+# nothing else, as its `select` wants a socket.
+_yield: Callable[[], object] = partial(select, [], [], [], 0) if os.name == "posix" else partial(time.sleep, 0)
+
+
+def insert_calls(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]) -> int:
     """Insert the calls whose ids are not there yet, in the order given; returns how many that were.
 
-    All rows name the same columns of `calls` in the same order. Comes once in a transaction.
+    Comes once in a transaction.
     """
-    left = iter(rows)
-    first = next(left, None)
-    if first is None:
-        return 0
-    columns = tuple(first)
     put = _copy if is_postgresql(conn) else _execute
-    return put(conn, columns, _converted(chain([first], left), _converters(columns, conn.dialect.name)))
+    return put(conn, columns, converted(columns, rows, conn.dialect.name))
 
 
-def _execute(conn: Connection, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> int:
+def _execute(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]) -> int:
     marks = ", ".join("?" * len(columns))
     statement = f"INSERT INTO calls ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-    return conn.exec_driver_sql(statement, list(rows)).rowcount
+    raw: Any = conn.connection.cursor()
+    with closing(raw) as cursor:
+        try:
+            # The driver lets go of the interpreter at each row, and none is kept.
+            cursor.executemany(statement, rows)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True) from error
+        return int(cursor.rowcount)
 
 
-def _copy(conn: Connection, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> int:
+def _copy(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]) -> int:
     """By way of a table of its own, as COPY stops at the first call that is there already."""
     names = ", ".join(columns)
     conn.exec_driver_sql("CREATE TEMP TABLE arriving (LIKE calls) ON COMMIT DROP")
@@ -65,13 +78,22 @@ def _copy(conn: Connection, columns: tuple[str, ...], rows: Iterable[tuple[str, 
     return conn.exec_driver_sql(moved).rowcount
 
 
-def _converted(rows: Iterable[Row], converters: Mapping[int, Convert]) -> Iterator[tuple[Any, ...]]:
+def converted(columns: tuple[str, ...], rows: Iterable[Row], dialect: str) -> Iterator[Row]:
+    """The rows as SQLite's driver takes them, or as the fields of lines that PostgreSQL copies."""
+    converters = _converters(columns, dialect)
     for some in _chunks(rows):
-        columns: list[Values] = list(zip(*(row.values() for row in some), strict=True))
-        for index, convert in converters.items():
-            columns[index] = convert(columns[index])
-        yield from zip(*columns, strict=True)
+        by_column: list[Values] = list(zip(*some, strict=True))
+        for index, convert in converters:
+            by_column[index] = _at_once(convert, by_column[index])
+        yield from zip(*by_column, strict=True)
         give_way()
+
+
+def _at_once(convert: Convert, values: Values) -> Values:
+    """The values converted; of a few rows most columns say the same all the way down."""
+    if values.count(values[0]) < len(values):
+        return convert(values)
+    return [*convert(values[:1])] * len(values)
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -81,11 +103,11 @@ def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
 
 
 @lru_cache(maxsize=8)
-def _converters(columns: tuple[str, ...], dialect: str) -> dict[int, Convert]:
+def _converters(columns: tuple[str, ...], dialect: str) -> tuple[tuple[int, Convert], ...]:
     """What to do to the columns, by their place, before the driver takes them."""
     known = _FOR_COPY if dialect == "postgresql" else _FOR_SQLITE
     kinds = (type(calls.c[name].type) for name in columns)
-    return {index: known[kind] for index, kind in enumerate(kinds) if kind in known}
+    return tuple((index, known[kind]) for index, kind in enumerate(kinds) if kind in known)
 
 
 def _uuids(values: Values) -> Values:
@@ -108,7 +130,12 @@ def _documents(values: Values) -> Values:
     return [None if value is None else _json(value) for value in values]
 
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+def _json(value: Mapping[str, str] | Sequence[str]) -> str:
+    """Tags or anomalies, which are nothing but texts."""
+    if isinstance(value, dict):
+        return "{" + ",".join([f"{_quoted(name)}:{_quoted(text)}" for name, text in value.items()]) + "}"
+    return "[" + ",".join(map(_quoted, value)) + "]"
+
 
 _FOR_SQLITE: dict[type, Convert] = {
     sa.Uuid: _uuids,

@@ -39,6 +39,23 @@ def read(
     return [_rate(row) for row in conn.execute(query).mappings()]
 
 
+def of_models(conn: Connection, models: Collection[tuple[str, str]]) -> list[Rate]:
+    """The lines in the books, not withdrawn, of these providers' models: a card may price thousands."""
+    named = {"providers": list({provider for provider, _ in models}), "models": list({model for _, model in models})}
+    return [_rate(row) for row in conn.execute(_OF_MODELS, named).mappings()]
+
+
+_OF_MODELS = (
+    sa.select(rates)
+    .where(
+        rates.c.withdrawn_at.is_(None),
+        rates.c.provider.in_(sa.bindparam("providers", expanding=True)),
+        rates.c.model.in_(sa.bindparam("models", expanding=True)),
+    )
+    .order_by(rates.c.id)
+)
+
+
 def _row(rate: Rate, now: datetime) -> dict[str, object]:
     return {
         "provider": rate.provider,

@@ -13,7 +13,7 @@ from accounting.booked import Selection, listed
 from accounting.money import Money
 from accounting.ports import Verdict
 from accounting.store import reading
-from accounting.store.bulk import ROWS_AT_ONCE, insert_calls
+from accounting.store.bulk import ROWS_AT_ONCE
 from accounting.store.tables import batches, calls
 from accounting.usage import Call, Outcome
 from tests.books import NOON, Books, made, used
@@ -69,8 +69,3 @@ def test_rows_that_are_there_already_are_left_as_they_are(books: Books) -> None:
     assert len(rows) == len(some)
     assert all(row == before.get(row["id"], row) for row in rows)
     assert [batch["inserted"] for batch in books.rows(batches)] == [len(some) // 2] * 2
-
-
-def test_no_rows_are_no_insert(books: Books) -> None:
-    with reading(books.engine) as conn:
-        assert insert_calls(conn, []) == 0
