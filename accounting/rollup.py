@@ -17,8 +17,8 @@ from accounting import contributions
 from accounting.store import Lock, hold, reading, transact
 from accounting.store.tables import batches
 
-CALLS_AT_ONCE = 5_000
-"""About as many as are added within 100 ms, the longest that others should wait for the store."""
+CALLS_AT_ONCE = {"sqlite": 5_000, "postgresql": 20_000}
+"""About as many as are added within 100 ms. On SQLite everybody waits for that long, on PostgreSQL another rollup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +71,16 @@ def _claim(conn: Connection, now: datetime, limit: int) -> dict[int, int]:
     """Marks batches that nobody else is adding; returns how many calls each has, by its id."""
     # Where rows can be locked one by one, a rollup passes over the batches that another is adding.
     waiting = conn.execute(_waiting(limit).with_for_update(skip_locked=True))
-    claimed = _bounded([(batch.id, batch.inserted) for batch in waiting])
+    claimed = _bounded([(batch.id, batch.inserted) for batch in waiting], CALLS_AT_ONCE[conn.dialect.name])
     conn.execute(sa.update(batches).where(batches.c.id.in_(claimed)).values(rolled_at=now))
     return claimed
 
 
-def _bounded(waiting: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """The first batches, up to `CALLS_AT_ONCE` calls; a batch that is larger by itself goes alone."""
+def _bounded(waiting: Sequence[tuple[int, int]], most: int) -> dict[int, int]:
+    """The first batches, up to so many calls in all; a batch that is larger by itself goes alone."""
     so_far = accumulate(inserted for _, inserted in waiting)
     return {
         id_: inserted
         for (id_, inserted), total in zip(waiting, so_far, strict=True)
-        if total <= CALLS_AT_ONCE or total == inserted
+        if total <= most or total == inserted
     }

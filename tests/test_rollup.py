@@ -22,6 +22,11 @@ def books(new_books: NewBooks) -> Books:
     return new_books("Asia/Shanghai")
 
 
+def at_once(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    """A round is to take no more calls than these, if it can."""
+    monkeypatch.setattr(rollup, "CALLS_AT_ONCE", dict.fromkeys(rollup.CALLS_AT_ONCE, calls))
+
+
 def only(rows: list[dict[str, Any]]) -> dict[str, Any]:
     (row,) = rows
     return row
@@ -140,7 +145,7 @@ def test_amounts_stay_exact_where_a_binary_float_would_not(books: Books) -> None
 
 
 def test_a_round_takes_whole_batches_up_to_its_bounds(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollup, "CALLS_AT_ONCE", 3)
+    at_once(monkeypatch, 3)
     for first in (0, 2, 4, 8):
         books.deliver(*(made(number=first + n) for n in range(4 if first == 4 else 2)))
     rounds = [roll(books.engine, NOON) for _ in range(5)]
@@ -148,7 +153,7 @@ def test_a_round_takes_whole_batches_up_to_its_bounds(books: Books, monkeypatch:
 
 
 def test_progress_hears_the_sum_so_far(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollup, "CALLS_AT_ONCE", 1)
+    at_once(monkeypatch, 1)
     books.deliver(made(number=1))
     books.deliver(made(number=2))
     heard: list[Rolled] = []
@@ -172,7 +177,7 @@ def test_an_idle_round_waits_for_no_writer(books: Books) -> None:
 
 
 def test_rollups_at_once_add_each_batch_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollup, "CALLS_AT_ONCE", 2)
+    at_once(monkeypatch, 2)
     for number in range(20):
         books.deliver(made(number=number))
     with ThreadPoolExecutor(4) as pool:
