@@ -22,8 +22,8 @@ from accounting import moving, sources
 from accounting.errors import ConfigurationError, SchemaMismatch, StoreError
 from accounting.moving import Progress
 from accounting.places import sqlite_url
-from accounting.store import file_exists, file_of, is_postgresql, named, open_engine, reading, schema, sqlite
-from accounting.store.tables import batches
+from accounting.store import file_exists, file_of, is_postgresql, named, open_engine, reading, schema, sqlite, writing
+from accounting.store.tables import batches, store
 
 PAGES_AT_ONCE = 2_000
 
@@ -82,6 +82,7 @@ def restore(
         with _opened(draft) as copy:
             _upgrade(copy, file)
             held = _holdings(copy, now)
+            _mark(copy, held, now)
             if is_postgresql(target):
                 _carry(copy, target, progress)
                 return Restored(held)
@@ -174,6 +175,12 @@ def _holdings(copy: Engine, now: datetime) -> Holdings:
     with reading(copy) as conn:
         calls = conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(batches.c.inserted), 0)))
         return Holdings(int(calls or 0), sources.complete_until(conn, now).until)
+
+
+def _mark(copy: Engine, held: Holdings, now: datetime) -> None:
+    """Let the books know that they came back, and how far they were complete then."""
+    with writing(copy) as conn:
+        conn.execute(sa.update(store).values(restored_at=now, restored_until=held.until))
 
 
 def _seal(draft: Path) -> None:

@@ -265,6 +265,17 @@ def restatements(seen: Sequence[Unfinished], now: datetime) -> Verdict:
     )
 
 
+def restored(seen: datetime | None, _now: datetime) -> Verdict:
+    if seen is None:
+        return Verdict(OK, "No backup was put in place of the books lately.")
+    return Verdict(
+        LOOK,
+        f"The books came back from a backup that was complete until {instant(seen)}; journals may still send what it "
+        "lacks, so totals are not called complete beyond that.",
+        "To hurry the journals of ended processes: accounting deliver, on each host.",
+    )
+
+
 def unpriced(seen: Sequence[UnpricedModel], _now: datetime) -> Verdict:
     days = f"the last {symptoms.UNPRICED_DAYS.days} days"
     if not seen:
@@ -359,6 +370,7 @@ CHECKS = (
     Check("jobs", symptoms.jobs_seen, jobs),
     Check("aside", symptoms.aside, aside),
     Check("restatements", symptoms.unfinished, restatements),
+    Check("restored", symptoms.restored, restored),
     Check("unpriced", symptoms.unpriced, unpriced),
     Check("clock", symptoms.clocks, clocks),
     Check("zones", symptoms.zones, zones),

@@ -20,7 +20,7 @@ from accounting import contributions
 from accounting.contributions import SPEND_TABLES, TOKENS
 from accounting.money import Money, by_currency, plain
 from accounting.rates import Rate, price
-from accounting.store import Lock, hold, insert, ratelines, reading, transact
+from accounting.store import Lock, hold, insert, ratelines, reading, schema, transact
 from accounting.store.tables import batches, calls, restated_calls, restatements
 from accounting.usage import APART, Quantities, least_id
 
@@ -109,7 +109,7 @@ def apply(conn: Connection, restatement_id: int, changes: Mapping[UUID, Mapping[
     Call it once a transaction, after `begin` and whatever else locks rows: it locks batches, calls and rows of
     spend, each in their order.
     """
-    return _rewrite(conn, restatement_id, _lock(conn, calls.c.id.in_(changes)), lambda *_: changes).changed
+    return _rewrite(conn, restatement_id, _lock(conn, changes.keys()), lambda *_: changes).changed
 
 
 def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
@@ -189,12 +189,13 @@ def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) 
 
 
 def _step(conn: Connection, id_: int, found: _Next, chosen: ColumnElement[bool], change: Change) -> Restated:
+    schema.check(conn)
     hold(conn, Lock.INGEST, shared=True)  # what is decided stays as the change finds it, as for a call that is stamped
     hold(conn, Lock.ROLLUP, shared=True)
     this = restatements.c.id == id_
     if conn.execute(sa.select(restatements.c.upto).where(this).with_for_update()).scalar_one() != found.upto:
         return Restated()  # somebody else gave the same order, and was first
-    done = _rewrite(conn, id_, _lock(conn, sa.and_(calls.c.id.in_(found.ids), chosen)), change)
+    done = _rewrite(conn, id_, _lock(conn, found.ids, chosen), change)
     conn.execute(sa.update(restatements).where(this).values(upto=found.ids[-1]))
     return done
 
@@ -207,13 +208,18 @@ class _Locked:
     rolled: Collection[int]
 
 
-def _lock(conn: Connection, which: ColumnElement[bool]) -> _Locked:
-    """Batches before calls: whether a batch is rolled up must not change in between, and its rollup reads calls."""
+def _lock(conn: Connection, ids: Collection[UUID], chosen: ColumnElement[bool] = sa.true()) -> _Locked:
+    """Those of the calls that are chosen.
+
+    Batches before calls: whether a batch is rolled up must not change in between, and its rollup reads calls. And the
+    batches of all, as one that is not chosen at this moment may be at the next.
+    """
     hold(conn, Lock.ROLLUP, shared=True)
-    of_these = batches.c.id.in_(sa.select(calls.c.batch_id).where(which))
+    of_these = batches.c.id.in_(sa.select(calls.c.batch_id).where(calls.c.id.in_(ids)))
     held = sa.select(batches.c.id, batches.c.rolled_at).where(of_these).order_by(batches.c.id)
     rolled = {batch.id for batch in conn.execute(held.with_for_update(read=True)) if batch.rolled_at is not None}
-    rows = conn.execute(sa.select(calls).where(which).order_by(calls.c.id).with_for_update()).mappings().all()
+    these = sa.select(calls).where(calls.c.id.in_(ids), chosen).order_by(calls.c.id)
+    rows = conn.execute(these.with_for_update()).mappings().all()
     return _Locked(rows, rolled)
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from accounting import contributions
-from accounting.store import Lock, hold, reading, transact
+from accounting.store import Lock, hold, reading, schema, transact
 from accounting.store.tables import batches
 
 CALLS_AT_ONCE = {"sqlite": 5_000, "postgresql": 20_000}
@@ -56,6 +56,7 @@ def roll(engine: Engine, now: datetime, limit: int = 500) -> Rolled:
 
 
 def _roll(conn: Connection, now: datetime, limit: int) -> Rolled:
+    schema.check(conn)  # a scheduler may outlive an upgrade, and would leave out tables that it doesn't know
     hold(conn, Lock.ROLLUP, shared=True)
     claimed = _claim(conn, now, limit)
     contributions.add_batches(conn, list(claimed))

@@ -15,11 +15,15 @@ from sqlalchemy import Connection
 from accounting.errors import ConfigurationError
 from accounting.ports import SourceReport
 from accounting.store import insert
-from accounting.store.tables import batches, received_ahead
+from accounting.store.tables import batches, received_ahead, store
 from accounting.store.tables import sources as table
 from accounting.usage import id_time
 
 SILENT_AFTER = timedelta(hours=1)
+
+SETTLING = timedelta(minutes=70)
+"""So long after the books came back from a backup, journals may still find out that it lacks what they delivered: those
+of ended processes ask once an hour."""
 
 AHEAD_AT_ONCE = 5_000
 """So many numbers received ahead are looked at, or dropped, in one step: others should not wait for the store."""
@@ -120,6 +124,8 @@ def complete_until(conn: Connection, now: datetime) -> Completeness:
     live = [source for source in telling if source.closed_at is None]
     unrolled, first_id = _unrolled(conn)
     limits = [now, *(source.complete_until for source in live)]
+    if (settling := unsettled_since(conn, now)) is not None:
+        limits.append(settling)
     if first_id is not None:
         limits.append(id_time(first_id))
     return Completeness(
@@ -130,6 +136,15 @@ def complete_until(conn: Connection, now: datetime) -> Completeness:
         missing=sum(source.missing for source in telling),
         silent=tuple(source for source in live if source.is_silent(now)),
     )
+
+
+def unsettled_since(conn: Connection, now: datetime) -> datetime | None:
+    """How far a backup was complete that the books came back from a while ago; None else.
+
+    Journals that began after it are unknown to these books until they report, so nobody could miss them.
+    """
+    restored_at, until = conn.execute(sa.select(store.c.restored_at, store.c.restored_until)).one()
+    return until if restored_at is not None and now < restored_at + SETTLING else None
 
 
 def close(conn: Connection, journal: UUID, why: str, now: datetime) -> None:

@@ -211,6 +211,12 @@ def unfinished(bench: Bench) -> tuple[Unfinished, ...]:
         return tuple(Unfinished(*row) for row in rows)
 
 
+def restored(bench: Bench) -> datetime | None:
+    """How far the backup was complete that the books came back from, as long as journals may still add to it."""
+    with looking(bench.engine) as conn:
+        return sources.unsettled_since(conn, bench.now)
+
+
 def aside(bench: Bench) -> Aside:
     with looking(bench.engine) as conn:
         return Aside(*(_count(conn, table, table.c.settled_at.is_(None)) for table in (rejected, conflicts)))

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -12,14 +13,20 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy import Engine
 
+from accounting import sources
 from accounting.backup import Holdings, back_up, restore
 from accounting.errors import ConfigurationError, SchemaMismatch, StoreError
+from accounting.ingest import ingest
 from accounting.places import sqlite_url
 from accounting.store import file_of, is_postgresql, open_engine, reading, schema, tables, writing
 from accounting.verify import verify
+from tests import full_books
 from tests.books import NOON, Books, made
 from tests.databases import Database, PostgresDatabases, SqliteFiles
-from tests.full_books import contents, fill, move
+from tests.full_books import fill, move
+
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -44,6 +51,12 @@ def restored(file: Path, url: str, *, replace: bool = False) -> Path | None:
         engine.dispose()
 
 
+def contents(url: str) -> dict[str, list[dict[str, object]]]:
+    """All rows of a store, but whether it was restored."""
+    rows = full_books.contents(url)
+    return {**rows, "store": [{**row, "restored_at": None, "restored_until": None} for row in rows["store"]]}
+
+
 def test_what_is_restored_is_what_was_backed_up(books: Books, database: Database, file: Path) -> None:
     fill(books)
     held = back_up(books.engine, file, NOON)
@@ -62,6 +75,24 @@ def test_a_backup_of_either_database_is_a_store_that_can_be_opened_anywhere(book
 def test_a_backup_says_how_far_it_goes(books: Books, file: Path) -> None:
     books.deliver(made(), now=NOON)
     assert back_up(books.engine, file, NOON + timedelta(hours=1)) == Holdings(1, NOON)
+
+
+def test_totals_are_not_called_complete_before_journals_had_time_to_miss_what_a_backup_lacks(
+    books: Books, database: Database, file: Path
+) -> None:
+    books.deliver(made(), now=NOON)
+    books.roll()
+    back_up(books.engine, file, NOON + HOUR)
+    other = open_engine(database.empty())
+    restore(file, other, NOON + 2 * HOUR)
+    # Others know of the restore, and this journal, which has lost nothing, reports that it goes on.
+    ingest(other, replace(books.journal.batch(made(), seen_at=NOON + 2 * HOUR), entries=()), NOON + 2 * HOUR)
+    with reading(other) as conn:
+        soon, later = NOON + 2 * HOUR + timedelta(minutes=1), NOON + 2 * HOUR + sources.SETTLING
+        assert sources.complete_until(conn, soon).until == sources.unsettled_since(conn, soon) == NOON
+        assert sources.complete_until(conn, later).until == NOON + 2 * HOUR
+        assert sources.unsettled_since(conn, later) is None
+    other.dispose()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions are POSIX's")

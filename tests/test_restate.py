@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, false, true
 
 from accounting import restate as module
 from accounting.contributions import SPEND_TABLES
+from accounting.errors import SchemaMismatch
 from accounting.ingest import ingest
 from accounting.restate import Order, Restated, apply, begin, finish, restate
 from accounting.store import reading, writing
@@ -351,6 +352,17 @@ def test_restatements_rollups_and_deliveries_at_once_keep_the_books_in_balance(
     found = spending(books)
     assert len(books.rows(calls)) == 120
     assert found == rolled_anew(books)
+
+
+def test_a_program_that_outlives_an_upgrade_changes_nothing_any_more(books: Books) -> None:
+    books.deliver(made())
+    with writing(books.engine) as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch):
+        books.roll()
+    with pytest.raises(SchemaMismatch):
+        restate(books.engine, Order("moved", {}, "me", "why"), true(), to(project_id=2), clock)
+    assert books.rows(spend_days) == []
 
 
 def test_two_that_give_the_same_order_do_it_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:

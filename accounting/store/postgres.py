@@ -136,6 +136,7 @@ def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
     from psycopg import Error
 
     connection = _connected(engine)
+    raw: Any = connection.connection.driver_connection
     try:
         with connection.execution_options(**options), connection.begin():
             yield connection
@@ -143,7 +144,7 @@ def _transaction(engine: Engine, **options: Any) -> Iterator[Connection]:
         raise _told(engine, error, writes=not options) from error
     except Error as error:  # from COPY, which goes past SQLAlchemy
         _keep_primary(error)
-        wrapped = DBAPIError.instance(None, None, error, Error, hide_parameters=True)
+        wrapped = DBAPIError.instance(None, None, error, Error, hide_parameters=True, connection_invalidated=raw.closed)
         raise _told(engine, wrapped, writes=not options) from error
 
 
@@ -180,7 +181,7 @@ def _told(engine: Engine, error: StatementError, *, writes: bool) -> Exception:
             "Do the same again once the server is back; nothing is done twice."
         )
     if state == "55P03":
-        return StoreError(
+        return StoreAway(
             f"Rows or locks of the store at {_named(engine)} have been held by others for {LOCK_SECONDS} s, and "
             "nothing was written. Who holds them, its server tells in pg_stat_activity."
         )

@@ -27,6 +27,9 @@ store = Table(
     Column("generation", sa.Uuid, primary_key=True),
     Column("zone", Text, nullable=False),  # days of the books, fixed at creation
     Column("created_at", Instant, nullable=False),
+    # Set where the books came back from a backup, which was complete until then.
+    Column("restored_at", Instant),
+    Column("restored_until", Instant),
 )
 
 projects = Table(

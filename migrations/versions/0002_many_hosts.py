@@ -17,10 +17,16 @@ Long = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    books_may_come_back()
     people_manage_projects_and_keys()
     calls_may_change()
     spend_by_tag()
     roll_up_anew()
+
+
+def books_may_come_back() -> None:
+    op.add_column("store", sa.Column("restored_at", Instant()))
+    op.add_column("store", sa.Column("restored_until", Instant()))
 
 
 def people_manage_projects_and_keys() -> None:

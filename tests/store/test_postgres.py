@@ -260,6 +260,19 @@ def test_a_fault_in_copying_rows_in_is_like_that_of_a_statement(engine: Engine) 
     add(engine, "next", "1")
 
 
+def test_a_connection_that_is_lost_while_rows_are_copied_in_is_told(engine: Engine) -> None:
+    def copy_in(conn: Connection) -> None:
+        pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        with conn.connection.cursor().copy("COPY sums (name, size) FROM STDIN") as copy:
+            with reading(engine) as other:
+                other.exec_driver_sql(f"SELECT pg_terminate_backend({pid})")
+            copy.write_row(("half", 1))
+
+    with pytest.raises(StoreAway, match="was lost"):
+        transact(engine, copy_in)
+    add(engine, "next", "1")
+
+
 def test_a_database_that_can_t_hold_every_text_is_refused(postgresql: PostgresDatabases) -> None:
     url = postgresql.empty("template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
     engine = open_engine(url)
