@@ -33,6 +33,8 @@ Row = Mapping[Any, Any]
 Change = Callable[[Connection, Sequence[RowMapping]], Mapping[UUID, Mapping[str, Any]]]
 """Says what calls are to say, by their ids: new values of columns, of those calls that change. It only reads."""
 
+_ANY = sa.true()
+
 _FIXED = ("id", "batch_id")
 """What counts a call as itself, and as one of its batch."""
 
@@ -208,7 +210,7 @@ class _Locked:
     rolled: Collection[int]
 
 
-def _lock(conn: Connection, ids: Collection[UUID], chosen: ColumnElement[bool] = sa.true()) -> _Locked:
+def _lock(conn: Connection, ids: Collection[UUID], chosen: ColumnElement[bool] = _ANY) -> _Locked:
     """Those of the calls that are chosen.
 
     Batches before calls: whether a batch is rolled up must not change in between, and its rollup reads calls. And the

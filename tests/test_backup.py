@@ -25,7 +25,6 @@ from tests.books import NOON, Books, made
 from tests.databases import Database, PostgresDatabases, SqliteFiles
 from tests.full_books import fill, move
 
-
 HOUR = timedelta(hours=1)
 
 

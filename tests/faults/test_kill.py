@@ -42,8 +42,8 @@ PHASES = {
     "answer whole": (Spot("__main__:note", "leaving", 15),),
     "in delivery, before the store": (Spot("accounting.ingest:StoreDestination.deliver", "entering", 3),),
     "in ingest, in the transaction": (
-        Spot("accounting.ingest:_complete_batch", "entering", 2),
-        Spot("accounting.sources:report_in", "leaving", 3),
+        Spot("accounting.ingest:_begin_batch", "leaving", 2),
+        Spot("accounting.sources:take_in", "leaving", 3),
     ),
     "after the commit, before the journal lets go": (
         Spot("accounting.store.sqlite:_checkpoint_when_due", "entering", 3),
@@ -52,7 +52,7 @@ PHASES = {
     "after the journal let go": (Spot("accounting.journal:Journal.delivered", "leaving", 3),),
     "at exit": (
         at_exit("accounting.recorder:Recorder.close", "entering"),
-        at_exit("accounting.sources:report_in", "leaving"),
+        at_exit("accounting.sources:take_in", "leaving"),
         at_exit("accounting.journal:Journal.delivered", "entering"),
         at_exit("accounting.journal:Journal.close", "entering"),
     ),

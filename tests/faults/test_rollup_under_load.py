@@ -73,13 +73,13 @@ def workers(url: str, *dying_at: int) -> Iterator[list["subprocess.Popen[str]"]]
 @pytest.fixture
 def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Transactions of ingest last up to `LONGEST` from their first row to their end."""
-    report_in = sources.report_in
+    take_in = sources.take_in
 
-    def slowly(*args: Any) -> None:
-        report_in(*args)
+    def slowly(*args: Any, **options: Any) -> None:
+        take_in(*args, **options)
         time.sleep(random.uniform(0, LONGEST))
 
-    monkeypatch.setattr(sources, "report_in", slowly)
+    monkeypatch.setattr(sources, "take_in", slowly)
 
 
 @pytest.mark.usefixtures("slow_commits")
