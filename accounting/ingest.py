@@ -130,12 +130,16 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
 
     The batch comes first for its id, with counts as they mostly are; others see it, whole, with the commit.
     """
-    read = versions.best_first([each for each in looked if isinstance(each, Read)])
+    read, first = versions.best_first([each for each in looked if isinstance(each, Read)])
     refused = [each for each in looked if isinstance(each, Refused)]
-    batch_id = _begin_batch(conn, source_id, read, len(looked), now)
-    met = _insert(conn, source_id, batch_id, read, now) if read else Met({})
-    if met.is_all_new and not refused:
-        return met.verdicts
+    batch_id = _begin_batch(conn, source_id, first, len(looked), now)
+    met = Met({})
+    if first:
+        known = stamps.load(conn, [each.call for each in first], now)
+        rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
+        if bulk.insert_calls(conn, _COLUMNS, rows) == len(looked):
+            return {each.number: Verdict.INSERTED for each in read}
+        met = versions.meet(conn, batch_id, read, known, now)
     verdicts = met.verdicts | {each.number: Verdict.REJECTED for each in refused}
     against = [each for each in read if verdicts[each.number] is Verdict.CONFLICT]
     kept = _keep(conn, conflicts, source_id, against, now) + _keep(conn, rejected, source_id, refused, now)
@@ -145,16 +149,6 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     else:
         conn.execute(sa.delete(batches).where(batches.c.id == batch_id))
     return verdicts
-
-
-def _insert(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read], now: datetime) -> Met:
-    """Insert what is not there yet, in the order of ids. Only a row that then carries this batch's id is new."""
-    first = versions.best(read)
-    known = stamps.load(conn, [each.call for each in first], now)
-    rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
-    if bulk.insert_calls(conn, _COLUMNS, rows) == len(read):
-        return Met({each.number: Verdict.INSERTED for each in read}, is_all_new=True)
-    return versions.meet(conn, batch_id, read, known, now)
 
 
 _COLUMNS = (*stamps.COLUMNS, "batch_id", "source_id", "number", "digest")

@@ -112,7 +112,7 @@ class Stamps:
             project_id,
             source,
             call.user,
-            dict(call.tags),
+            call.tags,
             call.attempt,
             call.link_id,
             call.stream,
@@ -175,20 +175,22 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
     Until the transaction ends nobody decides otherwise: see `decide`.
     """
     hold(conn, Lock.INGEST, shared=True)
-    ids = keys.key_ids(conn, {call.key_fingerprint: call.key_last4 for call in calls}, now)
+    last4, models, named, unnamed = dict[str, str](), set[tuple[str, str]](), set[str](), list[Call]()
+    for call in calls:  # once, as looking at thousands of them takes longer than anything that is done with them
+        last4[call.key_fingerprint] = call.key_last4
+        models.add((call.provider, call.model))
+        named.add(call.project) if call.project else unnamed.append(call)
+    ids = keys.key_ids(conn, last4, now)
     payers = keys.payers(conn, ids.values())
-    named = {call.project or projects.UNASSIGNED for call in calls if call.project or not _has_payer(payers, ids, call)}
+    if not all(payers.at(ids[call.key_fingerprint], call.started_at) for call in unnamed):
+        named.add(projects.UNASSIGNED)
     return Stamps(
         calendar=projects.calendar(conn),
-        rates=_rates(conn, {(call.provider, call.model) for call in calls}),
+        rates=_rates(conn, models),
         projects=projects.project_ids(conn, named, now),
         keys=ids,
         payers=payers,
     )
-
-
-def _has_payer(payers: Payers, ids: dict[str, int], call: Call) -> bool:
-    return payers.at(ids[call.key_fingerprint], call.started_at) is not None
 
 
 def decide(engine: Engine, work: Callable[[Connection], T]) -> T:

@@ -8,8 +8,8 @@ same in the end; of two that know as much and say otherwise the first stays, and
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import groupby
-from operator import attrgetter
+from itertools import groupby, islice
+from operator import attrgetter, lt
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +38,6 @@ class Met:
 
     verdicts: dict[int, Verdict]
     changed: int = 0
-    is_all_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +50,16 @@ class _Held:
     known: int
 
 
-def best_first(read: Sequence[Read]) -> list[Read]:
-    """By id, and of one call what is known best first."""
-    if len({each.call.id.int for each in read}) == len(read):
-        return sorted(read, key=_ID)
-    return sorted(read, key=lambda each: (each.call.id.int, -_known(each), each.number))
+def best_first(read: Sequence[Read]) -> tuple[Sequence[Read], Sequence[Read]]:
+    """All by id, and of one call what is known best first; and the first of each call."""
+    ids = list(map(_ID, read))
+    if all(map(lt, ids, islice(ids, 1, None))):  # as most journals deliver them
+        return read, read
+    ordered = sorted(read, key=lambda each: (each.call.id.int, -_known(each), each.number))
+    return ordered, [next(versions) for _, versions in groupby(ordered, key=_ID)]
 
 
 _ID = attrgetter("call.id.int")
-
-
-def best(read: Sequence[Read]) -> list[Read]:
-    """Of those in this order, the first of each call."""
-    return [next(versions) for _, versions in groupby(read, key=_ID)]
 
 
 def meet(conn: Connection, batch_id: int, read: Sequence[Read], stamps: Stamps, now: datetime) -> Met:

