@@ -14,13 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from threading import Event, RLock, Thread
 
 from accounting import replay
-from accounting.errors import AccountingError, StoreAway
+from accounting.errors import AccountingError, StoreAway, Undelivered
 from accounting.journal import Journal
 from accounting.journals import orphans
 from accounting.places import journal_directory, journal_settings
@@ -223,29 +222,72 @@ def deliver_orphans(
     Those that have delivered everything are held against the store so often, in case it has lost some since; `again`
     sends whatever is kept in any case. `progress` is told after each batch how many calls were delivered so far.
     `meant_for` takes the journals that were to go to the store at that URL instead, as a person may ask whose URL was
-    mistyped. Raises what the store raises; the journals then keep everything, and the same command goes on where it
-    stopped.
+    mistyped. A journal that can't be delivered stops no other: `Undelivered` is raised once those are through. What
+    keeps the store from taking any is raised at once. The journals then keep everything, and the same command goes on
+    where it stopped.
     """
-    journals = calls = 0
+    directory = journal_directory(meant_for or url)
+    with _Round(url, progress or (lambda _calls: None), asking_every, again) as round_:
+        for journal in orphans(directory) if directory.is_dir() else ():
+            round_.take(journal)
+    if round_.failed:
+        raise Undelivered(round_.failures())
+    return round_.drained
+
+
+@dataclass(slots=True)
+class _Round:
+    """One way past the journals without an owner."""
+
+    url: str
+    progress: Callable[[int], None]
+    asking_every: timedelta
+    again: bool
+    drained: Drained = Drained(0, 0)
+    failed: list[str] = field(default_factory=list)
     destination: Destination | None = None
-    try:
-        for journal in _abandoned(journal_directory(meant_for or url), asking_every):
-            try:
-                if again:
-                    replay.again(journal)
-                had_ended, before = journal.fact("closed") == "yes", calls
-                destination = destination or open_destination(url)
-                for held in _drain(journal, destination):
-                    calls += held
-                    if progress is not None:
-                        progress(calls)
-                journals += calls > before or not had_ended
-            finally:
-                journal.close()
-    finally:
-        if destination is not None:
-            destination.close()
-    return Drained(journals, calls)
+
+    def __enter__(self) -> "_Round":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self.destination is not None:
+            self.destination.close()
+
+    def take(self, journal: Journal) -> None:
+        """Deliver the journal if there is reason to, and let it go."""
+        try:
+            if _is_due(journal, self.asking_every):
+                self._deliver(journal)
+        except (AccountingError, OSError):
+            raise  # the next one would fare no better
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are not to wait for it
+            self.failed.append(f"{journal.file}: {_first_line(error)}")
+        finally:
+            journal.close()
+
+    def failures(self) -> str:
+        what = "1 journal" if len(self.failed) == 1 else f"{len(self.failed)} journals"
+        return (
+            f"{what} could not be delivered and keep their calls; all others were. The same command tries "
+            f"again, and accounting doctor tells more. {'; '.join(self.failed)}"
+        )
+
+    def _deliver(self, journal: Journal) -> None:
+        if self.again:
+            replay.again(journal)
+        had_ended, before = journal.fact("closed") == "yes", self.drained
+        self.destination = self.destination or open_destination(self.url)
+        for held in _drain(journal, self.destination):
+            self.drained = replace(self.drained, calls=self.drained.calls + held)
+            self.progress(self.drained.calls)
+        if self.drained.calls > before.calls or not had_ended:
+            self.drained = replace(self.drained, journals=self.drained.journals + 1)
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong, without the statement that a database adds."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def waiting_for_others(url: str) -> dict[str, int]:
@@ -260,21 +302,17 @@ def waiting_for_others(url: str) -> dict[str, int]:
     return dict(waiting)
 
 
-def _abandoned(directory: Path, asking_every: timedelta) -> Iterator[Journal]:
-    """The journals here without an owner that have something to deliver, their end to report, or a store to ask."""
-    for journal in orphans(directory) if directory.is_dir() else ():
-        has_reported = journal.highest or journal.fact("promised")
-        if journal.ready or (has_reported and journal.fact("closed") != "yes"):
-            yield journal
-            continue
-        now = datetime.now(UTC)
-        journal.forget(now - journal_settings().keep)
-        if journal.is_empty:
-            journal.delete()
-        elif _asked_at(journal) <= now - asking_every:
-            yield journal
-            continue
-        journal.close()
+def _is_due(journal: Journal, asking_every: timedelta) -> bool:
+    """Whether it has something to deliver, its end to report, or a store to ask; deleted once it keeps nothing."""
+    has_reported = journal.highest or journal.fact("promised")
+    if journal.ready or (has_reported and journal.fact("closed") != "yes"):
+        return True
+    now = datetime.now(UTC)
+    journal.forget(now - journal_settings().keep)
+    if journal.is_empty:
+        journal.delete()
+        return False
+    return _asked_at(journal) <= now - asking_every
 
 
 def _asked_at(journal: Journal) -> datetime:

@@ -6,6 +6,7 @@
     │   ├── UnsupportedClient     not a client, or a version of one, that can be wrapped
     │   └── RateCardError         a rate card that can't be read, or a line that contradicts another
     ├── JournalUnavailable        a call was refused because it could not be written down (opt-in)
+    ├── Undelivered               some journals could not be delivered, all others were
     ├── CallInvalid               a delivered call that can't be read; it is kept in `rejected`
     ├── CurrencyMismatch          two currencies met in one sum
     └── StoreError
@@ -39,6 +40,10 @@ class RateCardError(ConfigurationError):
 
 class JournalUnavailable(AccountingError):
     """The journal can't be written and `ACCOUNTING_JOURNAL_REQUIRED` is set: the call was not sent."""
+
+
+class Undelivered(AccountingError):
+    """Some journals could not be delivered; all others were."""
 
 
 class CallInvalid(AccountingError):

@@ -91,7 +91,7 @@ class Journal:
         """End a call of which no more will be learned: its outcome is unknown."""
         with self.lock:
             row = self._connection.execute(
-                "SELECT payload FROM calls WHERE number = ? AND ended = 0", (number,)
+                "SELECT CAST(payload AS BLOB) FROM calls WHERE number = ? AND ended = 0", (number,)
             ).fetchone()
         if row is not None:
             self._end(number, _ended_unknown(row[0]))
@@ -126,12 +126,8 @@ class Journal:
         # As one row: sqlite3 gives the interpreter to other threads at each row, and callers would wait for the lock
         # as often as that.
         with self.lock:
-            (rows,) = self._connection.execute(
-                "SELECT json_group_array(json_array(number, CAST(payload AS TEXT))) FROM (SELECT number, payload "
-                "FROM calls WHERE delivered_at IS NULL AND ended = 1 ORDER BY number LIMIT ?)",
-                (limit,),
-            ).fetchone()
-        return [Entry(number, payload.encode()) for number, payload in json.loads(rows)]
+            lengths, payloads = self._connection.execute(_JOINED, (limit,)).fetchone()
+        return list(_entries(json.loads(lengths), payloads or b""))
 
     def standing(self, now: datetime, delivering: frozenset[int] = frozenset()) -> Standing:
         """How the journal will stand once these numbers are delivered; never twice at the same instant."""
@@ -284,6 +280,21 @@ class Journal:
     def _one(self, query: str, *values: int) -> int:
         with self.lock:
             return int(self._connection.execute(query, values).fetchone()[0])
+
+
+# The payloads end to end, as bytes: what can't be read is the store's to judge. It must not stop those behind it here.
+_JOINED = """
+SELECT json_group_array(json_array(number, length(payload))), CAST(group_concat(payload, '') AS BLOB)
+FROM (SELECT number, CAST(payload AS BLOB) AS payload FROM calls
+      WHERE delivered_at IS NULL AND ended = 1 ORDER BY number LIMIT ?)
+"""
+
+
+def _entries(lengths: list[tuple[int, int]], payloads: bytes) -> Iterator[Entry]:
+    start = 0
+    for number, length in lengths:
+        yield Entry(number, payloads[start : start + length])
+        start += length
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

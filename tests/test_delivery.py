@@ -1,10 +1,12 @@
 """Delivery, from a real journal into a destination that can be away, slow, or lose its replies."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from accounting import delivery as delivery_module
 from accounting.delivery import BATCH, LONGEST_PAUSE, Delivery, Drained, Faults, deliver_orphans, hand_over, pause
-from accounting.journal import Journal
+from accounting.errors import Undelivered
+from accounting.journal import SUFFIX, Journal
 from accounting.journals import open_journal
 from accounting.places import journal_directory
 from accounting.usage import Call, Outcome
@@ -295,6 +298,27 @@ def test_orphans_keep_everything_while_the_store_is_away(warehouse: Warehouse) -
     assert warehouse.closed
     warehouse.away = False
     assert deliver_orphans(URL) == Drained(1, 1)
+
+
+def test_a_journal_that_cannot_be_delivered_stops_no_other(warehouse: Warehouse) -> None:
+    first, bad, last = (orphan(started()) for _ in range(3))
+    warehouse.refused = {UUID(bad.name.removesuffix(SUFFIX))}
+    with pytest.raises(Undelivered, match="1 journal could not be delivered") as error:
+        deliver_orphans(URL)
+    assert str(bad) in str(error.value)
+    assert not any(str(good) in str(error.value) for good in (first, last))
+    assert len(warehouse.calls) == 2
+    warehouse.refused = set()
+    assert deliver_orphans(URL) == Drained(1, 1)
+
+
+def test_an_orphan_with_unreadable_notes_stops_no_other(warehouse: Warehouse) -> None:
+    bad, _ = orphan(started()), orphan(started())
+    with closing(sqlite3.connect(bad)) as connection, connection:
+        connection.execute("INSERT OR REPLACE INTO facts VALUES ('faults', '{')")
+    with pytest.raises(Undelivered, match="JSONDecodeError"):
+        deliver_orphans(URL)
+    assert len(warehouse.calls) == 1
 
 
 def test_an_orphan_that_never_had_a_call_is_deleted_unannounced(warehouse: Warehouse) -> None:

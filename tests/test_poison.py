@@ -2,14 +2,18 @@
 
 import json
 import random
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from accounting.ingest import ingest
+from accounting.delivery import Faults, hand_over
+from accounting.ingest import StoreDestination, ingest
+from accounting.journals import open_journal
 from accounting.ports import Batch, Entry, Verdict
 from accounting.store.tables import calls, rejected
 from accounting.usage import MAX_COUNT
@@ -79,6 +83,33 @@ def test_of_500_entries_with_one_that_is_poison_499_are_stored(books: Books, wha
     assert row["reason"]
     assert len(books.rows(calls)) == ENTRIES - 1
     assert books.roll().calls == ENTRIES - 1
+
+
+UNREADABLE = (
+    b"\xff\xfe",
+    written(user="u").replace(b'"u"', b'"\xed\xa0\xbd"'),
+    written(user="u").replace(b'"u"', b'"a\0b"'),
+    b"\0",
+    b"",
+)
+"""Bytes that no JSON and no text can carry: no UTF-8, half a character, a NUL."""
+
+
+def test_bytes_in_a_journal_that_are_no_text_hold_up_no_call(books: Books, tmp_path: Path) -> None:
+    with closing(open_journal(tmp_path)) as journal:
+        for number, payload in enumerate(UNREADABLE):
+            journal.add(made(number=number))
+            bad = journal.add(made(number=number))
+            journal._connection.execute("UPDATE calls SET payload = ? WHERE number = ?", (payload, bad))
+        journal.add(made(number=len(UNREADABLE)))
+        destination = StoreDestination(books.url)
+        assert hand_over(journal, destination, Faults()) == 2 * len(UNREADABLE) + 1
+        destination.close()
+        assert journal.ready == 0
+    assert [row["payload"] for row in books.rows(rejected)] == list(UNREADABLE)
+    assert len(books.rows(calls)) == len(UNREADABLE) + 1
+    books.roll()
+    assert verify(books.engine).differences == ()
 
 
 def test_poison_of_many_kinds_in_one_batch_is_all_put_aside(books: Books) -> None:

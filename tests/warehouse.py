@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from itertools import count
+from uuid import UUID
 
 from accounting.ports import Batch, Receipt, SourceReport, Verdict
 from accounting.usage import Call, Outcome, Usage, id_time, new_id
@@ -11,12 +12,13 @@ NOON = datetime(2026, 2, 12, 12, tzinfo=UTC)
 
 
 class Warehouse:
-    """Takes batches, by journal and number; `away`, `loses_replies` and `seconds` are turned while it runs."""
+    """Takes batches, by journal and number; `refused` and the like are turned while it runs."""
 
     def __init__(self) -> None:
         self.away = False
         self.loses_replies = False
         self.seconds = 0.0
+        self.refused: set[UUID] = set()
         self.calls: dict[tuple[str, int], Call] = {}
         self.reports: list[SourceReport] = []
         self.tries = 0
@@ -27,6 +29,8 @@ class Warehouse:
         time.sleep(self.seconds)
         if self.away:
             raise ConnectionError("the store is away")
+        if batch.source.journal in self.refused:
+            raise ValueError("nothing from this journal")
         self.reports.append(batch.source)
         verdicts = {entry.number: self._take(str(batch.source.journal), entry.number, entry.payload) for entry in
                     batch.entries}  # fmt: skip
