@@ -82,6 +82,12 @@ def contents(url: str) -> dict[str, list[dict[str, object]]]:
         engine.dispose()
 
 
+def contents_but_for_a_restore(url: str) -> dict[str, list[dict[str, object]]]:
+    """All rows of a store, but whether it came back from a backup."""
+    rows = contents(url)
+    return {**rows, "store": [{**row, "restored_at": None, "restored_until": None} for row in rows["store"]]}
+
+
 def _rows(conn: sa.Connection, table: sa.Table) -> list[dict[str, object]]:
     key = [column.name for column in table.primary_key]
     found = [dict(row) for row in conn.execute(sa.select(table)).mappings()]

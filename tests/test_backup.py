@@ -20,9 +20,9 @@ from accounting.ingest import ingest
 from accounting.places import sqlite_url
 from accounting.store import file_of, is_postgresql, open_engine, reading, schema, tables, writing
 from accounting.verify import verify
-from tests import full_books
 from tests.books import NOON, Books, made
 from tests.databases import Database, PostgresDatabases, SqliteFiles
+from tests.full_books import contents_but_for_a_restore as contents
 from tests.full_books import fill, move
 
 HOUR = timedelta(hours=1)
@@ -48,12 +48,6 @@ def restored(file: Path, url: str, *, replace: bool = False) -> Path | None:
         return restore(file, engine, NOON, replace=replace).aside
     finally:
         engine.dispose()
-
-
-def contents(url: str) -> dict[str, list[dict[str, object]]]:
-    """All rows of a store, but whether it was restored."""
-    rows = full_books.contents(url)
-    return {**rows, "store": [{**row, "restored_at": None, "restored_until": None} for row in rows["store"]]}
 
 
 def test_what_is_restored_is_what_was_backed_up(books: Books, database: Database, file: Path) -> None:
