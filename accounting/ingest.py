@@ -130,8 +130,8 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
 
     The batch comes first for its id, with counts as they mostly are; others see it, whole, with the commit.
     """
-    read, first = versions.best_first([each for each in looked if isinstance(each, Read)])
     refused = [each for each in looked if isinstance(each, Refused)]
+    read, first = versions.best_first([each for each in looked if isinstance(each, Read)])
     batch_id = _begin_batch(conn, source_id, first, len(looked), now)
     met = Met({})
     if first:

@@ -87,6 +87,20 @@ def test_hosts_that_deliver_overlapping_batches_at_once_store_each_call_once(new
 
 
 @pytest.mark.usefixtures("never_anew")
+def test_hosts_that_deliver_the_same_few_calls_at_once_store_each_once(books: Books) -> None:
+    """Few go another way than many."""
+    slow_down(books)
+    other = open_engine(books.url)
+    journals = [Journal(f"host {n}") for n in range(2)]
+    for round_ in range(ROUNDS):
+        sent = [turned(journal.batch(*some(12, round_ * 12)), round_ + n) for n, journal in enumerate(journals)]
+        answers = at_once(*(partial(ingest, *pair, NOON) for pair in zip((books.engine, other), sent, strict=True)))
+        verdicts = [verdict for answer in answers for verdict in answer.values()]
+        assert verdicts.count(Verdict.INSERTED) == verdicts.count(Verdict.DUPLICATE) == 12
+    other.dispose()
+
+
+@pytest.mark.usefixtures("never_anew")
 def test_two_that_deliver_one_journal_at_once_count_its_numbers_once(books: Books) -> None:
     """As a process that was taken for gone does, beside the one that took its journal over."""
     other = open_engine(books.url)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import chain, islice
 from json.encoder import encode_basestring as _quoted
 from select import select
 from typing import Any
@@ -20,12 +20,15 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from accounting.money import exact, plain
-from accounting.store.engine import is_postgresql
+from accounting.store.engine import insert, is_postgresql
 from accounting.store.tables import calls
 from accounting.store.types import EPOCH, MICROSECOND, Exact, Instant, Json
 
 ROWS_AT_ONCE = 20
 """Rows between two moments at which other threads get the interpreter."""
+
+FEW = 20
+"""So many calls are not worth a table of their own, which PostgreSQL would have to enter in its catalogs each time."""
 
 Row = tuple[Any, ...]
 """The values of a call, by column."""
@@ -49,8 +52,18 @@ def insert_calls(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]
 
     Comes once in a transaction.
     """
-    put = _copy if is_postgresql(conn) else _execute
-    return put(conn, columns, converted(columns, rows, conn.dialect.name))
+    if not is_postgresql(conn):
+        return _execute(conn, columns, converted(columns, rows, "sqlite"))
+    left = iter(rows)
+    few = list(islice(left, FEW + 1))
+    if len(few) <= FEW:
+        return _insert(conn, columns, few)
+    return _copy(conn, columns, converted(columns, chain(few, left), "postgresql"))
+
+
+def _insert(conn: Connection, columns: tuple[str, ...], rows: Sequence[Row]) -> int:
+    named = [dict(zip(columns, row, strict=True)) for row in rows]
+    return conn.execute(insert(conn, calls).on_conflict_do_nothing().inline(), named).rowcount
 
 
 def _execute(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]) -> int:
