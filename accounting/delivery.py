@@ -215,19 +215,21 @@ def deliver_orphans(
     meant_for: str | None = None,
     *,
     asking_every: timedelta = ASKING_EVERY,
+    restored_at: datetime | None = None,
     again: bool = False,
 ) -> Drained:
     """Deliver the journals whose processes are gone. Calls they left open go as unknown.
 
-    Those that have delivered everything are held against the store so often, in case it has lost some since; `again`
-    sends whatever is kept in any case. `progress` is told after each batch how many calls were delivered so far.
+    Those that have delivered everything are held against the store so often, in case it has lost some since, and at
+    once where they have not been since it came back from a backup, at `restored_at`; `again` sends whatever is kept in
+    any case. `progress` is told after each batch how many calls were delivered so far.
     `meant_for` takes the journals that were to go to the store at that URL instead, as a person may ask whose URL was
     mistyped. A journal that can't be delivered stops no other: `Undelivered` is raised once those are through. What
     keeps the store from taking any is raised at once. The journals then keep everything, and the same command goes on
     where it stopped.
     """
     directory = journal_directory(meant_for or url)
-    with _Round(url, progress or (lambda _calls: None), asking_every, again) as round_:
+    with _Round(url, progress or (lambda _calls: None), asking_every, restored_at, again) as round_:
         for journal in orphans(directory) if directory.is_dir() else ():
             round_.take(journal)
     if round_.failed:
@@ -242,6 +244,7 @@ class _Round:
     url: str
     progress: Callable[[int], None]
     asking_every: timedelta
+    restored_at: datetime | None
     again: bool
     drained: Drained = Drained(0, 0)
     failed: list[str] = field(default_factory=list)
@@ -257,7 +260,7 @@ class _Round:
     def take(self, journal: Journal) -> None:
         """Deliver the journal if there is reason to, and let it go."""
         try:
-            if _is_due(journal, self.asking_every):
+            if _has_news(journal) or (_is_kept(journal) and self._asks(journal)):
                 self._deliver(journal)
         except (AccountingError, OSError):
             raise  # the next one would fare no better
@@ -265,6 +268,12 @@ class _Round:
             self.failed.append(f"{journal.file}: {_first_line(error)}")
         finally:
             journal.close()
+
+    def _asks(self, journal: Journal) -> bool:
+        """Whether it is to be held against what the store has of it."""
+        # Not whether it was asked before: the store may have been restored by the clock of another host.
+        is_restored = self.restored_at is not None and journal.fact("restored_at") != str(self.restored_at)
+        return self.again or is_restored or _asked_at(journal) <= datetime.now(UTC) - self.asking_every
 
     def failures(self) -> str:
         what = "1 journal" if len(self.failed) == 1 else f"{len(self.failed)} journals"
@@ -281,6 +290,9 @@ class _Round:
         for held in _drain(journal, self.destination):
             self.drained = replace(self.drained, calls=self.drained.calls + held)
             self.progress(self.drained.calls)
+        journal.remember("asked_at", datetime.now(UTC).isoformat())
+        if self.restored_at is not None:
+            journal.remember("restored_at", str(self.restored_at))
         if self.drained.calls > before.calls or not had_ended:
             self.drained = replace(self.drained, journals=self.drained.journals + 1)
 
@@ -302,17 +314,19 @@ def waiting_for_others(url: str) -> dict[str, int]:
     return dict(waiting)
 
 
-def _is_due(journal: Journal, asking_every: timedelta) -> bool:
-    """Whether it has something to deliver, its end to report, or a store to ask; deleted once it keeps nothing."""
+def _has_news(journal: Journal) -> bool:
+    """Whether it has something to deliver, or its end to report."""
     has_reported = journal.highest or journal.fact("promised")
-    if journal.ready or (has_reported and journal.fact("closed") != "yes"):
-        return True
-    now = datetime.now(UTC)
-    journal.forget(now - journal_settings().keep)
+    return bool(journal.ready or (has_reported and journal.fact("closed") != "yes"))
+
+
+def _is_kept(journal: Journal) -> bool:
+    """False where nothing was left to keep, and the journal is deleted."""
+    journal.forget(datetime.now(UTC) - journal_settings().keep)
     if journal.is_empty:
         journal.delete()
         return False
-    return _asked_at(journal) <= now - asking_every
+    return True
 
 
 def _asked_at(journal: Journal) -> datetime:
@@ -326,4 +340,3 @@ def _drain(journal: Journal, destination: Destination) -> Iterator[int]:
     held = BATCH
     while held == BATCH or replay.is_under_way(journal):
         yield (held := hand_over(journal, destination, faults, closing=True))
-    journal.remember("asked_at", datetime.now(UTC).isoformat())

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, or_, select, update
 from accounting import delivery, rollup
 from accounting.sheets import counted
 from accounting.store import insert, reading, writing
-from accounting.store.tables import job_runs, jobs
+from accounting.store.tables import job_runs, jobs, store
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,9 @@ def _roll(desk: Desk) -> str:
 
 
 def _deliver_orphans(desk: Desk) -> str:
-    drained = delivery.deliver_orphans(desk.url)
+    with reading(desk.engine) as conn:
+        restored_at = conn.scalar(select(store.c.restored_at))
+    drained = delivery.deliver_orphans(desk.url, restored_at=restored_at)
     return _from(drained.calls, counted(drained.journals, "journal")) if drained.journals else ""
 
 

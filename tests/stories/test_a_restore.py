@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
@@ -9,7 +10,7 @@ from threading import Event, Thread
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from accounting import replay, sources
+from accounting import replay, scheduler, sources
 from accounting.backup import back_up, restore
 from accounting.delivery import Drained, Faults, deliver_orphans, hand_over
 from accounting.errors import StoreError, StoreMissing
@@ -40,10 +41,10 @@ def in_file(tmp_path: Path) -> Iterator[Books]:
     books.close()
 
 
-def restored(file: Path, url: str, *, replace: bool = False) -> Path | None:
+def restored(file: Path, url: str, at: datetime = NOON, *, replace: bool = False) -> Path | None:
     engine = open_engine(url)
     try:
-        return restore(file, engine, NOON, replace=replace).aside
+        return restore(file, engine, at, replace=replace).aside
     finally:
         engine.dispose()
 
@@ -80,13 +81,13 @@ def program(books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     program.end()
 
 
-def put_back(file: Path, books: Books, database: Database) -> None:
+def put_back(file: Path, books: Books, database: Database, at: datetime = NOON) -> None:
     """The store is restored at the URL it had."""
     books.close()
     if isinstance(database, PostgresDatabases):
         database.server.drop(name := books.url.rpartition("/")[2])
         database.server.execute(f"CREATE DATABASE {name}")
-    restored(file, books.url, replace=not isinstance(database, PostgresDatabases))
+    restored(file, books.url, at, replace=not isinstance(database, PostgresDatabases))
 
 
 def numbers(books: Books) -> list[int]:
@@ -188,6 +189,37 @@ def test_after_a_restore_the_journals_of_ended_programs_are_sent_again(
     assert numbers(books) == [1, 2, 3, 4, 5]
     assert missing(books) == 0
     assert balanced(books)
+
+
+def end_after(url: str, calls: int) -> None:
+    """A program that made so many calls, delivered them and ended; its journal is left to others."""
+    program = Program(url)
+    program.call(calls)
+    program.end()
+    deliver_orphans(url)
+
+
+@pytest.mark.parametrize("by", ["a person", "the scheduler"])
+def test_restored_again_and_again_within_the_hour_a_store_gets_back_what_it_lacks(
+    by: str, books: Books, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCOUNTING_JOURNAL_DIR", str(tmp_path / "journals"))
+    for turn in range(3):
+        end_after(books.url, 3)
+        back_up(books.engine, file := tmp_path / f"{turn}.sqlite3", datetime.now(UTC))
+        end_after(books.url, 3)
+        put_back(file, books, database, NOON + timedelta(hours=turn))
+        assert len(numbers(books)) == 6 * turn + 3
+        if by == "a person":
+            deliver_orphans(books.url, again=True)
+        else:
+            job = replace(scheduler.JOBS[1], every=timedelta(0))
+            desk = scheduler.Desk(books.engine, books.url, lambda: datetime.now(UTC))
+            runs = [scheduler.ring(desk, job) for _ in range(2)]
+            assert [run.detail for run in runs if run is not None] == ["3 calls from 1 journal", ""]
+        assert len(numbers(books)) == 6 * turn + 6
+        assert missing(books) == 0
+        assert balanced(books)
 
 
 def test_a_store_restored_from_before_a_journal_began_has_it_sent_whole(
