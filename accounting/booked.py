@@ -15,6 +15,7 @@ from accounting.contributions import TOKENS
 from accounting.money import Money
 from accounting.rates import Rate, price
 from accounting.spend import unknown
+from accounting.store import each_pair
 from accounting.store.tables import batches, calls, former_project_names, keys, projects
 from accounting.usage import Call, Outcome, Usage, UsageSource
 
@@ -36,7 +37,7 @@ class Selection:
     """Which single calls to list; None: any.
 
     Days as in `spend`. A project also goes by a name it had before; a key by its name, its last four or its
-    fingerprint's start.
+    fingerprint's start. A call must have all of the tags, each with the value, or with any where that is None.
     """
 
     first: date | None = None
@@ -47,6 +48,8 @@ class Selection:
     provider: str | None = None
     model: str | None = None
     outcome: Outcome | None = None
+    user: str | None = None
+    tags: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +142,18 @@ def _of_kind(selection: Selection) -> list[ColumnElement[bool]]:
         calls.c.provider: selection.provider,
         calls.c.model: selection.model,
         calls.c.outcome: selection.outcome,
+        calls.c.end_user: selection.user,
     }
     where: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
+    where += [_has_tag(name, value) for name, value in selection.tags]
     where += [] if selection.project is None else [_project_goes_by(selection.project)]
     return where + ([] if selection.key is None else [_key_goes_by(selection.key)])
+
+
+def _has_tag(name: str, value: str | None) -> ColumnElement[bool]:
+    pair = each_pair(calls.c.tags)
+    this = [pair.c.key == name] + ([] if value is None else [pair.c.value == value])
+    return sa.exists(sa.select(sa.literal(1)).select_from(pair).where(*this).correlate(calls))
 
 
 def _project_goes_by(name: str) -> ColumnElement[bool]:

@@ -41,10 +41,16 @@ def sqlite_url(file: Path) -> str:
 
 
 LIKE_SQLITE = "sqlite:////var/lib/accounting/books.sqlite3"
-LIKE_POSTGRESQL = "postgresql+psycopg://user:password@host/database"
+LIKE_POSTGRESQL = "postgresql+psycopg://user@host/database (its password in PGPASSWORD or ~/.pgpass)"
 LIKE = f"like {LIKE_SQLITE} or {LIKE_POSTGRESQL}."
 
-_SCHEMES = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+_KINDS = {
+    "sqlite": "sqlite",
+    "sqlite+pysqlite": "sqlite",
+    "postgresql": "postgresql",
+    "postgresql+psycopg": "postgresql",
+    "postgres": "postgresql",  # as many hosters of databases spell it
+}
 
 
 def kind(url: str) -> str:
@@ -52,9 +58,9 @@ def kind(url: str) -> str:
     scheme, separator, _ = url.partition("://")
     if not separator:
         raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {LIKE}")
-    if scheme not in _SCHEMES:
+    if scheme not in _KINDS:
         raise ConfigurationError(f"ACCOUNTING_STORE_URL begins with {scheme!r}; expected one {LIKE}")
-    return scheme.partition("+")[0]
+    return _KINDS[scheme]
 
 
 def without_secret(url: str) -> str:
@@ -66,7 +72,8 @@ def without_secret(url: str) -> str:
     # password that was not escaped, which nobody should see either.
     address, _, options = re.sub(r"://[^:/]*(:[^@]*)?@([^?]*@)?", "://", url, count=1).partition("?")
     where = "&".join(option for option in options.split("&") if option.partition("=")[0] in _WHERE)
-    return re.sub(r"^(\w+)\+\w+:", r"\1:", address) + (f"?{where}" if where else "")
+    scheme, separator, place = address.partition("://")
+    return _KINDS.get(scheme, scheme.partition("+")[0]) + separator + place + (f"?{where}" if where else "")
 
 
 _WHERE = ("host", "hostaddr", "port", "dbname", "service", "options")

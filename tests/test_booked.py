@@ -90,6 +90,10 @@ def test_calls_come_newest_first_page_by_page(books: Books) -> None:
         Selection(provider="elsewhere"),
         Selection(model="other"),
         Selection(outcome=Outcome.FAILED),
+        Selection(user="ann"),
+        Selection(tags=(("team", None),)),
+        Selection(tags=(('the "feature"', "re=rank"),)),
+        Selection(tags=(("team", ""), ('the "feature"', "re=rank"))),
         Selection(first=date(2026, 11, 24)),
         Selection(first=date(2026, 11, 23), zone=zone("UTC")),
     ],
@@ -103,8 +107,10 @@ def test_calls_are_selected_by_each_of_their_sides(books: Books, selection: Sele
         provider="elsewhere",
         request_model="other",
         outcome=Outcome.FAILED,
+        user="ann",
+        tags={"team": "", 'the "feature"': "re=rank"},
     )
-    books.deliver(made(at("2026-11-22 12:00")), wanted)
+    books.deliver(made(at("2026-11-22 12:00"), tags={'the "feature"': "search"}), wanted)
     assert [one.call for one in listed(books, selection)] == [wanted]
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 import accounting
 from accounting.errors import ConfigurationError
 from accounting.places import data_directory, journal_directory, kind, sqlite_url, store_url, without_secret
+from accounting.store import named, open_engine
 
 
 @pytest.fixture
@@ -53,6 +54,7 @@ def test_no_part_of_a_password_is_in_a_destination_s_name(password: str) -> None
     ("postgresql://db/books?password=hush", "postgresql://db/books"),
     ("postgresql://db:5432/books", "postgresql://db:5432/books"),
     ("postgresql+psycopg://me:hush@db/books", "postgresql://db/books"),
+    ("postgres://me:hush@db/books", "postgresql://db/books"),
     ("postgresql://me:hush@hush@db/books", "postgresql://db/books"),
     ("postgresql://me:hush@hu/sh@db/books", "postgresql://db/books"),
     ("postgresql:///books?sslmode=require&host=/run/one&password=hush", "postgresql:///books?host=/run/one"),
@@ -69,6 +71,15 @@ def test_a_url_of_another_kind_is_refused_with_one_that_is_not(url: str) -> None
     with pytest.raises(ConfigurationError, match=r"like sqlite:////.* or postgresql\+psycopg://") as caught:
         kind(url)
     assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_a_store_on_postgresql_is_the_same_however_its_url_begins(scheme: str) -> None:
+    url = f"{scheme}://me:hush@db/books"
+    assert kind(url) == "postgresql"
+    assert journal_directory(url) == journal_directory("postgresql://db/books")
+    engine = open_engine(url)
+    assert (named(engine), engine.url.host) == ("postgresql://db/books", "db")
 
 
 def test_each_destination_has_its_own_journals_whoever_logs_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

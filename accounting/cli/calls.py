@@ -3,20 +3,21 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import typer
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from accounting import booked, periods
 from accounting.booked import BookedCall, Selection
-from accounting.cli.books import AsJson, books, counting, out, put_json
+from accounting.cli.books import AsJson, books, counting, err, out, put_json
 from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
-from accounting.errors import ConfigurationError
+from accounting.errors import ConfigurationError, StoreAway
 from accounting.money import Money, plain
 from accounting.sheets import Cell, Column, Running, Sheet, json_line, say, show
 from accounting.spend import Key
@@ -29,6 +30,11 @@ PAGE = 50
 
 POLL_SECONDS = 0.5
 """So often a follower looks for new batches."""
+
+AWAY_SECONDS = 1.0
+"""So often a follower looks whether a store is back that went away."""
+
+T = TypeVar("T")
 
 _COLUMNS = (
     Column("started", figure=False),
@@ -75,6 +81,10 @@ def calls(
     provider: Annotated[str | None, typer.Option()] = None,
     model: Annotated[str | None, typer.Option()] = None,
     outcome: Annotated[Outcome | None, typer.Option()] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="The end user it was for.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option("--tag", "-t", metavar="KEY[=VALUE]", help="May be repeated: with all of these.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help=f"So many at most; else {PAGE}, and with --csv all.")
     ] = None,
@@ -108,6 +118,8 @@ def calls(
             provider=provider,
             model=model,
             outcome=outcome,
+            user=user,
+            tags=tuple(map(_tag, tag or ())),
         )
         listing = _List(chosen, days, zone, wanted)
         _follow(engine, listing, limit or PAGE) if follow else _put(engine, listing, limit, below)
@@ -146,14 +158,31 @@ def _follow(engine: Engine, asked: _List, last: int) -> None:
             had, page = booked.seen(conn), booked.listed(conn, asked.chosen, last)
         put(page[::-1])
         while True:
-            with reading(engine) as conn:
-                found, by_now = booked.newly_booked(conn, asked.chosen, had)
+            found, by_now = _once_there(engine, partial(booked.newly_booked, selection=asked.chosen, had=had))
             put(found)
             if by_now == had:
                 time.sleep(POLL_SECONDS)
             had = by_now
     except KeyboardInterrupt:
         return
+
+
+def _once_there(engine: Engine, read: Callable[[Connection], T]) -> T:
+    """What is read in one snapshot. While the store is away that is said, once, and tried again."""
+    is_told = False
+    while True:
+        try:
+            with reading(engine) as conn:
+                found = read(conn)
+        except StoreAway as error:
+            if not is_told:
+                say(err(), f"The store is away; this goes on where it was once it is back. {error}")
+            is_told = True
+            time.sleep(AWAY_SECONDS)
+        else:
+            if is_told:
+                say(err(), "The store is back.")
+            return found
 
 
 def _objects(found: Iterable[BookedCall]) -> None:
@@ -237,6 +266,11 @@ def _id(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise ConfigurationError(f"--before {text!r} is no id of a call; expected one like those listed.") from error
+
+
+def _tag(text: str) -> tuple[str, str | None]:
+    name, equals, value = text.partition("=")
+    return name, value if equals else None
 
 
 _OF_CALL = [field.name for field in fields(Call) if field.name != "usage"]

@@ -6,7 +6,8 @@ import typer
 from rich.text import Text
 
 from accounting.cli.books import AsJson, now, out, put_json
-from accounting.doctor import BAD, Finding, State, examine
+from accounting.doctor import BAD, Finding, State, Verdict, examine
+from accounting.errors import ConfigurationError
 from accounting.settings import Settings
 from accounting.sheets import counted, printable, say
 from accounting.store import open_engine
@@ -17,8 +18,14 @@ _STYLES = {State.OK: "green", State.LOOK: "yellow", State.BAD: "bold red"}
 
 def doctor(as_json: AsJson = False) -> None:
     """Look at the store, at delivery and at this host, and say what to do; exit with 1 if anything is bad."""
-    url = Settings().store_url
-    engine = open_engine(url)
+    try:
+        url = Settings().store_url
+        engine = open_engine(url)
+    except ConfigurationError as error:
+        if as_json:
+            _put([Finding("settings", Verdict(State.BAD, str(error)))])
+            raise typer.Exit(2) from error
+        raise
     try:
         findings = []
         for finding in examine(Bench(url, engine, now())):
@@ -28,10 +35,14 @@ def doctor(as_json: AsJson = False) -> None:
     finally:
         engine.dispose()
     if as_json:
-        put_json({"healthy": not _are_bad(findings), "checks": [_fields(finding) for finding in findings]})
+        _put(findings)
     else:
         say(out(), "", _summary(findings))
     raise typer.Exit(1 if _are_bad(findings) else 0)
+
+
+def _put(findings: list[Finding]) -> None:
+    put_json({"healthy": not _are_bad(findings), "checks": [_fields(finding) for finding in findings]})
 
 
 def _show(finding: Finding) -> None:

@@ -19,7 +19,7 @@ from accounting.rollup import roll_all
 from accounting.scheduler import JOBS, Desk, Job, Run, ringing
 from accounting.settings import Settings
 from accounting.sheets import counted, instant, say
-from accounting.store import named
+from accounting.store import named, open_engine
 
 
 def work() -> None:
@@ -55,6 +55,7 @@ def deliver(
     Calls that they delivered and the store has lost since, being restored from a backup, are brought back as well.
     """
     url = Settings().store_url
+    open_engine(url).dispose()  # refuses a URL that can't be used, also where no journal would try it
     with counting("Delivering") as told:
         drained = delivery.deliver_orphans(url, told, meant_for, asking_every=timedelta(0), again=replay)
     say(out(), f"Delivered {counted(drained.calls, 'call')} from {counted(drained.journals, 'journal')}.")

@@ -54,6 +54,7 @@ def open_engine(url: URL, *, apart: bool) -> Engine:
         raise ConfigurationError(
             "ACCOUNTING_STORE_URL has an @ inside its user or password: write %40 for it, %3A for : and %2F for /."
         )
+    _refuse_unknown_options(url)
     engine = _engine(url)
     _readers[engine] = reader = _engine(url) if apart else None
     if reader is not None:
@@ -114,6 +115,21 @@ def _refuse_without_driver() -> None:
         ) from error
 
 
+def _refuse_unknown_options(url: URL) -> None:
+    """While connecting they would look like a server that is away, which delivery waits for."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    for name in url.query:
+        try:
+            make_conninfo("", **{name: ""})
+        except ProgrammingError as error:
+            raise ConfigurationError(
+                f"ACCOUNTING_STORE_URL has the option {name!r}, which PostgreSQL's client library doesn't know; "
+                "expected one like sslmode=require. Correct it, or leave it out."
+            ) from error
+
+
 def _engine(url: URL) -> Engine:
     options = {name: value for name, value in _DEFAULTS.items() if name not in url.query}
     # Parameters stay out of errors: these are logged, and carry what users named their projects and tags.
@@ -168,7 +184,7 @@ def _unreachable(engine: Engine, error: DBAPIError) -> StoreError:
         )
     return StoreAway(
         f"The store at {_named(engine)} can't be reached: {said}. "
-        "Check that the server runs, and host, port, user and password of ACCOUNTING_STORE_URL."
+        f"Check that the server runs, and host, port, {_user(engine)} and password of ACCOUNTING_STORE_URL."
     )
 
 
@@ -179,6 +195,8 @@ def _told(engine: Engine, error: StatementError, *, writes: bool) -> Exception:
         return StoreAway(
             f"The connection to the store at {_named(engine)} was lost, and with it the step under way. "
             "Do the same again once the server is back; nothing is done twice."
+            if writes
+            else f"The connection to the store at {_named(engine)} was lost; ask again once the server is back."
         )
     if state == "55P03":
         return StoreAway(
@@ -188,7 +206,7 @@ def _told(engine: Engine, error: StatementError, *, writes: bool) -> Exception:
     if state == "25006" and writes:
         return StoreAway(f"The server of {_named(engine)} takes no writes now ({said}). Name the primary server.")
     if state == "42501":
-        return StoreError(f"The user that ACCOUNTING_STORE_URL names may not do this at {_named(engine)}: {said}.")
+        return StoreError(f"The {_user(engine)} of ACCOUNTING_STORE_URL may not do this at {_named(engine)}: {said}.")
     return error
 
 
@@ -209,6 +227,10 @@ def _keep_primary(error: BaseException) -> str:
 
 def _named(engine: Engine) -> str:
     return places.without_secret(str(engine.url))
+
+
+def _user(engine: Engine) -> str:
+    return f"user ({engine.url.username})" if engine.url.username else "user (none named, so PGUSER or the system's)"
 
 
 def _forget_parents_connections() -> None:

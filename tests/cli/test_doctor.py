@@ -40,6 +40,21 @@ def test_an_unusable_setting_could_not_be_done(run: Run, monkeypatch: pytest.Mon
     assert "secret" not in ran.out + ran.err
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("ACCOUNTING_ZONE", "Nowhere"), ("ACCOUNTING_STORE_URL", "postgresql://h:abc/books")]
+)
+def test_json_has_an_unusable_setting_as_a_finding(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    ran = run("doctor", "--json")
+    found = json.loads(ran.out)
+    assert (ran.code, ran.err, found["healthy"]) == (2, "", False)
+    (check,) = found["checks"]
+    assert (check["check"], check["state"]) == ("settings", "bad")
+    assert name in check["said"]
+
+
 def test_a_password_is_shown_nowhere(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCOUNTING_STORE_URL", "postgresql://me:secret@127.0.0.1:1/books")
     ran = run("doctor")

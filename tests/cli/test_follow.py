@@ -15,6 +15,7 @@ import pytest
 
 from tests.books import NOON, Books, made
 from tests.conftest import NewBooks
+from tests.databases import PostgresDatabases
 
 # A shell may have its background programs ignore Ctrl-C, and whatever they start.
 PROGRAM = (
@@ -38,6 +39,10 @@ class Follower:
 
     def line(self) -> str:
         return self._lines.get(timeout=SECONDS)
+
+    def complaint(self) -> str:
+        assert self._process.stderr
+        return str(self._process.stderr.readline()).rstrip("\n")
 
     def stop_reading(self) -> None:
         assert self._process.stdout
@@ -118,6 +123,33 @@ def test_a_follower_whose_reader_leaves_ends_as_sigpipe_would(books: Books) -> N
     out, err = follower.communicate(timeout=SECONDS)
     assert (follower.returncode, err) == (141, "")
     assert len(out.splitlines()) == 2
+
+
+def test_only_calls_with_the_user_and_all_of_the_tags_are_followed(books: Books, follow: Follow) -> None:
+    follower = follow("--json", "--user", "ann", "--tag", "feature=rerank", "-t", "team")
+    tags = {"feature": "rerank", "team": "a"}
+    books.deliver(made(number=1, user="ann"), made(number=2, tags=tags), made(number=3, user="ann", tags=tags))
+    assert json.loads(follower.line())["id"] == str(made(number=3).id)
+
+
+def test_a_follower_waits_for_a_server_that_went_away_and_goes_on_where_it_was(postgresql: PostgresDatabases) -> None:
+    books = Books(postgresql.store())
+    books.deliver(made(number=1))
+    follower = Follower(books, "--json")
+    found = [json.loads(follower.line())["id"]]
+    for number in (2, 4):
+        books.deliver(made(number=number))
+        found.append(json.loads(follower.line())["id"])
+        postgresql.server.stop()
+        assert "The store is away; this goes on where it was once it is back." in follower.complaint()
+        postgresql.server.start()
+        books.engine.dispose()
+        books.deliver(made(number=number + 1))
+        found.append(json.loads(follower.line())["id"])
+        assert follower.complaint() == "The store is back."
+    assert found == [str(made(number=number).id) for number in range(1, 6)]
+    follower.close()
+    books.close()
 
 
 @pytest.mark.parametrize("options", [("--csv",), ("--csv-excel",), ("--before", str(made().id))])

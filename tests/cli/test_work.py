@@ -85,6 +85,17 @@ def test_rollup_says_what_it_added(run: Run, books: Books) -> None:
     assert run("rollup").out == "Rolled up 0 calls from 0 batches.\n"
 
 
+@pytest.mark.parametrize("url", ["postgresql://h:abc/books", "postgresql://h/books?foo=bar", "mysql://h/books"])
+@pytest.mark.parametrize("command", ["deliver", "report", "rollup"])
+def test_a_url_that_can_not_be_used_is_refused_though_no_journal_would_try_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str, url: str
+) -> None:
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", url)
+    ran = run(command)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("ACCOUNTING_STORE_URL ")
+
+
 def test_deliver_without_abandoned_journals_has_nothing_to_do(run: Run, books: Books) -> None:
     assert run("deliver").out == "Delivered 0 calls from 0 journals.\n"
 

@@ -77,7 +77,7 @@ def test_a_database_that_is_not_there_is_to_be_made(postgresql: PostgresDatabase
 
 def test_a_wrong_password_is_told_and_not_shown(url: str, locked: str) -> None:
     entered(url.replace("postgres@", f"{locked}:right@"))
-    with pytest.raises(StoreAway, match="password authentication failed") as caught:
+    with pytest.raises(StoreAway, match=rf"password authentication failed.*, user \({locked}\) and") as caught:
         entered(url.replace("postgres@", f"{locked}:hush@"))
     assert "hush" not in str(caught.value)
 
@@ -89,9 +89,17 @@ def test_a_password_with_an_at_sign_that_was_not_escaped_is_told_and_not_shown(p
     assert "hush" not in str(caught.value)
 
 
+@pytest.mark.parametrize("option", ["foo=hush", "sslmode=require&Host=hush", "prepare_threshold=5"])
+def test_an_option_that_nobody_knows_is_no_outage(option: str) -> None:
+    name = option.rpartition("&")[2].partition("=")[0]
+    with pytest.raises(ConfigurationError, match=f"option '{name}', which") as caught:
+        open_engine(f"postgresql://host/books?{option}")
+    assert "hush" not in str(caught.value)
+
+
 def test_a_user_who_may_not_write_hears_what_was_refused(engine: Engine, url: str, locked: str) -> None:
     theirs = open_engine(url.replace("postgres@", f"{locked}:right@"))
-    with pytest.raises(StoreError, match=r"may not do this.*permission denied for table sums"):
+    with pytest.raises(StoreError, match=rf"user \({locked}\) of.* may not do this.*permission denied for table sums"):
         add(theirs, "mine", "1")
     theirs.dispose()
 
