@@ -4,7 +4,7 @@ Rejected ones could not be taken as calls; conflicts contradict a call that was 
 what was delivered, and how it was settled, stays.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
@@ -101,14 +101,10 @@ def waiting(conn: Connection) -> list[int]:
     return list(conn.scalars(sa.select(table.c.id).where(table.c.settled_at.is_(None)).order_by(table.c.id)))
 
 
-def compared(conn: Connection, conflict: Conflict) -> list[Said]:
-    """The two versions of a call field by field, those that differ first."""
-    (held,) = booked.of(conn, [conflict.call_id])
-    ours, theirs = _said(held.call), _said(Call.decode(conflict.payload))
-    if held.call.project_source in BY_KEY:  # the program named none
-        ours |= {"project": None, "project_source": None}
-    said = [Said(name, ours[name], theirs[name]) for name in ours]
-    return sorted(said, key=lambda one: not one.differs)
+def compared(conn: Connection, found: Sequence[Conflict]) -> list[list[Said]]:
+    """Of each conflict the two versions of its call field by field, those that differ first."""
+    held = {one.call.id: one.call for one in booked.of(conn, {conflict.call_id for conflict in found})}
+    return [_compared(held[conflict.call_id], Call.decode(conflict.payload)) for conflict in found]
 
 
 def retry(engine: Engine, id_: int, now: datetime) -> Retried:
@@ -139,6 +135,13 @@ def dismiss(engine: Engine, table: Table, id_: int, why: str, who: str, now: dat
         _settle(conn, table, id_, f"dismissed by {who}: {_reason(why)}", now)
 
     transact(engine, work)
+
+
+def _compared(held: Call, delivered: Call) -> list[Said]:
+    ours, theirs = _said(held), _said(delivered)
+    if held.project_source in BY_KEY:  # the program named none
+        ours |= {"project": None, "project_source": None}
+    return sorted((Said(name, ours[name], theirs[name]) for name in ours), key=lambda one: not one.differs)
 
 
 def _listed(table: Table, limit: int, settled: bool) -> sa.Select[Any]:

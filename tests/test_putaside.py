@@ -29,7 +29,8 @@ def deliver_bytes(books: Books, *payloads: bytes) -> list[Verdict]:
 
 def compared(books: Books, conflict: Conflict) -> list[Said]:
     with reading(books.engine) as conn:
-        return putaside.compared(conn, conflict)
+        (said,) = putaside.compared(conn, [conflict])
+        return said
 
 
 def only_conflict(books: Books) -> Conflict:

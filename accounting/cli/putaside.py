@@ -102,7 +102,7 @@ def list_conflicts(all_: All = False, limit: Limit = 50, as_json: AsJson = False
     """Calls that came again with other contents; the newest first."""
     with books() as engine, reading(engine) as conn:
         found = putaside.conflicts(conn, limit + 1, settled=all_)
-        page = [(one, putaside.compared(conn, one)) for one in found[:limit]]
+        page = list(zip(found[:limit], putaside.compared(conn, found[:limit]), strict=True))
     if as_json:
         rows = [{**_fields(one), "differs": _differing(said)} for one, said in page]
         put_json({"conflicts": rows, "more": len(found) > limit})
@@ -121,7 +121,7 @@ def show_conflict(id_: Id, as_json: AsJson = False) -> None:
     """Both versions of a call side by side, what differs first."""
     with books() as engine, reading(engine) as conn:
         one = putaside.find_conflict(conn, id_)
-        said = putaside.compared(conn, one)
+        (said,) = putaside.compared(conn, [one])
     if as_json:
         versions = {side: {each.field: getattr(each, side) for each in said} for side in ("books", "delivered")}
         put_json({**_fields(one), "differs": _differing(said), **versions})

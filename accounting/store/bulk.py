@@ -132,7 +132,7 @@ def _instants(values: Values) -> Values:
     return [None if value is None else (value - EPOCH) // MICROSECOND for value in values]
 
 
-def _days(values: Values) -> Values:
+def _calendar(values: Values) -> Values:
     return [None if value is None else value.isoformat() for value in values]
 
 
@@ -154,7 +154,7 @@ def _json(value: Mapping[str, str] | list[str]) -> str:
 _FOR_SQLITE: dict[type, Convert] = {
     sa.Uuid: _uuids,
     Instant: _instants,
-    sa.Date: _days,
+    sa.Date: _calendar,
     sa.Boolean: lambda values: list(map(int, values)),
     Exact: _amounts,
     Json: _documents,
@@ -184,7 +184,7 @@ _FOR_COPY: dict[type, Convert] = {
     sa.Integer: _figures,
     sa.BigInteger: _figures,
     sa.Boolean: _figures,
-    Instant: _figures,
-    sa.Date: _figures,
+    Instant: lambda values: _texts(_calendar(values)),
+    sa.Date: lambda values: _texts(_calendar(values)),
     Exact: lambda values: _texts(_amounts(values)),
 }

