@@ -25,6 +25,7 @@ from accounting.symptoms import (
     Clocks,
     JobSeen,
     JournalsSeen,
+    Lacking,
     SourcesSeen,
     StoreSeen,
     Unfinished,
@@ -358,6 +359,19 @@ def elsewhere(seen: JournalsSeen, _now: datetime) -> Verdict:
     return Verdict(LOOK, f"Calls on this host wait for another store than this: {said}.", advice)
 
 
+def kept(seen: Lacking, _now: datetime) -> Verdict:
+    """Calls that can be sent once more and must be, as the books lack them."""
+    others = seen.elsewhere or {}
+    if not seen.here and not others:
+        return Verdict(OK, "The books lack no call that a journal on this host could send again.")
+    said = [f"{counted(seen.here, 'call')} that were delivered to it before it was restored"] if seen.here else []
+    said += [f"{counted(calls, 'call')} that went to {url}, where its books came from" for url, calls in others.items()]
+    commands = ["accounting deliver --replay"] if seen.here else []
+    commands += [f"accounting deliver --meant-for {shlex.quote(url)}" for url in others]
+    lacks = f"The store lacks {' and '.join(said)}; ended programs on this host still keep them."
+    return Verdict(BAD if seen.here else LOOK, lacks, "; ".join(commands))
+
+
 CHECKS = (
     Check("store", symptoms.store, store),
     Check("log", symptoms.log_bytes, log),
@@ -377,6 +391,7 @@ CHECKS = (
     Check("journals", symptoms.journals, journals),
     Check("orphans", symptoms.journals, orphans),
     Check("elsewhere", symptoms.journals, elsewhere),
+    Check("kept", symptoms.lacking, kept),
 )
 
 OF_HOST = ("store", "journals", "orphans", "elsewhere")

@@ -7,7 +7,7 @@ it ends with the process. Who gets the lock of a file without an owner continues
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -140,7 +140,8 @@ _NOT_TO_BE_HAD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CAN
 class Seen:
     """A journal's file as others see it: what is in it only while nobody owns it.
 
-    `waiting` calls are not delivered, the first of which began at `oldest`; `trouble` says why it can't be read.
+    `waiting` calls are not delivered, the first of which began at `oldest`; of the delivered ones `kept` can be sent
+    again, if they were asked for. `trouble` says why it can't be read.
     """
 
     file: Path
@@ -148,16 +149,39 @@ class Seen:
     is_owned: bool = False
     waiting: int = 0
     oldest: datetime | None = None
+    kept: int = 0
     destination: str = ""
     trouble: str = ""
 
+    @property
+    def id(self) -> UUID:
+        return UUID(self.file.name.removesuffix(SUFFIX))
 
-def survey(directory: Path) -> list[Seen]:
-    """This user's journals in the folder. Changes nothing in them, and owns none for longer than a look takes."""
-    return [_seen(file) for file in sorted(directory.glob(f"*{SUFFIX}")) if _is_ours(file)]
+
+def others(directory: Path) -> list[Path]:
+    """The folders beside this one, each of journals for another destination."""
+    beside = directory.parent
+    return [each for each in sorted(beside.iterdir()) if each.is_dir() and each != directory] if beside.is_dir() else []
 
 
-def _seen(file: Path) -> Seen:
+def journals_in(directory: Path) -> list[UUID]:
+    """The ids of this user's journals in the folder."""
+    return [UUID(file.name.removesuffix(SUFFIX)) for file in _ours(directory)]
+
+
+def survey(directory: Path, beyond: Mapping[UUID, int] | None = None) -> list[Seen]:
+    """This user's journals in the folder. Changes nothing in them, and owns none for longer than a look takes.
+
+    What they keep is counted where `beyond` is given: of each journal the numbers above the one there, or all.
+    """
+    return [_seen(file, beyond) for file in _ours(directory)]
+
+
+def _ours(directory: Path) -> list[Path]:
+    return [file for file in sorted(directory.glob(f"*{SUFFIX}")) if _is_ours(file)]
+
+
+def _seen(file: Path, beyond: Mapping[UUID, int] | None) -> Seen:
     seen = Seen(file, sum(part.stat().st_size for part in (file, _log(file)) if part.exists()))
     try:
         connection = sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True, timeout=0, isolation_level=None)
@@ -165,7 +189,8 @@ def _seen(file: Path) -> Seen:
             # As an owner locks it: without that, SQLite would make a file more for the log's index.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("BEGIN IMMEDIATE")
-            return _contents(connection, seen)
+            kept = 0 if beyond is None else _kept(connection, beyond.get(seen.id, 0))
+            return replace(_contents(connection, seen), kept=kept)
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", None)
         is_owned = code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -187,6 +212,15 @@ def _contents(connection: sqlite3.Connection, seen: Seen) -> Seen:
         oldest=None if oldest is None else _EPOCH + timedelta(microseconds=oldest),
         destination="" if destination is None else str(destination[0]),
     )
+
+
+def _kept(connection: sqlite3.Connection, beyond: int) -> int:
+    if not 0 < connection.execute("PRAGMA user_version").fetchone()[0] <= FORMAT:
+        return 0
+    # All of them stand in an index; a few are found by their numbers, and the payloads of the others are not read.
+    every = "SELECT count(*) FROM calls WHERE delivered_at IS NOT NULL AND ? = 0"
+    few = "SELECT count(*) FROM calls NOT INDEXED WHERE number > ? AND delivered_at IS NOT NULL"
+    return int(connection.execute(few if beyond else every, (beyond,)).fetchone()[0])
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

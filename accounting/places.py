@@ -53,13 +53,13 @@ _KINDS = {
 }
 
 
-def kind(url: str) -> str:
-    """`sqlite` or `postgresql`: which database the URL names. Shows nothing of it but its scheme."""
+def kind(url: str, given_by: str = "ACCOUNTING_STORE_URL") -> str:
+    """`sqlite` or `postgresql`: which database the URL names. Shows nothing of it but its scheme, and who gave it."""
     scheme, separator, _ = url.partition("://")
     if not separator:
-        raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {LIKE}")
+        raise ConfigurationError(f"{given_by} is no URL; expected one {LIKE}")
     if scheme not in _KINDS:
-        raise ConfigurationError(f"ACCOUNTING_STORE_URL begins with {scheme!r}; expected one {LIKE}")
+        raise ConfigurationError(f"{given_by} begins with {scheme!r}; expected one {LIKE}")
     return _KINDS[scheme]
 
 

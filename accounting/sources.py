@@ -114,6 +114,12 @@ def held(conn: Connection, journal: UUID) -> tuple[int, int]:
     return contiguous, _count(conn, is_ahead)
 
 
+def held_of(conn: Connection, journals: Iterable[UUID]) -> dict[UUID, tuple[int, int]]:
+    """`held` of those journals that the books know."""
+    known = _sources(conn, table.c.journal.in_(list(journals)))
+    return {source.journal: (source.contiguous, source.ahead) for source in known}
+
+
 def complete_until(conn: Connection, now: datetime) -> Completeness:
     """The completeness of what spend tells; with every source closed, up to when the last of them was seen.
 

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
+from uuid import UUID
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
@@ -19,7 +21,7 @@ from sqlalchemy import Connection, Engine, Table
 
 from accounting import periods, scheduler, sources, spend
 from accounting.errors import ConfigurationError
-from accounting.journals import Seen, survey
+from accounting.journals import Seen, journals_in, others, survey
 from accounting.places import journal_directory, journal_settings
 from accounting.scheduler import Run
 from accounting.sources import Source
@@ -130,6 +132,15 @@ class JournalsSeen:
     seen: tuple[Seen, ...] = ()
     elsewhere: Mapping[str, int] | None = None
     refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Calls that this host's journals delivered and still keep, and that are not in these books: delivered to them
+    before they were restored, or to the store that they were copied or restored from, by that one's URL."""
+
+    here: int = 0
+    elsewhere: Mapping[str, int] | None = None
 
 
 @contextmanager
@@ -260,18 +271,40 @@ def _is_zone(name: str) -> bool:
 
 def journals(bench: Bench) -> JournalsSeen:
     directory = journal_directory(bench.url)
-    others = (each for each in _folders(directory.parent) if each != directory)
     return JournalsSeen(
         directory,
         journal_settings().max_bytes,
         tuple(survey(directory)),
-        _waiting(seen for folder in others for seen in survey(folder)),
+        _waiting(seen for folder in others(directory) for seen in survey(folder)),
         _refusal(directory),
     )
 
 
-def _folders(directory: Path) -> list[Path]:
-    return [each for each in sorted(directory.iterdir()) if each.is_dir()] if directory.is_dir() else []
+def lacking(bench: Bench) -> Lacking:
+    """By journals that nobody owns. Of other folders those count from which these books know a journal."""
+    directory = journal_directory(bench.url)
+    found = {folder: journals_in(folder) for folder in (directory, *others(directory))}
+    before = _held(bench, found.values())
+    upto = {journal: contiguous for journal, (contiguous, _) in before.items()}
+    related = (folder for folder, ids in found.items() if folder == directory or before.keys() & set(ids))
+    seen = {folder: survey(folder, upto) for folder in related}
+    # Once more: what was delivered between the two looks is not lacking.
+    now = _held(bench, found.values())
+    lacking: Counter[str] = Counter()
+    for one in (one for folder, some in seen.items() if folder != directory for one in some):
+        lacking[one.destination or one.file.parent.name] += _lacks(one, upto, now)
+    return Lacking(sum(_lacks(one, upto, now) for one in seen[directory]), dict(+lacking))
+
+
+def _held(bench: Bench, found: Iterable[list[UUID]]) -> dict[UUID, tuple[int, int]]:
+    with looking(bench.engine) as conn:
+        return sources.held_of(conn, chain.from_iterable(found))
+
+
+def _lacks(one: Seen, upto: Mapping[UUID, int], now: Mapping[UUID, tuple[int, int]]) -> int:
+    """At least so many: what the store holds ahead may be kept no more, and then makes it less."""
+    contiguous, ahead = now.get(one.id, (0, 0))
+    return max(one.kept - (contiguous - upto.get(one.id, 0)) - ahead, 0)
 
 
 def _waiting(some: Iterable[Seen]) -> dict[str, int]:

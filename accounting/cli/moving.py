@@ -1,6 +1,7 @@
 """`accounting store copy`, `backup` and `restore`: the books in another place, and back."""
 
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,10 @@ from accounting import delivery
 from accounting.backup import Holdings, back_up
 from accounting.backup import restore as put_back
 from accounting.cli.books import books, counting, measuring, now, out
+from accounting.journals import others, survey
 from accounting.moving import Copied
 from accounting.moving import copy as carry
-from accounting.places import without_secret
+from accounting.places import journal_directory, kind, without_secret
 from accounting.settings import Settings
 from accounting.sheets import counted, instant, say
 from accounting.store import named, open_engine
@@ -53,9 +55,15 @@ def backup(file: BackupFile) -> None:
 def restore(
     file: BackupFile,
     replace: Annotated[bool, typer.Option(help="Move the store that is there aside, under the date.")] = False,
+    was: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Where the lost store was, if programs wrote to it by another URL."),
+    ] = None,
 ) -> None:
     """Put the books of a backup in the store's place, and have journals send what it lacks and they still keep."""
     url = Settings().store_url
+    if was is not None:
+        kind(was, "--was")
     engine = open_engine(url)
     try:
         with measuring() as told:
@@ -66,17 +74,46 @@ def restore(
     if restored.aside is not None:
         say(out(), f"The store that was there is {restored.aside}.")
     _send_again(url)
-
-
-def _send_again(url: str) -> None:
-    with counting("Delivering again") as told:
-        drained = delivery.deliver_orphans(url, told, again=True)
     say(
         out(),
-        f"Sent again what ended programs on this host still keep: {counted(drained.calls, 'call')} from "
-        f"{counted(drained.journals, 'journal')}.",
         "Programs that run send what the store lacks within a minute. On other hosts: accounting deliver --replay",
     )
+    if was is not None:
+        _send_again(url, was)
+        _say_elsewhere(shlex.quote(without_secret(was)))
+    elif restored.aside is None:
+        _say_elsewhere("OLD")
+        _say_kept(url)
+
+
+def _send_again(url: str, was: str | None = None) -> None:
+    with counting("Delivering again") as told:
+        drained = delivery.deliver_orphans(url, told, was, again=True)
+    what = "still keep" if was is None else f"keep of what went to {without_secret(was)}"
+    say(
+        out(),
+        f"Sent again what ended programs on this host {what}: {counted(drained.calls, 'call')} from "
+        f"{counted(drained.journals, 'journal')}.",
+    )
+
+
+def _say_elsewhere(old: str) -> None:
+    say(
+        out(),
+        f"What programs sent to the lost store by another URL{', OLD,' if old == 'OLD' else ''} they keep for that. "
+        "Start them again with the new one; then, on each host:",
+        f"    accounting deliver --replay --meant-for {old}",
+    )
+
+
+def _say_kept(url: str) -> None:
+    """What could be meant by OLD, as far as this host knows."""
+    kept: Counter[str] = Counter()
+    for folder in others(journal_directory(url)):
+        for seen in survey(folder, {}):
+            kept[seen.destination or str(folder)] += seen.kept + seen.waiting
+    for place, calls in (+kept).items():
+        say(out(), f"Ended programs on this host keep {counted(calls, 'call')} for {place}.")
 
 
 def _told(held: Holdings) -> str:

@@ -1,4 +1,6 @@
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,10 +14,10 @@ from accounting.ingest import StoreDestination
 from accounting.journals import open_journal
 from accounting.moving import Copied, Difference
 from accounting.places import journal_directory, sqlite_url, without_secret
-from accounting.store import tables
+from accounting.store import file_of, tables
 from tests.books import Books, made
 from tests.cli.conftest import Ran, Run
-from tests.databases import PostgresDatabases
+from tests.databases import Database, PostgresDatabases
 from tests.full_books import contents, contents_but_for_a_restore, fill
 from tests.warehouse import ended, started
 
@@ -140,3 +142,92 @@ def test_a_restored_store_gets_back_what_ended_programs_still_keep(run: Run, boo
     assert run("deliver").out == "Delivered 0 calls from 0 journals.\n", "nothing is lost any more"
     assert run("deliver", "--replay").out == "Delivered 3 calls from 1 journal.\n"
     assert len(contents(books.url)["calls"]) == 3
+
+
+def program(url: str, calls: int) -> None:
+    """A program that ends once it has delivered so many calls to the store at the URL."""
+    journal, destination = open_journal(journal_directory(url)), StoreDestination(url)
+    journal.remember("destination", without_secret(url))
+    for _ in range(calls):
+        journal.add(ended(started()))
+    hand_over(journal, destination, Faults())
+    journal.close()
+    destination.close()
+
+
+def checked(run: Run, name: str) -> dict[str, str]:
+    """What the doctor says to the check of that name."""
+    found: list[dict[str, str]] = json.loads(run("doctor", "--json").out)["checks"]
+    (check,) = (check for check in found if check["check"] == name)
+    return check
+
+
+def test_books_restored_to_another_database_get_back_what_was_kept_for_the_lost_one(
+    run: Run, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, new, file = database.store(), database.empty(), tmp_path / "monday.sqlite3"
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", lost)
+    program(lost, 3)
+    run("store", "backup", file)
+    program(lost, 4)
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", new)
+    said = run("store", "restore", file, "--was", lost).out
+    assert "Sent again what ended programs on this host keep of what went to " in said
+    assert ": 7 calls from 1 journal." in said
+    assert said.endswith(f"    accounting deliver --replay --meant-for {shlex.quote(without_secret(lost))}\n")
+    assert len(contents(new)["calls"]) == 7
+    assert checked(run, "kept")["state"] == "ok"
+
+
+def test_without_that_url_the_restore_and_the_doctor_name_what_this_host_keeps(
+    run: Run, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, new, file = database.store(), database.empty(), tmp_path / "monday.sqlite3"
+    unrelated = database.store()
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", lost)
+    program(lost, 3)
+    program(unrelated, 2)
+    run("store", "backup", file)
+    program(lost, 4)
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", new)
+    said = run("store", "restore", file).out
+    assert "    accounting deliver --replay --meant-for OLD\n" in said
+    assert f"Ended programs on this host keep 7 calls for {without_secret(lost)}.\n" in said
+    check = checked(run, "kept")
+    advice = f"accounting deliver --meant-for {shlex.quote(without_secret(lost))}"
+    assert (check["state"], check["advice"]) == ("look", advice)
+    assert check["said"].startswith("The store lacks 4 calls that went to ")
+    run("deliver", "--meant-for", lost)
+    assert len(contents(new)["calls"]) == 7
+    assert checked(run, "kept")["state"] == "ok"
+
+
+def test_the_doctor_tells_who_still_keeps_what_went_to_the_old_store_after_the_copy(
+    run: Run, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(books.url, 2)
+    there = sqlite_url(tmp_path / "there.sqlite3")
+    run("store", "copy", there)
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", there)
+    assert checked(run, "kept")["state"] == "ok"
+    program(books.url, 1)
+    assert checked(run, "kept")["advice"] == f"accounting deliver --meant-for {books.url}"
+
+
+def test_calls_that_the_store_lost_and_a_journal_keeps_are_bad(run: Run, books: Books, tmp_path: Path) -> None:
+    program(books.url, 2)
+    run("store", "backup", tmp_path / "monday.sqlite3")
+    program(books.url, 3)
+    books.close()  # and with it the log is gone
+    (tmp_path / "monday.sqlite3").rename(file_of(books.engine))
+    check = checked(run, "kept")
+    assert (check["state"], check["advice"]) == ("bad", "accounting deliver --replay")
+    assert check["said"].startswith("The store lacks 3 calls ")
+    run("deliver", "--replay")
+    assert checked(run, "kept")["state"] == "ok"
+
+
+def test_a_lost_store_is_named_by_a_url(run: Run, books: Books, tmp_path: Path) -> None:
+    ran = run("store", "restore", tmp_path / "monday.sqlite3", "--was", "production")
+    assert ran.code == 2
+    assert ran.err.startswith("--was is no URL; expected one like sqlite:///")
