@@ -282,7 +282,8 @@ def _beyond(untold: Untold) -> list[str]:
 
 
 def _say_what_next(console: Console, url: str, program: str) -> None:
-    for line in (
+    say(
+        console,
         "Look around in these books:",
         "",
         f"    export ACCOUNTING_STORE_URL={shlex.quote(url)}",
@@ -298,8 +299,7 @@ def _say_what_next(console: Console, url: str, program: str) -> None:
         "Then:",
         "",
         f"    {program} report --by key",
-    ):
-        console.print(Text(line), soft_wrap=True)
+    )
 
 
 @contextmanager

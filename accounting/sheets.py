@@ -31,6 +31,9 @@ _GAP = "  "
 _FORMULA = tuple("=+-@＝＋－＠\t\r\n\0")
 """A spreadsheet takes a cell that begins so for a formula, or looks behind it for one."""
 
+_TO_COPY = ("accounting ", "export ", "    ")
+"""What lines begin with that are there to be copied: one that was wrapped would be two commands."""
+
 _WIDE_TEXT = 24
 _NARROW_TEXT = 10
 """To these widths a long name is folded before a column of figures leaves, and before the table gives up."""
@@ -38,11 +41,19 @@ _NARROW_TEXT = 10
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading and how its cells stand; of the columns with `spare` above 0 the highest leaves first."""
+    """A heading and how its cells stand; of the columns with `spare` above 0 the highest leaves first.
+
+    In a pipe a heading of ours is one word; `named_by_others` keeps one as it is, as with "_" it may be another name.
+    """
 
     title: str
     figure: bool = True
     spare: int = 0
+    named_by_others: bool = False
+
+    @property
+    def word(self) -> str:
+        return self.title if self.named_by_others else self.title.replace(" ", "_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ class Running:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._columns = columns
         self._widths = [0] * len(columns)
-        self._titles: list[list[str]] = [[column.title.replace(" ", "_") for column in columns]]
+        self._titles: list[list[str]] = [[column.word for column in columns]]
 
     def lines(self, rows: Sequence[Sequence[Cell]]) -> list[str]:
         """The rows as aligned text; the first ones with the headings above them."""
@@ -102,9 +113,9 @@ def show(console: Console, sheet: Sheet) -> None:
 
 
 def say(console: Console, *lines: str, style: str = "") -> None:
-    """Print lines as they are: no markup, and outside a terminal no wrapping."""
+    """Print lines as they are: no markup, and outside a terminal no wrapping; a command is in one piece anywhere."""
     for line in lines:
-        console.print(Text(line, style=style), soft_wrap=not console.is_terminal)
+        console.print(Text(line, style=style), soft_wrap=not console.is_terminal or line.startswith(_TO_COPY))
 
 
 def fitting(sheet: Sheet, console: Console) -> tuple[Sheet, list[str]]:
@@ -123,7 +134,7 @@ def fitting(sheet: Sheet, console: Console) -> tuple[Sheet, list[str]]:
 def plain_lines(sheet: Sheet) -> Iterator[str]:
     """The sheet as aligned text of full width, figures without separators, headings in one word each."""
     columns = [
-        _padded([column.title.replace(" ", "_"), *_texts(sheet, index, grouped=False)], column.figure)
+        _padded([column.word, *_texts(sheet, index, grouped=False)], column.figure)
         for index, column in enumerate(sheet.columns)
     ]
     return (_GAP.join(line).rstrip() for line in zip(*columns, strict=True))
@@ -167,10 +178,13 @@ def printable(text: str) -> str:
 
 
 def instant(at: datetime | None, zone: ZoneInfo | None = None) -> str:
-    """The time to the second with its zone, or `never`."""
+    """The time to the second with its offset, or `never`; `UTC` is plain, but CST is any of three zones."""
     if at is None:
         return "never"
-    return f"{at.astimezone(zone or UTC):%Y-%m-%d %H:%M:%S %Z}"
+    there = at.astimezone(zone or UTC)
+    if there.tzname() == "UTC":
+        return f"{there:%Y-%m-%d %H:%M:%S} UTC"
+    return there.isoformat(" ", "seconds")
 
 
 def amount(value: Decimal, decimals: int = 0, grouped: bool = True) -> str:

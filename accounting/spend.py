@@ -38,7 +38,8 @@ _NONE = Quantities()
 class SpendLine:
     """Spend of one group.
 
-    `id` tells groups apart where `group`, its label, need not: a key's fingerprint. `calls` includes `failed`,
+    `id` tells groups apart where `group`, its label, need not: a key's fingerprint. It is empty for calls without the
+    tag, and also for those whose tag is empty, which the label tells. `calls` includes `failed`,
     `interrupted` and `unknown` ones. `usage_missing` calls didn't fail and yet nobody said what they used, of
     `usage_partial` ones only a part is known; `unpriced` ones used something that no rate covers. `spent` leaves out
     what is not known.
@@ -229,7 +230,10 @@ def _naming(conn: Connection, by: str, zone: ZoneInfo | None) -> Callable[[Any],
     if by in IN_TIME:
         digits = len("2026-11" if by == "month" else "2026-11-23")
         return lambda at: (_day(at, zone).isoformat()[:digits],) * 2
-    return lambda name: (name or ("(untagged)" if by.startswith(TAG) else f"(no {by})"), name)
+    if by == USER or by.startswith(TAG):
+        nobody = "(no user)" if by == USER else "(untagged)"
+        return lambda value: (nobody, "") if value is None else (value or "(empty)", value)
+    return lambda name: (name or f"(no {by})", name)
 
 
 def _day(at: Any, zone: ZoneInfo | None) -> date:

@@ -77,7 +77,7 @@ def sliced(conn: Connection, scope: Scope, first: date | None, end: date | None,
 
 
 def rows(conn: Connection, by: str, part: Slice) -> list[Row]:
-    """The slice by subject: an id, a name, a day, a quarter hour, or the value of a tag, empty where untagged."""
+    """The slice by subject: an id, a name, a day, a quarter hour, or the value of a tag, None where untagged."""
     if by == USER or by.startswith(TAG):
         return _by_tag(conn, by, part)
     table = part.table
@@ -110,7 +110,7 @@ def _by_tag(conn: Connection, by: str, part: Slice) -> list[Row]:
     Subtracted by rate and source of usage, so that what the rest cost, and what it hides, is right too.
     """
     tagged = _summed(conn, spend_by_tag, spend_by_tag.c.value, [spend_by_tag.c.tag == by, *part.of(spend_by_tag)])
-    everything = _summed(conn, part.table, sa.literal(""), part.of(part.table))
+    everything = _summed(conn, part.table, sa.null(), part.of(part.table))
     return [*tagged, *_without(everything, tagged)]
 
 
@@ -121,7 +121,7 @@ def _without(everything: Iterable[Row], some: Iterable[Row]) -> list[Row]:
             sums = left.setdefault(tuple(row[name] for name in _RATED), [0] * len(FIGURES))
             sums[:] = (so_far + sign * row[name] for so_far, name in zip(sums, FIGURES, strict=True))
     return [
-        {"subject": "", **dict(zip(_RATED, rated, strict=True)), **dict(zip(FIGURES, sums, strict=True))}
+        {"subject": None, **dict(zip(_RATED, rated, strict=True)), **dict(zip(FIGURES, sums, strict=True))}
         for rated, sums in left.items()
         if any(sums)
     ]

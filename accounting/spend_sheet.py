@@ -82,7 +82,7 @@ def sheet(report: Report) -> Sheet:
     currencies = tuple(report.total.spent)
     costs = tuple(Column(f"cost {code}") for code in currencies) or (Column("cost"),)
     return Sheet(
-        (Column(printable(report.by), figure=False), *_COUNTS, *_TOKENS, *costs),
+        (Column(printable(report.by), figure=False, named_by_others=True), *_COUNTS, *_TOKENS, *costs),
         tuple(_cells(line, currencies) for line in report.lines),
         _cells(report.total, currencies),
     )

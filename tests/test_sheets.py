@@ -4,6 +4,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,25 @@ def test_lines_in_a_pipe_are_not_wrapped() -> None:
     assert file.getvalue() == "w " * 40 + "[b]end\n"
 
 
+@pytest.mark.parametrize("command", ["accounting keys move", "export A=", "    accounting deliver --meant-for"])
+def test_a_command_to_copy_is_in_one_piece_on_any_terminal_and_prose_is_wrapped(command: str) -> None:
+    file = io.StringIO()
+    say(
+        Console(file=file, width=20, force_terminal=True), f"{command} {'w ' * 40}end", "This is prose that is wrapped."
+    )
+    assert [line.rstrip() for line in file.getvalue().splitlines()] == [
+        f"{command} {'w ' * 40}end",
+        "This is prose that",
+        "is wrapped.",
+    ]
+
+
+def test_a_heading_that_people_named_is_not_made_another_name_in_a_pipe() -> None:
+    columns = (Column("tag:fea ture", figure=False, named_by_others=True), Column("input tokens"))
+    assert shown(Sheet(columns, (("rerank", 1),)))[0] == "tag:fea ture  input_tokens"
+    assert Running(columns).lines([("rerank", 1)])[0] == "tag:fea ture  input_tokens"
+
+
 @pytest.mark.parametrize(
     ("value", "decimals", "text"),
     [
@@ -151,6 +171,10 @@ def test_json_refuses_what_it_has_no_form_for() -> None:
 
 def test_an_instant_names_its_zone() -> None:
     assert instant(datetime(2026, 11, 23, 10, 58, 12, tzinfo=UTC)) == "2026-11-23 10:58:12 UTC"
+    noon = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    assert instant(noon, ZoneInfo("Asia/Shanghai")) == "2026-11-23 20:00:00+08:00"
+    assert instant(noon, ZoneInfo("Europe/London")) == "2026-11-23 12:00:00+00:00"
+    assert instant(noon, ZoneInfo("UTC")) == "2026-11-23 12:00:00 UTC"
     assert instant(None) == "never"
 
 

@@ -12,7 +12,7 @@ from accounting.periods import zone
 from accounting.spend import Report, SpendLine, UnpricedModel, spend
 from accounting.spend_rows import Scope, known_tags
 from accounting.store import writing
-from accounting.store.tables import former_project_names, keys, projects
+from accounting.store.tables import former_project_names, keys, projects, spend_by_tag
 from accounting.usage import Outcome, Quantities, Usage
 from tests.books import NOON, Books, at, made, used
 from tests.conftest import NewBooks
@@ -240,10 +240,13 @@ def test_calls_without_the_tag_are_a_line_of_their_own(books: Books) -> None:
     books.roll()
     report = books.spend("tag:feature")
     assert [(line.group, line.id, line.calls) for line in report.lines] == [
-        ("(untagged)", "", 2),  # a tag without a value says nothing
         ("rerank", "rerank", 2),
+        ("(empty)", "", 1),
+        ("(untagged)", "", 1),
         ("(untagged)", "(untagged)", 1),
     ]
+    named = {row["value"]: row["calls"] for row in books.rows(spend_by_tag) if row["tag"] == "tag:feature"}
+    assert named == {line.id: line.calls for line in report.lines if (line.group, line.id) != ("(untagged)", "")}
     assert report.total.spent == {"CNY": Decimal("0.09")}
     assert report.known_tags == ("feature", "team")
 

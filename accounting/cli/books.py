@@ -11,11 +11,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from sqlalchemy import Engine
 
+from accounting.errors import ConfigurationError
 from accounting.settings import Settings
 from accounting.sheets import json_text
 from accounting.store import open_engine, reading, schema
 
 AsJson = Annotated[bool, typer.Option("--json", "-j", help="JSON; amounts and prices as decimal strings.")]
+
+
+def _not_blank(why: str) -> str:
+    if not why.strip():
+        raise ConfigurationError("--why is empty; expected the reason, as it is kept in the books.")
+    return why
+
+
+Why = Annotated[str, typer.Option(help="The reason, kept with it in the books.", callback=_not_blank)]
 
 
 @contextmanager

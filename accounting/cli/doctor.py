@@ -54,7 +54,7 @@ def _show(finding: Finding) -> None:
         return
     console.print(Text.assemble((f"{state:4}", _STYLES[state]), f"  {finding.check:12}  {printable(said)}"))
     if advice:
-        console.print(Text(f"{'':20}{printable(advice)}", style="bold"))
+        say(console, f"{'':20}{printable(advice)}", style="bold")
 
 
 def _summary(findings: list[Finding]) -> str:

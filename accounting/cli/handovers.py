@@ -10,7 +10,7 @@ import typer
 from sqlalchemy import Engine
 
 from accounting import handovers, keys, periods, projects
-from accounting.cli.books import asks, books, counting, now, out
+from accounting.cli.books import Why, asks, books, counting, now, out
 from accounting.cli.keys import KeyText
 from accounting.cli.spans import day
 from accounting.errors import ConfigurationError
@@ -26,14 +26,18 @@ from accounting.store import reading
 ProjectName = Annotated[str, typer.Argument(metavar="PROJECT", help="Who pays from then on.")]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="INSTANT|DAY", help="From then on: 2026-11-01, or 2026-11-23T10:00+08:00; else from now."),
+    typer.Option(
+        metavar="INSTANT|DAY",
+        help="From then on: 2026-11-01, or 2026-11-23T10:00+08:00; else from now, or where calls in the books are "
+        "moved from the first of this month.",
+    ),
 ]
-Why = Annotated[str, typer.Option(help="Kept with it in the books.")]
 Past = Annotated[
     bool | None,
     typer.Option(
         "--restate/--no-restate",
-        help="Move its calls in the books since then (since the month began, without --since), or leave them.",
+        help="Move its calls in the books since then, too, or leave them. Without --since those since this month "
+        "began are moved, and the project pays from then on, not from now.",
         show_default="asks; leaves them where nobody can answer",
     ),
 ]
@@ -86,6 +90,11 @@ class _Order:
     since: datetime | None
     earliest: datetime
     why: str
+
+    @property
+    def dated_back(self) -> str:
+        """What moving calls does to the key's own date; nothing where that was said."""
+        return "" if self.since else f", and {printable(self.project.name)} would pay from then on, not from now"
 
     @property
     def begin(self) -> str:
@@ -152,7 +161,7 @@ def _answers_yes(order: _Order, left: Restated) -> bool:
         return False
     question = (
         f"{_calls(left)}, since {order.begin} are booked on other projects, by the key or as unassigned. "
-        f"Move them to {printable(order.project.name)}?"
+        f"They can move{order.dated_back}. Move them to {printable(order.project.name)}?"
     )
     return typer.confirm(question, err=True)
 
@@ -180,7 +189,7 @@ def _stay(order: _Order, left: Restated) -> list[str]:
     if not left.changed:
         return [f"None of its calls in the books would move. {_REST}"]
     return [
-        f"{_calls(left)}, since {order.begin} stay where they are booked. To move them, too:",
+        f"{_calls(left)}, since {order.begin} stay where they are booked. To move them, too{order.dated_back}:",
         _command(order),
     ]
 
@@ -189,7 +198,7 @@ def _would(order: _Order, left: Restated) -> list[str]:
     since = order.since or now()
     return [
         f"{_told(order, since, 'would pay')} This is a dry run: nothing was changed.",
-        f"With --restate {_calls(left)}, since {order.begin} would move. {_REST}",
+        f"With --restate {_calls(left)}, since {order.begin} would move{order.dated_back}. {_REST}",
     ]
 
 

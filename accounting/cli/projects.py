@@ -26,6 +26,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The project, by its n
 Zone = Annotated[str, typer.Argument(metavar="ZONE", help="An IANA zone like Asia/Shanghai.")]
 
 
+_STATEMENTS = "The currency that its statements will be in"
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """A project with what it called and spent, in its running month and in all, and the keys it pays for now."""
@@ -53,7 +56,7 @@ def create(
     zone: Annotated[
         str | None, typer.Option(help="Whose days it is billed by, an IANA zone; else the books' own.")
     ] = None,
-    currency: Annotated[str | None, typer.Option(help="What it is billed in, like CNY; else as spent.")] = None,
+    currency: Annotated[str | None, typer.Option(help=f"{_STATEMENTS}, like CNY; else as spent.")] = None,
 ) -> None:
     """Make a project before its first call. Programs that name a new one make it, too."""
     with books() as engine:
@@ -131,11 +134,18 @@ def _zone_changed(conn: Connection, name: str, zone: str, first: date | None) ->
 def currency(
     name: Name, code: Annotated[str, typer.Argument(metavar="CODE", help="Like CNY, or none: as spent.")]
 ) -> None:
-    """Say what currency a project is billed in."""
+    """Say what currency a project's statements will be in.
+
+    Reports show what was spent, in the currency of its rate, whatever is said here.
+    """
     wanted = None if code == "none" else code
     with books() as engine:
         project = stamps.decide(engine, lambda conn: _billed_in(conn, name, wanted))
-    say(out(), f"{printable(project.name)} is billed {f'in {wanted}' if wanted else 'as spent'}.")
+    say(
+        out(),
+        f"{printable(project.name)} is billed {f'in {wanted}' if wanted else 'as spent'}: its statements will be. "
+        "Reports show what was spent, in the currency of its rate.",
+    )
 
 
 def _billed_in(conn: Connection, name: str, code: str | None) -> Project:
@@ -219,7 +229,7 @@ def _cells(account: Account, currencies: list[str]) -> tuple[Cell, ...]:
         *(in_all.spent.get(code) for code in currencies),
         _of_unknown_cost(in_all),
         account.zone,
-        project.currency,
+        _billed_in_words(account) if project.currency else None,
         f"{project.first_seen_at:%Y-%m-%d}",
     )
 
@@ -236,11 +246,20 @@ def _facts(account: Account) -> dict[str, str]:
         "former names": printable(", ".join(project.former)) or "none",
         "first seen": instant(project.first_seen_at),
         "days of": f"{account.zone}{planned}",
-        "billed in": project.currency or "as spent",
+        "billed in": _billed_in_words(account),
         f"{account.today:%Y-%m}": _in_words(account.month),
         "in all": _in_words(account.in_all),
         "keys": printable(", ".join(account.keys)) or _without_keys(project),
     }
+
+
+def _billed_in_words(account: Account) -> str:
+    """The currency, with a remark where something was spent in another."""
+    currency = account.project.currency
+    if currency is None:
+        return "as spent"
+    others = ", ".join(code for code in account.in_all.spent if code != currency)
+    return f"{currency} (spent: {others})" if others else currency
 
 
 def _without_keys(project: Project) -> str:

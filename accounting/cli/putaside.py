@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Engine
 
 from accounting import putaside
-from accounting.cli.books import AsJson, books, err, now, out, put_json
+from accounting.cli.books import AsJson, Why, books, err, now, out, put_json
 from accounting.errors import ConfigurationError
 from accounting.putaside import Conflict, PutAside, Rejected, Retried, Said
 from accounting.settings import whoami
@@ -28,7 +28,6 @@ _COLUMNS = (
 _SETTLED = Column("settled", figure=False, spare=1)
 
 Id = Annotated[int, typer.Argument(metavar="ID", help="As in the list.")]
-Why = Annotated[str, typer.Option(help="Kept with it in the books.")]
 All = Annotated[bool, typer.Option("--all", "-a", help="Settled ones, too.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="So many at most.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from accounting import sources
-from accounting.cli.books import AsJson, books, now, out, put_json
+from accounting.cli.books import AsJson, Why, books, now, out, put_json
 from accounting.errors import ConfigurationError
 from accounting.sheets import Cell, Column, Sheet, counted, instant, say, show
 from accounting.sources import Source
@@ -46,7 +46,7 @@ def list_(as_json: AsJson = False) -> None:
 @app.command()
 def close(
     journal: Annotated[str, typer.Argument(help="Its id, or as much of it as names no other.")],
-    why: Annotated[str, typer.Option(help="Kept with it in the books.")],
+    why: Why,
 ) -> None:
     """Write a journal off: totals no longer wait for it. It opens again if it reports again."""
     with books() as engine, writing(engine) as conn:

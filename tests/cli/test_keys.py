@@ -119,7 +119,7 @@ def test_without_a_terminal_the_past_stays_and_the_command_that_moves_it_is_told
     first, second, command = ran.lines
     assert "on search pays for what key …a1b2 (a1a1a1a1) calls without naming a project; until now unassigned." in first
     assert second.startswith("2 calls, 0.036 CNY, since ")
-    assert second.endswith("stay where they are booked. To move them, too:")
+    assert second.endswith("booked. To move them, too, and search would pay from then on, not from now:")
     assert {name for name, _ in booked(prepared)} == {"unassigned", "checkout"}
     assert of(run, "a1b2")["project"] == "search"
 
@@ -134,7 +134,7 @@ def test_on_a_terminal_the_person_decides(run: Run, prepared: Books, answer: Any
     answer(said)
     ran = run("keys", "assign", "a1b2", "search", "--why", "theirs")
     assert "2 calls, 0.036 CNY, since" in ran.err
-    assert "Move them to search?" in ran.err
+    assert "They can move, and search would pay from then on, not from now. Move them to search?" in ran.err
     assert {name for name, source in booked(prepared) if source != "meter"} == {expected}
     prepared.deliver(by_key(9, now() + timedelta(seconds=1)), now=now())
     assert booked(prepared)[-1] == ("search", "key")
@@ -158,10 +158,10 @@ def test_from_a_day_on_calls_of_months_before_move_too(run: Run, prepared: Books
 def test_a_day_begins_as_it_does_for_the_project(run: Run, prepared: Books) -> None:
     run("projects", "create", "east", "--zone", "Asia/Shanghai")
     ran = run("keys", "assign", "a1b2", "east", "--since", "2026-03-10", "--why", "theirs", "--no-restate")
-    assert ran.lines[0].startswith("From 2026-03-10 00:00:00 CST on")
+    assert ran.lines[0].startswith("From 2026-03-10 00:00:00+08:00 on")
     assert of(run, "a1b2")["projects"] == [{"from": "2026-03-09T16:00:00Z", "project": "east"}]
     ran = run("keys", "move", "a1b2", "east", "--since", "2026-03-10T10:00+08:00", "--why", "theirs", "--no-restate")
-    assert ran.lines[0].startswith("From 2026-03-10 10:00:00 CST on")
+    assert ran.lines[0].startswith("From 2026-03-10 10:00:00+08:00 on")
 
 
 def test_what_is_planned_for_later_stays_and_is_told(run: Run, prepared: Books) -> None:
@@ -186,7 +186,20 @@ def test_a_dry_run_says_what_would_move_and_changes_nothing(run: Run, prepared: 
     ran = run("keys", "move", "a1b2", "search", "--why", "theirs", "--dry-run", "--restate")
     assert "on search would pay for what key" in ran.lines[0]
     assert "With --restate 2 calls, 0.036 CNY, since" in ran.lines[1]
+    assert "would move, and search would pay from then on, not from now." in ran.lines[1]
+    said = run("keys", "move", "a1b2", "search", "--why", "theirs", "--dry-run", "--since", "2026-03-10").lines
+    assert "not from now" not in said[1]
     assert (of(run, "a1b2")["projects"], prepared.rows(restatements)) == ([], [])
+
+
+@pytest.mark.parametrize("command", [
+    ("keys", "assign", "a1b2", "search"), ("keys", "move", "a1b2", "search"), ("sources", "close", "0"),
+    ("rejected", "dismiss", "1"), ("conflicts", "accept", "1"), ("conflicts", "dismiss", "1"),
+])  # fmt: skip
+def test_a_blank_reason_is_none(run: Run, prepared: Books, command: tuple[str, ...]) -> None:
+    ran = run(*command, "--why", " ")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("--why is empty; expected the reason")
 
 
 def test_a_key_that_has_a_project_is_moved_and_not_assigned(run: Run, prepared: Books) -> None:

@@ -102,10 +102,24 @@ def test_each_project_counts_its_own_month(run: Run, books: Books) -> None:
 
 def test_a_currency_can_be_named_and_left(run: Run, books: Books) -> None:
     run("projects", "create", "search")
-    assert run("projects", "currency", "search", "USD").out == "search is billed in USD.\n"
+    assert run("projects", "currency", "search", "USD").out.startswith(
+        "search is billed in USD: its statements will be."
+    )
     assert of(run, "search")["currency"] == "USD"
-    assert run("projects", "currency", "search", "none").out == "search is billed as spent.\n"
+    assert run("projects", "currency", "search", "none").out.startswith(
+        "search is billed as spent: its statements will be."
+    )
     assert of(run, "search")["currency"] is None
+
+
+def test_what_was_spent_in_another_currency_than_it_is_billed_in_is_remarked(run: Run, books: Books) -> None:
+    books.deliver(called(1), now=now())
+    run("projects", "currency", "checkout", "CNY")
+    assert "(spent" not in run("projects", "list").out + run("projects", "show", "checkout").out
+    run("projects", "currency", "checkout", "USD")
+    assert "USD (spent: CNY)" in run("projects", "list").lines[1]
+    assert "billed in         USD (spent: CNY)" in run("projects", "show", "checkout").lines
+    assert of(run, "checkout")["in_all"]["spent"] == {"CNY": "0.018"}
 
 
 @pytest.mark.parametrize("args", [
