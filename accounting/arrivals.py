@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from accounting.differences import Difference, raw, text
-from accounting.store.tables import batches, calls, conflicts, received_ahead, rejected, sources
+from accounting.sheets import counted
+from accounting.store.tables import batches, calls, conflicts, received_ahead, rejected, repeats, sources
 
 BATCHES_AT_ONCE = 1_000
+_PAYLOADS_AT_ONCE = 100
 _HIGHEST = 2**63 - 1
 _PAGE = 12
 """Numbers are noted in pages of 2 ** 12, so that one far out takes no more room than any other."""
@@ -39,11 +41,14 @@ class Numbers:
         seen = sum(_bits(page, last - (i << _PAGE)) for i, page in pages.items() if 0 <= i << _PAGE <= last)
         return seen - ((source, 0) in self)
 
-    def first(self, source: int) -> int | None:
-        """The least number from 1 on that has been seen."""
-        pages = self._pages.get(source, {})
-        numbers = ((i << _PAGE) + bit for i in sorted(pages) if i >= 0 for bit in _set_bits(pages[i]))
-        return next((number for number in numbers if number >= 1), None)
+    def lacking(self, others: "Numbers") -> dict[int, int]:
+        """How many numbers the others lack, by source, of those that lack any."""
+        lacking: Counter[int] = Counter()
+        for source, pages in self._pages.items():
+            for i, page in pages.items():
+                there = others._pages.get(source, {}).get(i, b"")
+                lacking[source] += (_bitset(page) & ~_bitset(there)).bit_count()
+        return {source: number for source, number in lacking.items() if number}
 
     def __contains__(self, pair: tuple[int, int]) -> bool:
         source, number = pair
@@ -56,11 +61,11 @@ _LAST = (1 << _PAGE) - 1
 
 def _bits(page: bytearray, last: int) -> int:
     """How many bits are set in the page, up to the last, counted from 0."""
-    return (int.from_bytes(page, "little") & (1 << min(last, _LAST) + 1) - 1).bit_count()
+    return (_bitset(page) & (1 << min(last, _LAST) + 1) - 1).bit_count()
 
 
-def _set_bits(page: bytearray) -> Iterator[int]:
-    return (bit for bit in range(1 << _PAGE) if page[bit >> 3] >> (bit & 7) & 1)
+def _bitset(page: bytes | bytearray) -> int:
+    return int.from_bytes(page, "little")
 
 
 def batches_after(conn: Connection, after: int | None, which: sa.ColumnElement[bool]) -> Sequence[RowMapping]:
@@ -93,9 +98,27 @@ _BATCH = ("id", "entries", *_BECAME, "min_call_id", "max_call_id")
 _EMPTY = {"inserted": 0, "min_call_id": None, "max_call_id": None}
 
 
-def contiguous(conn: Connection) -> dict[int, int]:
-    """Of each journal, by its source's id, the number up to which all are said to be here."""
-    return {row.id: row.contiguous for row in conn.execute(sa.select(sources.c.id, sources.c.contiguous))}
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the books say of journals, by the id of the source, as its calls begin to be read.
+
+    All numbers up to `contiguous` are here, and those `ahead` beyond it.
+    """
+
+    contiguous: Mapping[int, int]
+    ahead: Numbers
+
+
+def said(conn: Connection) -> Said:
+    ahead = Numbers()
+    beyond = sa.select(received_ahead.c.source_id, received_ahead.c.number).join(sources)
+    ahead.add(_pairs(conn, beyond.where(received_ahead.c.number > sources.c.contiguous)))
+    return Said({row.id: row.contiguous for row in conn.execute(sa.select(sources.c.id, sources.c.contiguous))}, ahead)
+
+
+def _pairs(conn: Connection, query: sa.Select[Any]) -> Iterator[tuple[int, int]]:
+    with conn.execute(query, execution_options={"yield_per": BATCHES_AT_ONCE}) as found:
+        yield from map(tuple, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +129,43 @@ class Journals:
     remarks: tuple[str, ...] = ()
 
 
-def journals(conn: Connection, said: Mapping[int, int], seen: Numbers) -> Journals:
+def journals(conn: Connection, said: Said, seen: Numbers) -> Journals:
     """Nothing is lost: of each journal all numbers up to `contiguous` are in the books, and the next one is not.
 
-    `said` is from before the calls were read, for their numbers; the number that may not be there is the one after
-    what is said now, as what has been seen by now has been counted by now.
+    What is said is from before the calls were read, for their numbers; the number that may not be there is the one
+    after what is said now, as what has been seen by now has been counted by now.
     """
-    for table in (rejected, conflicts):
-        seen.add(tuple(row) for row in conn.execute(sa.select(table.c.source_id, table.c.number)))
-    known = conn.execute(sa.select(sources.c.id, sources.c.journal, sources.c.contiguous, _is_next_ahead())).all()
-    short = [row for row in known if seen.upto(row.id, said.get(row.id, 0)) != said.get(row.id, 0)]
-    copied = {row.id: of for row in short if (of := _original(conn, row.id, said[row.id], known, seen)) is not None}
-    lost = (_lost(row, said[row.id], seen) for row in short if row.id not in copied)
-    behind = (_behind(row) for row in known if row.is_next_ahead or (row.id, row.contiguous + 1) in seen)
-    names = {row.id: row.journal for row in known}
-    copies = (_copy(names[id_], names[of]) for id_, of in copied.items())
-    return Journals((*lost, *behind, *_unknown(conn, known, seen)), tuple(copies))
+    for table in (rejected, conflicts, repeats):
+        seen.add(_pairs(conn, sa.select(table.c.source_id, table.c.number)))
+    figures = (sources.c.id, sources.c.journal, sources.c.contiguous, sources.c.highest)
+    known = conn.execute(sa.select(*figures, _is_next_ahead())).all()
+    differences = [*_lost(known, said, seen), *_phantoms(known, said, seen), *_behind(known, seen)]
+    differences += _unknown(conn, known, seen)
+    return Journals(tuple(differences), tuple(_copies(conn)))
+
+
+def _lost(known: Sequence[Any], said: Said, seen: Numbers) -> Iterator[Difference]:
+    for row in known:
+        last = said.contiguous.get(row.id, 0)
+        if (held := seen.upto(row.id, last)) != last:
+            yield _wrong(row, f"numbers here up to {last}", str(last), held)
+
+
+def _phantoms(known: Sequence[Any], said: Said, seen: Numbers) -> Iterator[Difference]:
+    """Numbers noted as having come ahead that are nowhere: each would hide that one is lost."""
+    lacking = said.ahead.lacking(seen)
+    for row in known:
+        if row.id in lacking:
+            noted = said.ahead.upto(row.id, _HIGHEST)
+            yield _wrong(row, f"numbers here of {noted} received ahead", str(noted), noted - lacking[row.id])
+
+
+def _behind(known: Sequence[Any], seen: Numbers) -> Iterator[Difference]:
+    for row in known:
+        if row.is_next_ahead or (row.id, row.contiguous + 1) in seen:
+            yield _wrong(row, "contiguous", f"{row.contiguous + 1} or more", row.contiguous)
+        if row.highest < row.contiguous:
+            yield _wrong(row, "highest", f"{row.contiguous} or more", row.highest)
 
 
 def _unknown(conn: Connection, known: Sequence[Any], seen: Numbers) -> Iterator[Difference]:
@@ -137,43 +181,35 @@ def _unknown(conn: Connection, known: Sequence[Any], seen: Numbers) -> Iterator[
             yield Difference("sources", f"journal {row.journal}", column, str(ahead[row.id]), str(held))
 
 
-def _lost(row: Any, last: int, seen: Numbers) -> Difference:
-    held = str(seen.upto(row.id, last))
-    return Difference("sources", f"journal {row.journal}", f"numbers here up to {last}", str(last), held)
+def _wrong(row: Any, column: str, expected: str, found: int) -> Difference:
+    return Difference("sources", f"journal {row.journal}", column, expected, str(found))
 
 
-def _behind(row: Any) -> Difference:
-    expected = f"{row.contiguous + 1} or more"
-    return Difference("sources", f"journal {row.journal}", "contiguous", expected, str(row.contiguous))
+def _copies(conn: Connection) -> Iterator[str]:
+    """Calls of one journal that had come from another."""
+    first, again = sources.alias(), sources.alias()
+    twice = sa.select(again.c.journal, first.c.journal.label("original"), sa.func.count().label("calls"))
+    joined = repeats.join(calls, calls.c.id == repeats.c.call_id).join(again, again.c.id == repeats.c.source_id)
+    query = twice.select_from(joined.join(first, first.c.id == calls.c.source_id)).where(first.c.id != again.c.id)
+    for row in conn.execute(query.group_by(again.c.id, first.c.id).order_by(again.c.id, first.c.id)):
+        yield (
+            f"Journal {row.journal} brought {counted(row.calls, 'call')} that had come from journal {row.original} and "
+            "count once: it seems to be a copy of it under another name."
+        )
 
 
-def _copy(journal: UUID, original: UUID) -> str:
-    return (
-        f"The first numbers of journal {journal} brought nothing new: they seem to be calls that came from journal "
-        f"{original}, of which it is a copy under another name."
-    )
-
-
-def _original(conn: Connection, source: int, last: int, known: Sequence[Any], seen: Numbers) -> int | None:
-    """The source of which this one is a copy, so that its first numbers met calls that were here; None if it is none.
-
-    Such calls leave nothing under its name. What it did bring must be here, and those numbers be the other's, too.
-    """
-    first = seen.first(source)
-    shared = last if first is None else min(first - 1, last)
-    if seen.upto(source, last) != last - shared or _brought(conn, source) != seen.upto(source, _HIGHEST):
-        return None
-    return next((row.id for row in known if row.id != source and seen.upto(row.id, shared) == shared), None)
-
-
-def _brought(conn: Connection, source: int) -> int:
-    """How many entries of the source are here as calls or put aside, as its batches say."""
-    kept = batches.c.inserted + batches.c.rejected + batches.c.conflicts
-    return int(
-        conn.execute(
-            sa.select(sa.func.coalesce(sa.func.sum(kept), 0)).where(batches.c.source_id == source)
-        ).scalar_one()
-    )
+def digests(conn: Connection) -> Iterator[Difference]:
+    """What was put aside and is not what came: its digest was taken as it came."""
+    for table in (rejected, conflicts):
+        # Cast, as SQLite keeps whatever somebody puts into a column.
+        payload, digest = (sa.cast(column, sa.LargeBinary) for column in (table.c.payload, table.c.digest))
+        query = sa.select(table.c.id, payload.label("payload"), digest.label("digest")).order_by(table.c.id)
+        with conn.execute(query, execution_options={"yield_per": _PAYLOADS_AT_ONCE}) as found:
+            for row in found:
+                if (expected := sha256(row.payload).digest()) != row.digest:
+                    yield Difference(
+                        table.name, f"the one with id {row.id}", "digest", expected.hex(), row.digest.hex()
+                    )
 
 
 def _is_next_ahead() -> sa.Label[bool]:

@@ -139,10 +139,11 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
         rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
         if bulk.insert_calls(conn, _COLUMNS, rows) == len(looked):
             return {each.number: Verdict.INSERTED for each in read}
-        met = versions.meet(conn, batch_id, read, known, now)
+        met = versions.meet(conn, source_id, batch_id, read, known, now)
     verdicts = met.verdicts | {each.number: Verdict.REJECTED for each in refused}
     against = [each for each in read if verdicts[each.number] is Verdict.CONFLICT]
     kept = _keep(conn, conflicts, source_id, against, now) + _keep(conn, rejected, source_id, refused, now)
+    versions.note_repeats(conn, source_id, met.elsewhere)
     inserted = [each for each in read if verdicts[each.number] is Verdict.INSERTED]
     if inserted or kept or met.changed:
         _correct_batch(conn, batch_id, verdicts.values(), inserted)

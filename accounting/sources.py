@@ -218,14 +218,14 @@ def take_in(conn: Connection, sender: Sender, report: SourceReport, numbers: Ite
     changes: dict[str, Any] = {"contiguous": upto} if upto > sender.contiguous else {}
     # An older report than the last changes nothing. Numbers first: a clock may step back, numbers never do.
     if (report.highest, report.seen_at) > (sender.highest, sender.seen_at):
-        changes |= _standing(sender, report) if is_last else _AWAITED
+        changes |= _standing(sender, report) if is_last else _AWAITED | {"highest": max(upto, sender.highest)}
     if changes:
         conn.execute(_CHANGE, {"this": sender.id, **changes})
 
 
 _CHANGE = sa.update(table).where(table.c.id == sa.bindparam("this"))
 
-_AWAITED = {"closed_at": None, "closed_why": None}
+_AWAITED: dict[str, Any] = {"closed_at": None, "closed_why": None}
 """More is on its way, so a closed source opens again."""
 
 

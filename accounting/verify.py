@@ -95,7 +95,7 @@ class _Walk:
 
     def steps(self) -> Iterator[Verification]:
         with reading(self.engine) as conn:
-            said = arrivals.contiguous(conn)
+            said = arrivals.said(conn)
             days, strays = booked_days.booked(conn, self.first, self.end), tuple(booked_days.strays(conn))
             self.total = _expected(conn, self.first, self.end)
         yield Verification(differences=strays)
@@ -106,8 +106,9 @@ class _Walk:
         yield from self._batches()
         with reading(self.engine) as conn:
             journals = arrivals.Journals() if self._is_part else arrivals.journals(conn, said, self.numbers)
+            spoilt = () if self._is_part else tuple(arrivals.digests(conn))
             remarks = (*journals.remarks, *_unfinished(conn))
-        yield Verification(differences=journals.differences, remarks=remarks)
+        yield Verification(differences=(*journals.differences, *spoilt), remarks=remarks)
 
     @property
     def _is_part(self) -> bool:

@@ -6,7 +6,7 @@ same in the end; of two that know as much and say otherwise the first stays, and
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import groupby, islice
 from operator import attrgetter, lt
@@ -22,8 +22,8 @@ from accounting.ports import Verdict
 from accounting.restate import Order
 from accounting.settings import whoami
 from accounting.stamps import Stamps
-from accounting.store import Lock, hold
-from accounting.store.tables import calls, conflicts, restated_calls
+from accounting.store import Lock, hold, insert
+from accounting.store.tables import calls, conflicts, repeats, restated_calls
 from accounting.usage import Outcome
 
 SUPERSEDED = "superseded"
@@ -34,9 +34,13 @@ _KNOWN = {Outcome.UNKNOWN: 0, Outcome.INTERRUPTED: 1, Outcome.FAILED: 2, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """What became of each number, and how many calls say something else now."""
+    """What became of each number, and how many calls say something else now.
+
+    `elsewhere` are the calls of numbers that their rows don't bear, as they came by another before.
+    """
 
     verdicts: dict[int, Verdict]
+    elsewhere: Mapping[int, UUID] = field(default_factory=dict)
     changed: int = 0
 
 
@@ -45,6 +49,7 @@ class _Held:
     """What the books hold of a call, and since which entry."""
 
     batch_id: int
+    source_id: int
     number: int
     digest: bytes
     known: int
@@ -62,7 +67,7 @@ def best_first(read: Sequence[Read]) -> tuple[Sequence[Read], Sequence[Read]]:
 _ID = attrgetter("call.id.int")
 
 
-def meet(conn: Connection, batch_id: int, read: Sequence[Read], stamps: Stamps, now: datetime) -> Met:
+def meet(conn: Connection, source_id: int, batch_id: int, read: Sequence[Read], stamps: Stamps, now: datetime) -> Met:
     """Judge entries, best first, of which some were in the books before the batch; later outcomes are taken over."""
     held = _held(conn, {each.call.id for each in read})
     if odd := {each.call.id for each in read if each.digest != held[each.call.id].digest}:
@@ -78,7 +83,19 @@ def meet(conn: Connection, batch_id: int, read: Sequence[Read], stamps: Stamps, 
             held[id_] = replace(before, digest=each.digest, known=_known(each))
     if later:
         _take_over(conn, later, stamps, now)
-    return Met(verdicts, len(later))
+    bears = {id_: (call.source_id, call.number) for id_, call in held.items()}
+    elsewhere = {each.number: each.call.id for each in read if bears[each.call.id] != (source_id, each.number)}
+    return Met(verdicts, elsewhere, len(later))
+
+
+def note_repeats(conn: Connection, source_id: int, elsewhere: Mapping[int, UUID]) -> None:
+    """Keep the numbers, or they would seem lost; but for those that stand with a conflict."""
+    ids = set(elsewhere.values())
+    mine = sa.select(conflicts.c.number).where(conflicts.c.call_id.in_(ids), conflicts.c.source_id == source_id)
+    numbers = sorted(elsewhere.keys() - set(conn.scalars(mine))) if ids else []
+    rows = [{"source_id": source_id, "number": number, "call_id": elsewhere[number]} for number in numbers]
+    if rows:
+        conn.execute(insert(conn, repeats).on_conflict_do_nothing(), rows)
 
 
 def contents(read: Read, stamps: Stamps) -> dict[str, Any]:
@@ -92,13 +109,14 @@ def _known(read: Read) -> int:
 
 def _held(conn: Connection, ids: Collection[UUID], *, lock: bool = False) -> dict[UUID, _Held]:
     """Locked, the calls stay as they are until the transaction ends."""
-    query = sa.select(calls.c.id, calls.c.batch_id, calls.c.number, calls.c.digest, calls.c.outcome)
-    query = query.where(calls.c.id.in_(ids)).order_by(calls.c.id)
+    columns = (calls.c.id, calls.c.batch_id, calls.c.source_id, calls.c.number, calls.c.digest, calls.c.outcome)
+    query = sa.select(*columns).where(calls.c.id.in_(ids)).order_by(calls.c.id)
     if lock:
         hold(conn, Lock.ROLLUP, shared=True)  # as a restatement does, before it locks calls
         query = query.with_for_update()
     return {
-        row.id: _Held(row.batch_id, row.number, row.digest, _KNOWN[Outcome(row.outcome)]) for row in conn.execute(query)
+        row.id: _Held(row.batch_id, row.source_id, row.number, row.digest, _KNOWN[Outcome(row.outcome)])
+        for row in conn.execute(query)
     }
 
 

@@ -7,11 +7,12 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from accounting import keys, projects, restate
+from accounting.ingest import ingest
 from accounting.money import Money
 from accounting.restate import Order
 from accounting.store import open_engine, reading, tables, writing
 from accounting.usage import Outcome
-from tests.books import NOON, Books, made, used
+from tests.books import NOON, Books, Journal, made, used
 
 CARD = """
 provider = "wcode"
@@ -46,6 +47,7 @@ def fill(books: Books) -> None:
     books.deliver(replace(some[0], usage=used(1, 1)))  # in conflict with one that is there
     books.journal.numbers[some[30].id] = 90
     books.deliver(replace(some[30], outcome=None))  # rejected, and ahead of a gap
+    ingest(books.engine, Journal("copy").batch(some[1]), NOON)  # again, by another number
     books.roll()
     books.deliver(*some[24:28])
     with writing(books.engine) as conn:

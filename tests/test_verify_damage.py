@@ -13,7 +13,7 @@ from sqlalchemy import Column, Table
 from accounting.contributions import SPEND_TABLES
 from accounting.ingest import ingest
 from accounting.store import writing
-from accounting.store.tables import batches, calls, conflicts, rates, rejected, sources, store
+from accounting.store.tables import batches, calls, conflicts, rates, rejected, repeats, sources, store
 from accounting.store.types import Exact, Instant
 from accounting.usage import Outcome, Usage, UsageSource
 from accounting.verify import verify
@@ -32,6 +32,9 @@ CHECKED: dict[Table, tuple[str, ...]] = {
         "rolled_at",
     ),
     sources: ("contiguous",),
+    rejected: ("number", "payload", "digest"),
+    conflicts: ("payload", "digest"),
+    repeats: ("number",),
     rates: (
         *("provider", "model", "currency", "valid_from"),
         *("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k"),
@@ -41,7 +44,7 @@ CHECKED: dict[Table, tuple[str, ...]] = {
 }
 """The columns that the rest of the books speaks of, too."""
 
-DELETED = (calls, rejected, conflicts, *SPEND_TABLES)
+DELETED = (calls, rejected, repeats, *SPEND_TABLES)
 
 CARD = """
 provider = "wcode"
@@ -68,7 +71,7 @@ def books(new_books: NewBooks) -> Books:
     some.deliver(*(call(number, days) for number, days in enumerate((0, 0, 1, 2, 30, 31), 1)))
     ahead, again = made(NOON + timedelta(days=3)), replace(call(1, 0), http_status=500)
     some.deliver(again, ahead, made(NOON, 2, request_model="else"), call(7, 0))
-    ingest(some.engine, Journal("another").batch(call(8, 0), call(9, 5)), NOON)
+    ingest(some.engine, Journal("another").batch(call(8, 0), call(7, 0), call(9, 5)), NOON)
     some.roll()
     return some
 
@@ -98,6 +101,8 @@ def other(column: Column[Any], value: Any) -> st.SearchStrategy[Any]:
     if isinstance(kind, sa.Integer):
         least = max((value or 0) - 5, 0)
         return st.integers(least, least + 10**6)
+    if isinstance(kind, sa.LargeBinary):
+        return st.binary()
     if isinstance(kind, Exact):
         return st.decimals(0, 1000, places=9)
     if column.name == "rolled_at":

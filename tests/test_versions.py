@@ -20,6 +20,7 @@ from accounting.store.tables import (
     batches,
     calls,
     conflicts,
+    repeats,
     restated_calls,
     restatements,
     sources,
@@ -168,6 +169,44 @@ def test_one_batch_with_several_versions_of_a_call_brings_the_best(books: Books)
     verdicts = ingest(books.engine, Batch(report, numbered), NOON)
     assert verdicts == {1: SUPERSEDED, 2: INSERTED, 3: SUPERSEDED, 4: DUPLICATE}
     assert in_the_books(books) == [finished()]
+
+
+def under(number: int, call: Call, journal: Journal) -> Batch:
+    """The call in a batch of the journal, under that number."""
+    (entry,) = Journal().batch(call).entries
+    return Batch(replace(journal.batch().source, highest=number), (replace(entry, number=number),))
+
+
+VERSIONS = {DUPLICATE: interrupted(), CONFLICT: replace(interrupted(), user="u-2"), SUPERSEDED: unknown()}
+
+
+@pytest.mark.parametrize("again", [*VERSIONS.values(), finished()], ids=[*VERSIONS, "superseding"])
+def test_the_other_numbers_of_a_call_are_kept_however_often_they_come(books: Books, again: Call) -> None:
+    copy = Journal("copy")
+    books.deliver(interrupted())
+    if again == VERSIONS[CONFLICT]:
+        books.deliver(again)  # so that those below say what is in conflict already
+    batches_sent = [under(1, again, copy), under(2, again, books.journal), under(2, again, copy)]
+    for batch in batches_sent:
+        ingest(books.engine, batch, NOON)
+    assert {(row["source_id"], row["number"]) for row in books.rows(repeats)} == {(1, 2), (2, 1), (2, 2)}
+    assert {row["call_id"] for row in books.rows(repeats)} == {again.id}
+    before = [books.rows(table) for table in (calls, batches, conflicts, repeats, restatements)]
+    for batch in reversed(batches_sent):
+        ingest(books.engine, batch, NOON)
+    assert [books.rows(table) for table in (calls, batches, conflicts, repeats, restatements)] == before
+    assert balanced(books)
+
+
+def test_a_number_that_stands_in_the_books_is_no_repeat(books: Books) -> None:
+    copy = Journal("copy")
+    books.deliver(finished())
+    for _ in range(2):
+        ingest(books.engine, under(1, replace(finished(), user="u-2"), copy), NOON)
+        books.deliver(finished())
+    assert [row["source_id"] for row in books.rows(conflicts)] == [2]
+    assert books.rows(repeats) == []
+    assert balanced(books)
 
 
 def test_what_the_books_said_before_a_change_is_not_held_against_them(books: Books) -> None:

@@ -236,6 +236,15 @@ conflicts = Table(
     UniqueConstraint("call_id", "digest"),
 )
 
+# Numbers under which a call came that is in the books by another: its journal was copied, or counted it twice.
+repeats = Table(
+    "repeats",
+    metadata,
+    Column("source_id", Integer, ForeignKey("sources.id"), primary_key=True),
+    Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    Column("call_id", sa.Uuid, nullable=False),
+)
+
 # Changes to calls already in the books: who, when, why, and how far each has come.
 restatements = Table(
     "restatements",

@@ -20,6 +20,7 @@ def upgrade() -> None:
     books_may_come_back()
     people_manage_projects_and_keys()
     calls_may_change()
+    calls_may_come_again()
     spend_by_tag()
     roll_up_anew()
 
@@ -92,6 +93,17 @@ def calls_may_change() -> None:
         sa.Column("before", Json(), nullable=False),
         sa.ForeignKeyConstraint(["restatement_id"], ["restatements.id"], name="fk_restated_calls_restatement_id"),
         sa.PrimaryKeyConstraint("call_id", "restatement_id", name="pk_restated_calls"),
+    )
+
+
+def calls_may_come_again() -> None:
+    op.create_table(
+        "repeats",
+        sa.Column("source_id", sa.Integer(), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("call_id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["source_id"], ["sources.id"], name="fk_repeats_source_id"),
+        sa.PrimaryKeyConstraint("source_id", "number", name="pk_repeats"),
     )
 
 
