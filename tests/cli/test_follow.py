@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from queue import Queue
 from typing import Any
@@ -133,23 +134,20 @@ def test_only_calls_with_the_user_and_all_of_the_tags_are_followed(books: Books,
 
 
 def test_a_follower_waits_for_a_server_that_went_away_and_goes_on_where_it_was(postgresql: PostgresDatabases) -> None:
-    books = Books(postgresql.store())
-    books.deliver(made(number=1))
-    follower = Follower(books, "--json")
-    found = [json.loads(follower.line())["id"]]
-    for number in (2, 4):
-        books.deliver(made(number=number))
-        found.append(json.loads(follower.line())["id"])
-        postgresql.server.stop()
-        assert "The store is away; this goes on where it was once it is back." in follower.complaint()
-        postgresql.server.start()
-        books.engine.dispose()
-        books.deliver(made(number=number + 1))
-        found.append(json.loads(follower.line())["id"])
-        assert follower.complaint() == "The store is back."
+    with closing(Books(postgresql.store())) as books, closing(Follower(books, "--json")) as follower:
+        books.deliver(made(number=1))
+        found = [json.loads(follower.line())["id"]]
+        for number in (2, 4):
+            books.deliver(made(number=number))
+            found.append(json.loads(follower.line())["id"])
+            postgresql.server.stop()
+            assert "The store is away; this goes on where it was once it is back." in follower.complaint()
+            postgresql.server.start()
+            books.engine.dispose()
+            books.deliver(made(number=number + 1))
+            found.append(json.loads(follower.line())["id"])
+            assert follower.complaint() == "The store is back."
     assert found == [str(made(number=number).id) for number in range(1, 6)]
-    follower.close()
-    books.close()
 
 
 @pytest.mark.parametrize("options", [("--csv",), ("--csv-excel",), ("--before", str(made().id))])

@@ -182,6 +182,22 @@ def test_spend_is_reported_by_tag_and_by_user(run: Run, books: Books) -> None:
     assert run("report", "--by", "user", "--month", "2026-03").lines[3].split()[:2] == ["u-1", "3"]
 
 
+@pytest.mark.parametrize(("by", "option"), [("tag:feature", "--tag=feature={id}"), ("user", "--user={id}")])
+def test_the_calls_of_a_line_of_a_report_can_be_listed(run: Run, books: Books, by: str, option: str) -> None:
+    features(books)
+    books.deliver(made(MORNING, 8, tags={"feature": ""}), made(MORNING, 9, tags={"feature": "x"}, user="="))
+    lines = json.loads(run("report", "--by", by, "--month", "2026-03", "--json").out)[by]
+    some = [line for line in lines if line[by] not in ("(untagged)", "(no user)")]
+    found = {line[by]: run("calls", option.format(id=line["id"]), "--csv").out.count("\r\n") - 1 for line in some}
+    assert found == {line[by]: line["calls"] for line in some}
+    assert found == ({"rerank": 1, "=1+1": 1, "(empty)": 1, "x": 1} if by != "user" else {"u-1": 3, "=": 1})
+
+
+def test_a_heading_in_a_pipe_has_the_tag_s_own_name(run: Run, books: Books) -> None:
+    books.deliver(made(MORNING, tags={"fea ture": "a"}))
+    assert run("report", "--by", "tag:fea ture", "--month", "2026-03").lines[2].startswith("tag:fea ture  calls  ")
+
+
 def test_a_tag_nobody_has_used_is_answered_with_the_known_ones(run: Run, books: Books) -> None:
     empty = run("report", "--by", "tag:team", "--month", "2026-03")
     assert "No call has a tag yet." in empty.out
