@@ -1,6 +1,7 @@
 """Delivered bytes as calls that the books can hold, or with the reason why they can't."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ MAX_KEY = 2_400
 
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_REASON = 2000
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
 _MAX_INTEGER = 2**31 - 1
 _DIGITS, _DECIMALS = 15, 30
 
@@ -75,6 +77,9 @@ def refuse_implausible(call: Call, now: datetime) -> None:
         if count is not None and count > most:
             raise CallInvalid(f"{name}: {count} is more than {most}")
     _refuse_strange_cost(call.usage.provider_cost)
+    # Nothing else may get in under this name: whatever it was, it could be a key.
+    if call.key_fingerprint and not _FINGERPRINT.fullmatch(call.key_fingerprint):
+        raise CallInvalid("key_fingerprint: no SHA-256 in 64 lower-case hex digits; expected one, or nothing")
     for name, texts in _keys(call):
         # A character has at most four bytes.
         if 4 * sum(map(len, texts)) > MAX_KEY and (size := sum(len(text.encode()) for text in texts)) > MAX_KEY:
@@ -120,5 +125,4 @@ def _keys(call: Call) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "provider, model and effort", (call.provider, call.model, call.effort or "")
     yield "project", (call.project or "",)
     yield "user", (call.user or "",)
-    yield "key_fingerprint", (call.key_fingerprint,)
     yield from (("tags", pair) for pair in call.tags.items())

@@ -65,7 +65,9 @@ POISON = {
     "a model too long to find": written(response_model=LONG),
     "a user too long to find": written(user=LONG),
     "a tag too long to find": written(tags={LONG[:500]: LONG[500:]}),
-    "a key too long to find": written(key_fingerprint=LONG),
+    "a key in place of its fingerprint": written(key_fingerprint="sk-1234567890abcdef"),
+    "half a fingerprint": written(key_fingerprint="a1" * 16),
+    "a fingerprint of other letters": written(key_fingerprint="A1" * 32),
 }
 
 
