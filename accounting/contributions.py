@@ -1,4 +1,4 @@
-"""What calls add to the spend tables, and how it gets there: the one place that the rollup and `restate` share.
+"""What calls add to the spend tables, and how it gets there: one place for the rollup, `restate` and `rebuild`.
 
 Rows go in by the order of their keys, the same one everywhere, so that two transactions that meet in a row wait
 for each other and don't deadlock.

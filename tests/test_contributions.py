@@ -1,14 +1,20 @@
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, true
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import BigInteger, Connection, Table, literal, select, true
 
 from accounting import contributions, ratebook
-from accounting.contributions import FIGURES, SPEND_TABLES, group_columns
-from accounting.store import reading, writing
+from accounting.contributions import FIGURES, SPEND_TABLES, group_columns, of_calls
+from accounting.periods import Period
+from accounting.rates import PRICES, Rate, price
+from accounting.store import exact_cost, reading, writing
 from accounting.store.tables import calls, spend_by_tag
-from accounting.usage import Call, Outcome, Usage
-from tests.books import Books, at, made, used
+from accounting.store.types import Exact
+from accounting.usage import Call, Outcome, Quantities, Usage
+from tests.books import NOON, Books, at, made, used
 
 ODD = 'quote " back \\ slash / 提示 \U0001f600 \u2028 tab \t'
 SOME = (
@@ -72,3 +78,32 @@ def test_a_call_stands_under_each_of_its_tags_and_under_its_user(books: Books) -
 
 def test_a_call_without_tags_and_user_stands_nowhere_by_tag(books: Books) -> None:
     assert tags_of(books, made()) == {}
+
+
+@pytest.mark.parametrize("table", SPEND_TABLES, ids=str)
+def test_rows_come_in_the_order_in_which_python_sorts_their_keys(books: Books, table: Table) -> None:
+    names = ("b", "B", "a b", "ab", "_", "é", "z", "中", "\U0001f600")
+    books.deliver(*(made(number=n, request_model=name, tags={name: name}) for n, name in enumerate(names)))
+    with reading(books.engine) as conn:
+        keys = [tuple(row[: len(group_columns(table))]) for row in conn.execute(of_calls(conn, table, true()))]
+    assert keys == sorted(keys)
+    assert len(keys) == len(names)
+
+
+COUNT = st.integers(0, 10**15)
+PRICE = st.decimals(0, 10**8, places=9)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(quantities=st.tuples(*[COUNT] * 5), prices=st.tuples(PRICE, *[st.none() | PRICE] * 2, PRICE, st.none() | PRICE))
+def test_the_database_prices_as_python_does(
+    books: Books, quantities: tuple[int, ...], prices: tuple[Decimal | None, ...]
+) -> None:
+    columns = [literal(count, BigInteger) for count in quantities], [literal(each, Exact) for each in prices]
+    with reading(books.engine) as conn:
+        found = conn.scalar(select(exact_cost(*columns)))
+    period = Period(NOON, None)
+    named: dict[str, Any] = dict(zip(PRICES, prices, strict=True))
+    assert (
+        found == price(Quantities(*quantities), Rate(provider="", model="", currency="", period=period, **named)).amount
+    )
