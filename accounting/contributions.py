@@ -52,6 +52,8 @@ def of_quarters(conn: Connection, which: ColumnElement[bool]) -> sa.Select[Any]:
 
 def add_batches(conn: Connection, ids: Sequence[int]) -> None:
     """Adds the calls of these batches to every spend table, by the database alone."""
+    if is_postgresql(conn):
+        conn.execute(_UNSORTED)
     for table in SPEND_TABLES:
         conn.execute(_addition(conn, table), {"batches": ids})
 
@@ -158,6 +160,13 @@ def _cost(one: Contribution, lines: Mapping[int, Rate]) -> dict[str, Any]:
     cost = price(Quantities(*(one[name] for name in TOKENS)), rate)
     return {"amount": cost.amount, "currency": cost.currency}
 
+
+_UNSORTED = sa.select(
+    sa.func.set_config("enable_sort", "off", True), sa.func.set_config("enable_incremental_sort", "off", True)
+)
+"""Until the transaction ends: PostgreSQL expects about as many groups as calls, and would sort all calls by their group
+rather than keep the few sums that there are.
+"""
 
 _additions: dict[tuple[str, str], Insert] = {}
 
