@@ -30,10 +30,11 @@ PAGES_AT_ONCE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What a backup holds: so many calls, and all of those that began before `until`."""
+    """What a backup holds: so many calls, and all of those that began before `until`, where its schema can tell."""
 
     calls: int
     until: datetime | None
+    schema: str = schema.HEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,10 @@ class Restored:
 
 
 def back_up(source: Engine, file: Path, now: datetime, progress: Progress = lambda *_: None) -> Holdings:
-    """Write a backup to a file that is not there yet, while others go on writing to the books."""
+    """Write a backup to a file that is not there yet, while others go on writing to the books.
+
+    One of a file with an older schema has that schema, too: it is what an upgrade can be undone with.
+    """
     _refuse_to_overwrite(file)
     with _draft(source) as draft:
         if is_postgresql(source):
@@ -53,7 +57,7 @@ def back_up(source: Engine, file: Path, now: datetime, progress: Progress = lamb
                 _carry(source, copy, progress)
         else:
             with reading(source) as conn:
-                schema.check(conn)
+                schema.check_known(conn)
                 _snapshot(conn, draft, progress)
         with _opened(draft) as copy:
             held = _holdings(copy, now)
@@ -174,7 +178,9 @@ def _upgrade(copy: Engine, file: Path) -> None:
 def _holdings(copy: Engine, now: datetime) -> Holdings:
     with reading(copy) as conn:
         calls = conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(batches.c.inserted), 0)))
-        return Holdings(int(calls or 0), sources.complete_until(conn, now).until)
+        found = schema.check_known(conn)
+        until = sources.complete_until(conn, now).until if found == schema.HEAD else None
+        return Holdings(int(calls or 0), until, found)
 
 
 def _mark(copy: Engine, held: Holdings, now: datetime) -> None:

@@ -38,6 +38,9 @@ from accounting.errors import AccountingError
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """What a write fails with that a person can mend."""
 
+_INTERRUPTED = 128 + 2
+"""What a shell makes of a program that SIGINT (2) ended."""
+
 _UNREAD = 128 + 13
 """What a shell makes of a program that SIGPIPE (13) ended."""
 
@@ -81,7 +84,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name the terminal can't show must not end a report
     try:
-        app(prog_name="accounting")
+        _run()
     except AccountingError as error:
         _give_up(str(error))
     except DatabaseError as error:
@@ -101,6 +104,24 @@ def main() -> None:
             raise
         _let_go_of_stdout()
         _give_up(f"Can't write: {error.strerror}. Make room, or let the output go elsewhere.")
+
+
+def _run() -> None:
+    try:
+        app(prog_name="accounting")
+    except BaseException as error:
+        # Whatever it came to: an interrupt may hit a connection half-way, whose closing then fails.
+        if not _is_interrupt(error):
+            raise
+        typer.echo("Interrupted; what was done is whole, and the same command can be given again.", err=True)
+        sys.exit(_INTERRUPTED)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether it began with Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _end_unread() -> NoReturn:

@@ -12,13 +12,14 @@ from accounting import delivery
 from accounting.backup import Holdings, back_up
 from accounting.backup import restore as put_back
 from accounting.cli.books import books, counting, measuring, now, out
+from accounting.errors import ConfigurationError
 from accounting.journals import others, survey
 from accounting.moving import Copied
 from accounting.moving import copy as carry
 from accounting.places import journal_directory, kind, without_secret
 from accounting.settings import Settings
 from accounting.sheets import counted, instant, say
-from accounting.store import named, open_engine
+from accounting.store import file_of, is_postgresql, named, open_engine, schema
 
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, whatever the store is.")]
 
@@ -33,8 +34,9 @@ def copy(
     Programs may go on writing to the old one, which stays as it is. A copy that was interrupted goes on when asked
     for again.
     """
+    target = open_engine(url, given_by="URL")
+    _refuse_without_folder(target)
     with books() as engine:
-        target = open_engine(url)
         try:
             with measuring() as told:
                 copied = carry(engine, target, told)
@@ -47,8 +49,12 @@ def copy(
 
 def backup(file: BackupFile) -> None:
     """Write the books into a file of their own, while programs go on writing to them."""
-    with books() as engine, measuring() as told:
-        held = back_up(engine, file, now(), told)
+    engine = open_engine(Settings().store_url)
+    try:
+        with measuring() as told:
+            held = back_up(engine, file, now(), told)
+    finally:
+        engine.dispose()
     say(out(), f"Backed up {_told(held)}, to {file}.")
 
 
@@ -116,7 +122,15 @@ def _say_kept(url: str) -> None:
         say(out(), f"Ended programs on this host keep {counted(calls, 'call')} for {place}.")
 
 
+def _refuse_without_folder(target: Engine) -> None:
+    """A mistyped path must not make folders, perhaps on another disk than was meant."""
+    if not is_postgresql(target) and not (folder := file_of(target).parent).is_dir():
+        raise ConfigurationError(f"There is no folder {folder}; make it first.")
+
+
 def _told(held: Holdings) -> str:
+    if held.schema != schema.HEAD:
+        return f"{counted(held.calls, 'call')}, with schema {held.schema} as it is"
     until = "nobody has reported yet" if held.until is None else f"complete until {instant(held.until)}"
     return f"{counted(held.calls, 'call')}, {until}"
 
@@ -131,11 +145,11 @@ def _say_copied(copied: Copied, source: Engine, target: Engine) -> None:
         return
     calls = copied.rows["calls"]
     others = sum(copied.rows.values()) - calls
+    secret = " (with its user and password)" if is_postgresql(target) else ""
     say(
         out(),
         f"Copied {counted(calls, 'call')} and {counted(others, 'other row')} to {named(target)}; each row is the same.",
-        f"Now set ACCOUNTING_STORE_URL to {named(target)} (with its user and password) for every program, and start "
-        "them again.",
+        f"Now set ACCOUNTING_STORE_URL to {named(target)}{secret} for every program, and start them again.",
         "Then bring, on each host, what went to the old store after it was copied, or was still on its way there:",
         f"    accounting deliver --meant-for {shlex.quote(named(source))}",
     )

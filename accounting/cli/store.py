@@ -30,11 +30,17 @@ def create() -> None:
 
 @app.command()
 def upgrade() -> None:
-    """Bring the store to this program's schema. Stop other programs first; nothing is half done if it fails."""
+    """Bring the store to this program's schema: make a backup and stop other programs first.
+
+    Nothing is half done if it fails. A backup: accounting store backup FILE, or for PostgreSQL pg_dump.
+    """
     engine = open_engine(Settings().store_url)
     try:
         before = schema.upgrade(engine)
-        say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}")
+        if before == schema.HEAD:
+            say(out(), f"The store has schema {before}, the newest; nothing to do: {named(engine)}")
+        else:
+            say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}")
     finally:
         engine.dispose()
 

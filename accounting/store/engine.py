@@ -41,18 +41,21 @@ class Lock(IntEnum):
     INGEST = 3
 
 
-def open_engine(url: str, *, apart: bool = True) -> Engine:
+def open_engine(url: str, *, apart: bool = True, given_by: str = "ACCOUNTING_STORE_URL") -> Engine:
     """An engine for the store at the URL. Touches nothing yet: `schema.check` says whether there is a store.
 
     On PostgreSQL reading has connections apart from writing, so that reports never keep delivery waiting for one;
-    without `apart` it shares them, which is right where one thread does both in turn.
+    without `apart` it shares them, which is right where one thread does both in turn. `given_by` names, for one that
+    can't be used, what the URL came from.
     """
-    kind = places.kind(url)
+    kind = places.kind(url, given_by)
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError) as error:
-        raise ConfigurationError(f"ACCOUNTING_STORE_URL is no URL; expected one {places.LIKE}") from error
-    return postgres.open_engine(parsed, apart=apart) if kind == "postgresql" else files.open_engine(parsed)
+        raise ConfigurationError(f"{given_by} is no URL; expected one {places.LIKE}") from error
+    if kind == "postgresql":
+        return postgres.open_engine(parsed, apart=apart, given_by=given_by)
+    return files.open_engine(parsed, given_by)
 
 
 def is_postgresql(where: Connection | Engine) -> bool:

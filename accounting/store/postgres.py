@@ -47,14 +47,14 @@ _readers: weakref.WeakKeyDictionary[Engine, Engine | None] = weakref.WeakKeyDict
 _inherited: list[object] = []
 
 
-def open_engine(url: URL, *, apart: bool) -> Engine:
+def open_engine(url: URL, *, apart: bool, given_by: str) -> Engine:
     """An engine for the store in the database that the URL names; what the URL leaves open libpq finds as usual."""
     _refuse_without_driver()
     if "@" in f"{url.host}/{url.database}":
         raise ConfigurationError(
-            "ACCOUNTING_STORE_URL has an @ inside its user or password: write %40 for it, %3A for : and %2F for /."
+            f"{given_by} has an @ inside its user or password: write %40 for it, %3A for : and %2F for /."
         )
-    _refuse_unknown_options(url)
+    _refuse_unknown_options(url, given_by)
     engine = _engine(url)
     _readers[engine] = reader = _engine(url) if apart else None
     if reader is not None:
@@ -115,7 +115,7 @@ def _refuse_without_driver() -> None:
         ) from error
 
 
-def _refuse_unknown_options(url: URL) -> None:
+def _refuse_unknown_options(url: URL, given_by: str) -> None:
     """While connecting they would look like a server that is away, which delivery waits for."""
     from psycopg import ProgrammingError
     from psycopg.conninfo import make_conninfo
@@ -125,7 +125,7 @@ def _refuse_unknown_options(url: URL) -> None:
             make_conninfo("", **{name: ""})
         except ProgrammingError as error:
             raise ConfigurationError(
-                f"ACCOUNTING_STORE_URL has the option {name!r}, which PostgreSQL's client library doesn't know; "
+                f"{given_by} has the option {name!r}, which PostgreSQL's client library doesn't know; "
                 "expected one like sslmode=require. Correct it, or leave it out."
             ) from error
 
@@ -184,7 +184,7 @@ def _unreachable(engine: Engine, error: DBAPIError) -> StoreError:
         )
     return StoreAway(
         f"The store at {_named(engine)} can't be reached: {said}. "
-        f"Check that the server runs, and host, port, {_user(engine)} and password of ACCOUNTING_STORE_URL."
+        f"Check that the server runs, and host, port, {_user(engine)} and password of its URL."
     )
 
 
@@ -206,7 +206,7 @@ def _told(engine: Engine, error: StatementError, *, writes: bool) -> Exception:
     if state == "25006" and writes:
         return StoreAway(f"The server of {_named(engine)} takes no writes now ({said}). Name the primary server.")
     if state == "42501":
-        return StoreError(f"The {_user(engine)} of ACCOUNTING_STORE_URL may not do this at {_named(engine)}: {said}.")
+        return StoreError(f"The {_user(engine)} of its URL may not do this at {_named(engine)}: {said}.")
     return error
 
 

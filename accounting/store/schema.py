@@ -71,8 +71,10 @@ def check(conn: Connection) -> None:
             "or set ACCOUNTING_STORE_URL to the one you mean."
         )
     if found in REVISIONS:
+        backup = "pg_dump" if is_postgresql(conn) else "accounting store backup FILE"
         raise SchemaMismatch(
-            f"The store {url} has schema {found}; this program needs {HEAD}. Upgrade it: accounting store upgrade"
+            f"The store {url} has schema {found}; this program needs {HEAD}. Make a backup first ({backup}), then: "
+            "accounting store upgrade"
         )
     if found.startswith(_COPY):
         raise StoreError(
@@ -83,6 +85,14 @@ def check(conn: Connection) -> None:
         f"The store {url} has schema {found}, which is newer than this program's {HEAD}. "
         "Upgrade the program: pip install -U llm-accounting"
     )
+
+
+def check_known(conn: Connection) -> str:
+    """`check`, but of an older schema as well; returns which it is."""
+    found = revision(conn)
+    if found is None or found not in REVISIONS:
+        check(conn)
+    return str(found)
 
 
 def check_stamp(conn: Connection) -> None:
@@ -167,11 +177,9 @@ def upgrade(engine: Engine) -> str:
     One at a time, and whole or not at all: it runs in one transaction, under the lock of all writers.
     """
     with altering(engine) as conn:
-        found = revision(conn)
-        if found is None or found not in REVISIONS:
-            check(conn)
+        found = check_known(conn)
         migrate(conn)
-    return str(found)
+    return found
 
 
 def migrate(conn: Connection) -> None:

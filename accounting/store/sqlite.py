@@ -42,9 +42,9 @@ _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 _inherited: list[object] = []
 
 
-def open_engine(url: URL) -> Engine:
+def open_engine(url: URL, given_by: str) -> Engine:
     """An engine for the store in the file that the URL names. Touches no file."""
-    file = _file(url)
+    file = _file(url, given_by)
     url_of_file = URL.create("sqlite", database=str(file))
     # Parameters stay out of errors: these are logged, and carry what users named their projects and tags.
     engine = sa.create_engine(url_of_file, creator=lambda: _connect(file), hide_parameters=True)
@@ -130,12 +130,11 @@ def _copy_log(file: Path) -> bool:
     return bool(in_log == copied)
 
 
-def _file(url: URL) -> Path:
+def _file(url: URL, given_by: str) -> Path:
     path = url.database or ":memory:"
     if path == ":memory:" or path.startswith("file:") or url.query:
         raise ConfigurationError(
-            f"ACCOUNTING_STORE_URL is {str(url)!r}; expected the path of a file and no options, "
-            f"like {places.LIKE_SQLITE}."
+            f"{given_by} is {str(url)!r}; expected the path of a file and no options, like {places.LIKE_SQLITE}."
         )
     # One name only: SQLite's locks and its -wal file go by the path, so a link would be a second store.
     return Path(path).expanduser().resolve()

@@ -1,9 +1,13 @@
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import typer
 
 import accounting
 from accounting import cli
@@ -37,6 +41,35 @@ def test_a_fault_of_this_program_keeps_its_traceback(run: Run, monkeypatch: pyte
     monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(ZeroDivisionError):
         run("version")
+
+
+def interrupted(prog_name: str) -> None:
+    raise KeyboardInterrupt
+
+
+def interrupted_and_then_closed(prog_name: str) -> None:
+    try:
+        raise KeyboardInterrupt
+    finally:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.close()
+            connection.execute("ROLLBACK")
+
+
+def interrupted_in_a_command(prog_name: str) -> None:
+    app = typer.Typer()
+    app.command()(lambda: interrupted(prog_name))
+    app([])
+
+
+@pytest.mark.parametrize("app", [interrupted, interrupted_and_then_closed, interrupted_in_a_command])
+def test_an_interrupt_ends_with_130_and_a_line_whatever_it_hits(
+    run: Run, monkeypatch: pytest.MonkeyPatch, app: Callable[[str], None]
+) -> None:
+    monkeypatch.setattr(cli, "app", app)
+    ran = run("store", "copy")
+    assert ran.code == 130
+    assert ran.err == "Interrupted; what was done is whole, and the same command can be given again.\n"
 
 
 PROGRAM = f"{sys.executable} -c 'from accounting.cli import main; main()'"

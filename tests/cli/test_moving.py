@@ -231,3 +231,21 @@ def test_a_lost_store_is_named_by_a_url(run: Run, books: Books, tmp_path: Path) 
     ran = run("store", "restore", tmp_path / "monday.sqlite3", "--was", "production")
     assert ran.code == 2
     assert ran.err.startswith("--was is no URL; expected one like sqlite:///")
+
+
+@pytest.mark.parametrize("url", ["garbage", "sqlite:////tmp/x.db?mode=ro", "postgresql://me:p@ss@host/books"])
+def test_a_place_that_is_no_url_is_told_by_the_argument(run: Run, books: Books, url: str) -> None:
+    ran = run("store", "copy", url)
+    assert ran.code == 2
+    assert ran.err.startswith("URL ")
+    assert "ACCOUNTING_STORE_URL" not in ran.err
+
+
+def test_a_copy_makes_no_folders(run: Run, books: Books, tmp_path: Path) -> None:
+    ran = run("store", "copy", sqlite_url(tmp_path / "none" / "x.db"))
+    assert (ran.code, ran.err) == (2, f"There is no folder {tmp_path / 'none'}; make it first.\n")
+    assert not (tmp_path / "none").exists()
+
+
+def test_only_a_database_has_a_user_and_a_password(run: Run, books: Books, tmp_path: Path) -> None:
+    assert "password" not in run("store", "copy", sqlite_url(tmp_path / "there.sqlite3")).out

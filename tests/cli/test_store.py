@@ -19,6 +19,7 @@ def test_a_new_store_needs_no_upgrade(run: Run, store: str) -> None:
     run("store", "create")
     ran = run("store", "upgrade")
     assert ran.code == 0
+    assert "nothing to do" in ran.out
     assert store in ran.out
 
 

@@ -1,6 +1,7 @@
 """A store that an older program made and filled, after its upgrade."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -8,8 +9,10 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
+from accounting.backup import Holdings, back_up, restore
+from accounting.errors import SchemaMismatch
 from accounting.rollup import roll_all
-from accounting.store import open_engine, prepare, reading, schema, writing
+from accounting.store import is_postgresql, open_engine, prepare, reading, schema, writing
 from accounting.store.tables import metadata
 from accounting.verify import verify
 from tests.books import NOON, Books, at, made
@@ -62,3 +65,20 @@ def test_calls_of_an_older_store_are_rolled_up_anew_with_their_tags(old: Engine,
     assert len(spending(books)["spend_by_tag"]) == 3
     assert verify(upgraded.engine).differences == ()
     upgraded.close()
+
+
+def test_a_backup_comes_before_an_upgrade(old: Engine, books: Books, tmp_path: Path) -> None:
+    file = tmp_path / "before.sqlite3"
+    books.deliver(made(number=1), made(number=2))
+    fill(old, books)
+    way = "pg_dump" if is_postgresql(old) else "accounting store backup FILE"
+    with pytest.raises(SchemaMismatch, match=f"Make a backup first .{way}"), reading(old) as conn:
+        schema.check(conn)
+    if is_postgresql(old):
+        with pytest.raises(SchemaMismatch, match="pg_dump"):
+            back_up(old, file, NOON)
+        return
+    assert back_up(old, file, NOON) == Holdings(2, None, "0001")
+    assert restore(file, old, NOON, replace=True).held.calls == 2
+    with reading(old) as conn:
+        assert schema.revision(conn) == schema.HEAD
