@@ -43,7 +43,7 @@ from accounting.usage import Call, Outcome, Usage, UsageSource
 from tests.books import Journal
 
 SIZES = (100, 1_000, 10_000)
-CALLS, BATCHES, ROUNDS = 20_000, 20, 3
+CALLS, BATCHES, ROUNDS = 10_000, 20, 5
 """A round stores so many calls, in at most so many batches; the best of the rounds counts."""
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
