@@ -26,6 +26,9 @@ from accounting.store.tables import job_runs, jobs, store
 
 log = logging.getLogger(__name__)
 
+GONE_AFTER = timedelta(days=7)
+"""A job that has not run for so long was that of a host which is gone."""
+
 KEPT_RUNS = 50_000
 """So many last runs are kept: about a week of them."""
 
@@ -85,9 +88,10 @@ def _from(calls: int, where: str) -> str:
     return f"{counted(calls, 'call')} from {where}"
 
 
+# Anybody can roll up; the journals of a host can be delivered there alone, so no host waits for another's turn.
 JOBS = (
     Job("rollup", timedelta(seconds=15), timedelta(minutes=5), _roll),
-    Job("deliver", timedelta(minutes=1), timedelta(minutes=15), _deliver_orphans),
+    Job(f"deliver on {socket.gethostname()}", timedelta(minutes=1), timedelta(minutes=15), _deliver_orphans),
 )
 
 
@@ -133,6 +137,7 @@ def finish(conn: Connection, job: Job, run: int, holder: str, state: str, detail
     )
     conn.execute(update(job_runs).where(job_runs.c.id == run).values(state=state, ended_at=now, detail=detail))
     conn.execute(sa.delete(job_runs).where(job_runs.c.id <= run - KEPT_RUNS))
+    conn.execute(sa.delete(jobs).where(jobs.c.due_at < now - GONE_AFTER))
     return Run(run, job.name, started_at, now, state, detail)
 
 

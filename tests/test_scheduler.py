@@ -1,3 +1,4 @@
+import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -6,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, func, insert, select, update
 
 from accounting import scheduler
 from accounting.places import sqlite_url
@@ -256,7 +257,17 @@ def test_while_the_store_is_away_that_is_said_once(
 
 def test_the_shipped_jobs_roll_up_and_deliver(desk: Desk) -> None:
     runs = [ring(desk, job) for job in scheduler.JOBS]
-    assert [(run.job, run.state) for run in runs if run] == [("rollup", "done"), ("deliver", "done")]
+    deliver = f"deliver on {socket.gethostname()}"
+    assert [(run.job, run.state) for run in runs if run] == [("rollup", "done"), (deliver, "done")]
+
+
+def test_jobs_of_hosts_that_are_gone_are_forgotten(desk: Desk) -> None:
+    with writing(desk.engine) as conn:
+        long_ago = NOON - scheduler.GONE_AFTER - timedelta(seconds=1)
+        conn.execute(insert(jobs).values(name="deliver on gone", due_at=long_ago))
+    ring(desk, minutely(Work()))
+    with reading(desk.engine) as conn:
+        assert "deliver on gone" not in conn.scalars(select(jobs.c.name)).all()
 
 
 def test_a_due_time_is_what_the_table_says(desk: Desk) -> None:

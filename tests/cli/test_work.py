@@ -10,6 +10,7 @@ import pytest
 
 from accounting.journals import open_journal
 from accounting.places import journal_directory
+from accounting.scheduler import JOBS
 from accounting.store.tables import batches, job_runs
 from tests.books import Books, made
 from tests.cli.conftest import Run
@@ -34,6 +35,9 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+DELIVER = JOBS[1].name
+
+
 def done(books: Books, job: str) -> int:
     return sum(row["job"] == job and row["state"] == "done" for row in books.rows(job_runs))
 
@@ -42,7 +46,7 @@ def done(books: Books, job: str) -> int:
 def test_work_rolls_up_what_comes_in_and_stops_cleanly_when_told(books: Books, number: signal.Signals) -> None:
     books.deliver(made())
     with working() as process:
-        wait_until(lambda: done(books, "rollup") == 1 and done(books, "deliver") == 1)
+        wait_until(lambda: done(books, "rollup") == 1 and done(books, DELIVER) == 1)
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 0
