@@ -3,7 +3,7 @@
 Calls travel after the fact, so every total has an instant up to which it is complete; it follows from here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,10 +11,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from accounting.errors import ConfigurationError
 from accounting.ports import SourceReport
-from accounting.store import insert
+from accounting.store import insert, is_postgresql
 from accounting.store.tables import batches, received_ahead, store
 from accounting.store.tables import sources as table
 from accounting.usage import id_time
@@ -248,13 +249,24 @@ def _received(conn: Connection, sender: Sender, numbers: Iterable[int]) -> int:
     """Up to which number all are here now."""
     news = sorted({number for number in numbers if number > sender.contiguous})
     upto = _run(sender.contiguous, news)
-    if later := [{"source_id": sender.id, "number": number} for number in news if number > upto]:
-        conn.execute(insert(conn, received_ahead).on_conflict_do_nothing(), later)
+    _keep_ahead(conn, sender.id, [number for number in news if number > upto])
     if not conn.execute(_IS_AHEAD, {"source_id": sender.id}).scalar_one():
         return upto
     upto = _run_ahead(conn, sender.id, upto)
     _forget_ahead(conn, sender.id, upto)
     return upto
+
+
+def _keep_ahead(conn: Connection, source_id: int, numbers: Sequence[int]) -> None:
+    """Behind a call that runs for long, these are all numbers of all batches."""
+    statement = insert(conn, received_ahead).on_conflict_do_nothing()
+    if not numbers:
+        return
+    if is_postgresql(conn):  # in one go: each row of a list would be parsed and planned by itself
+        each = sa.func.unnest(sa.cast(numbers, ARRAY(sa.BigInteger)))
+        conn.execute(statement.from_select(["source_id", "number"], sa.select(sa.literal(source_id), each)))
+    else:
+        conn.execute(statement, [{"source_id": source_id, "number": number} for number in numbers])
 
 
 _IS_AHEAD = sa.select(sa.exists().where(received_ahead.c.source_id == sa.bindparam("source_id")))
