@@ -88,7 +88,7 @@ def test_hosts_that_deliver_overlapping_batches_at_once_store_each_call_once(new
 
 @pytest.mark.usefixtures("never_anew")
 def test_hosts_that_deliver_the_same_few_calls_at_once_store_each_once(books: Books) -> None:
-    """Few go another way than many."""
+    """As many as a host has after a second."""
     slow_down(books)
     other = open_engine(books.url)
     journals = [Journal(f"host {n}") for n in range(2)]

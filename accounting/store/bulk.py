@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
-from itertools import chain, islice
+from itertools import chain, compress, groupby, islice
 from json.encoder import encode_basestring as _quoted
+from operator import itemgetter
 from select import select
 from typing import Any
 
@@ -20,15 +21,12 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from accounting.money import exact, plain
-from accounting.store.engine import insert, is_postgresql
+from accounting.store.engine import is_postgresql
 from accounting.store.tables import calls
 from accounting.store.types import EPOCH, MICROSECOND, Exact, Instant, Json
 
 ROWS_AT_ONCE = 20
 """Rows between two moments at which other threads get the interpreter."""
-
-FEW = 20
-"""So many calls are not worth a table of their own, which PostgreSQL would have to enter in its catalogs each time."""
 
 Row = tuple[Any, ...]
 """The values of a call, by column."""
@@ -52,53 +50,101 @@ def insert_calls(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]
 
     Comes once in a transaction.
     """
-    if not is_postgresql(conn):
-        return _execute(conn, columns, converted(columns, rows, "sqlite"))
-    left = iter(rows)
-    few = list(islice(left, FEW + 1))
-    if len(few) <= FEW:
-        return _insert(conn, columns, few)
-    return _copy(conn, columns, converted(columns, chain(few, left), "postgresql"))
-
-
-def _insert(conn: Connection, columns: tuple[str, ...], rows: Sequence[Row]) -> int:
-    named = [dict(zip(columns, row, strict=True)) for row in rows]
-    return conn.execute(insert(conn, calls).on_conflict_do_nothing().inline(), named).rowcount
+    put = _copy if is_postgresql(conn) else _execute
+    return put(conn, columns, rows)
 
 
 def _execute(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]) -> int:
-    marks = ", ".join("?" * len(columns))
-    statement = f"INSERT INTO calls ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
     raw: Any = conn.connection.cursor()
+    new = 0
     with closing(raw) as cursor:
-        try:
-            # The driver lets go of the interpreter at each row, and none is kept.
-            cursor.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True) from error
-        return int(cursor.rowcount)
+        for said, some in groupby(_said(columns, rows), key=itemgetter(0)):
+            try:
+                # The driver lets go of the interpreter at each row, and keeps none.
+                cursor.executemany(_statement(said), chain.from_iterable(part for _, part in some))
+            except sqlite3.Error as error:
+                raise DBAPIError.instance(_statement(said), None, error, sqlite3.Error, hide_parameters=True) from error
+            new += cursor.rowcount
+    return new
+
+
+def _said(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[tuple[tuple[str, ...], Iterator[Row]]]:
+    """Rows of some columns: those in which none of a few rows says anything are left out, which is a fifth."""
+    for by_column in converted(columns, rows, "sqlite"):
+        said = [values.count(None) < len(values) for values in by_column]
+        yield tuple(compress(columns, said)), zip(*compress(by_column, said), strict=True)
+
+
+@lru_cache(maxsize=128)
+def _statement(columns: tuple[str, ...]) -> str:
+    marks = ", ".join("?" * len(columns))
+    return f"INSERT INTO calls ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 def _copy(conn: Connection, columns: tuple[str, ...], rows: Iterable[Row]) -> int:
-    """By way of a table of its own, as COPY stops at the first call that is there already."""
+    """By COPY straight into the table, which stops at the first call that is there already; then by a detour.
+
+    That is so where a batch comes again, or to two places at once: seldom enough for the quick way to pay.
+    """
+    left = iter(rows)
+    first = next(left)
+    parts = _parts(columns, chain([first], left))
+    if conn.execute(_IS_THERE, {"id": first[columns.index("id")]}).scalar_one():
+        return _copy_by_detour(conn, columns, parts)
+    sent: list[str] = []
+    try:
+        with conn.begin_nested():
+            return _send(conn, "calls", columns, _kept(parts, sent))
+    except Exception as error:
+        if getattr(error, "sqlstate", None) != _THERE_ALREADY:
+            raise
+    return _copy_by_detour(conn, columns, chain(sent, parts))
+
+
+_IS_THERE = sa.select(sa.exists().where(calls.c.id == sa.bindparam("id")))
+_THERE_ALREADY = "23505"
+
+
+def _copy_by_detour(conn: Connection, columns: tuple[str, ...], parts: Iterable[str]) -> int:
     names = ", ".join(columns)
     conn.exec_driver_sql("CREATE TEMP TABLE arriving (LIKE calls) ON COMMIT DROP")
-    raw: Any = conn.connection.cursor()
-    with raw, raw.copy(f"COPY arriving ({names}) FROM STDIN") as copy:
-        for some in _chunks(map("\t".join, rows)):
-            copy.write("\n".join(some) + "\n")
+    _send(conn, "arriving", columns, parts)
     moved = f"INSERT INTO calls ({names}) SELECT {names} FROM arriving ORDER BY id ON CONFLICT DO NOTHING"  # noqa: S608
     return conn.exec_driver_sql(moved).rowcount
 
 
-def converted(columns: tuple[str, ...], rows: Iterable[Row], dialect: str) -> Iterator[Row]:
-    """The rows as SQLite's driver takes them, or as the fields of lines that PostgreSQL copies."""
+def _send(conn: Connection, table: str, columns: tuple[str, ...], parts: Iterable[str]) -> int:
+    raw: Any = conn.connection.cursor()
+    with raw:
+        with raw.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
+            for part in parts:
+                copy.write(part)
+        return int(raw.rowcount)
+
+
+def _parts(columns: tuple[str, ...], rows: Iterable[Row]) -> Iterator[str]:
+    for by_column in converted(columns, rows, "postgresql"):
+        yield "".join(map(_line, zip(*by_column, strict=True)))
+
+
+def _kept(parts: Iterable[str], sent: list[str]) -> Iterator[str]:
+    for part in parts:
+        sent.append(part)
+        yield part
+
+
+def _line(fields: Iterable[str]) -> str:
+    return "\t".join(fields) + "\n"
+
+
+def converted(columns: tuple[str, ...], rows: Iterable[Row], dialect: str) -> Iterator[list[Values]]:
+    """A few rows at a time, by column: as SQLite's driver takes them, or as the fields that PostgreSQL copies."""
     converters = _converters(columns, dialect)
     for some in _chunks(rows):
         by_column: list[Values] = list(zip(*some, strict=True))
         for index, convert in converters:
             by_column[index] = _at_once(convert, by_column[index])
-        yield from zip(*by_column, strict=True)
+        yield by_column
         give_way()
 
 
@@ -148,7 +194,13 @@ def _json(value: Mapping[str, str] | list[str]) -> str:
     """Tags or anomalies, which are nothing but texts."""
     if isinstance(value, list):
         return "[" + ",".join(map(_quoted, value)) + "]"
-    return "{" + ",".join([f"{_quoted(name)}:{_quoted(text)}" for name, text in value.items()]) + "}"
+    return _object(tuple(value.items()))
+
+
+@lru_cache(maxsize=1024)
+def _object(pairs: tuple[tuple[str, str], ...]) -> str:
+    """Kept, as an application gives most of its calls the same tags."""
+    return "{" + ",".join([f"{_quoted(name)}:{_quoted(text)}" for name, text in pairs]) + "}"
 
 
 _FOR_SQLITE: dict[type, Convert] = {

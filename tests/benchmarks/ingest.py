@@ -101,6 +101,12 @@ def made_by(dialect: Dialect) -> list[str]:
     return [str(part.compile(dialect=dialect)) for part in parts]
 
 
+def converted(rows: Sequence[Row], dialect: str) -> list[tuple[Any, ...]]:
+    """Rows ready for the driver, or for COPY."""
+    tuples = (tuple(row.values()) for row in rows)
+    return [row for some in bulk.converted(COLUMNS, tuples, dialect) for row in zip(*some, strict=True)]
+
+
 class Bench(ABC):
     """A store of ours, and a bare table of the same database to hold it against."""
 
@@ -155,7 +161,7 @@ class Sqlite(Bench):
         self._ours.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _ready(self, rows: list[Row]) -> Tuples:
-        return list(bulk.converted(COLUMNS, (tuple(row.values()) for row in rows), "sqlite"))
+        return converted(rows, "sqlite")
 
     def _put(self, where: sqlite3.Connection, tuples: Tuples) -> None:
         where.execute("BEGIN IMMEDIATE")
@@ -205,8 +211,7 @@ class Postgresql(Bench):
         return psycopg.connect(url.set(drivername="postgresql").render_as_string(False), autocommit=True)
 
     def _ready(self, rows: list[Row]) -> bytes:
-        tuples = (tuple(row.values()) for row in rows)
-        return "".join("\t".join(row) + "\n" for row in bulk.converted(COLUMNS, tuples, "postgresql")).encode()
+        return "".join("\t".join(row) + "\n" for row in converted(rows, "postgresql")).encode()
 
     def _by_row(self, tuples: Tuples) -> None:
         with self._bare.cursor() as cursor, cursor.copy(self.COPY) as copy:
