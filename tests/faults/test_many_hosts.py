@@ -10,6 +10,7 @@ import pytest
 from accounting.simulator import Simulator
 from tests.databases import PostgresDatabases
 from tests.faults.life import SECONDS, Life, assert_all_is_in, assert_nothing_is_lost_or_doubled
+from tests.warehouse import until
 
 HOSTS = ("build-1", "build-2", "build-3")
 COLOURS = ("threads", "tasks")
@@ -29,6 +30,7 @@ def test_what_programs_on_many_hosts_received_is_in_the_books_once_though_they_a
     # All at once find an empty database; one of them makes the store.
     programs = [life.begin(colour, "--calls", "100000", host=host) for host in HOSTS for colour in COLOURS]
     life.more_answers(100)
+    assert until(lambda: life.command("store", "show").wait(SECONDS) == 0, SECONDS)
     workers = [life.command("work", host=host) for host in HOSTS]
     assert all("Working on" in _said(worker) for worker in workers)
     postgresql.server.stop("immediate")
