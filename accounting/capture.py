@@ -81,7 +81,8 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
 
     A call whose body is not in memory is metered without being asked about.
     """
-    match = find(sent.method, sent.path)
+    provider = metering.provider or provider_of(sent.host, sent.port, metering.hosts)
+    match = find(sent.method, sent.path, provider)
     if match is None:
         return None
     said = loads(sent.body) if sent.body is not None and len(sent.body) <= MAX_BODY else None
@@ -89,7 +90,7 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined and not _is_signed(sent.headers)
     wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
     tap = Tap(match.format, sent.host, _outgoing(sent, fields, wanted), asked=wanted is not None)
-    tap.start(recorder(), _started(metering, sent, match.endpoint, match.format.ask(fields)))
+    tap.start(recorder(), _started(metering, sent, provider, match.endpoint, match.format.ask(fields, sent.path)))
     return tap
 
 
@@ -275,6 +276,7 @@ class Tap:
             response_model=answer.model,
             response_id=answer.id,
             finish_reason=answer.finish_reason,
+            service_tier=answer.service_tier,
             usage=answer.usage,
             first_token_at=self._first_token_at,
             ended_at=datetime.now(UTC),
@@ -283,7 +285,7 @@ class Tap:
         )
 
 
-def _started(metering: Metering, sent: Sent, endpoint: str, ask: Ask) -> Call:
+def _started(metering: Metering, sent: Sent, provider: str, endpoint: str, ask: Ask) -> Call:
     here = attribution.current()
     id_ = new_id()
     attempt, link = _attempt(sent, id_)
@@ -291,7 +293,7 @@ def _started(metering: Metering, sent: Sent, endpoint: str, ask: Ask) -> Call:
     return Call(
         id=id_,
         started_at=id_time(id_),
-        provider=metering.provider or provider_of(sent.host, sent.port, metering.hosts),
+        provider=provider,
         endpoint=endpoint,
         request_model=ask.model,
         key_fingerprint=key.fingerprint,

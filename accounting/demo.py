@@ -215,7 +215,12 @@ def _booked(line: SpendLine | None) -> Figures:
     if line is None:
         return _charged([])
     return Figures(
-        line.calls, line.failed, line.interrupted, line.unknown, tuple(line.quantities), _amounts(dict(line.spent))
+        line.calls,
+        line.failed,
+        line.interrupted,
+        line.unknown,
+        tuple(line.quantities[: len(Tokens._fields)]),
+        _amounts(dict(line.spent)),
     )
 
 

@@ -70,7 +70,7 @@ def price(quantities: Quantities, rate: Rate) -> Money:
     Linear in the quantities, so the price of a sum is the sum of the prices. Cached tokens are part of the
     input and reasoning tokens of the output: each is charged once, at its own price if it has one.
     """
-    tokens_in, cache_read, cache_write, tokens_out, reasoning = quantities
+    tokens_in, cache_read, cache_write, tokens_out, reasoning = quantities[:5]
     multiply, add = EXACT.multiply, EXACT.add
     total = add(multiply(rate.input_per_1k, tokens_in), multiply(rate.output_per_1k, tokens_out))
     if cache_read and rate.cache_read_per_1k is not None:

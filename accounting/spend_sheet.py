@@ -228,4 +228,4 @@ def _fields(line: SpendLine) -> dict[str, Any]:
 def _cells(line: SpendLine, currencies: tuple[str, ...]) -> tuple[str | int | Decimal | None, ...]:
     counts = (line.calls, line.failed, line.interrupted, line.unknown, line.usage_missing, line.unpriced)
     costs = tuple(map(line.spent.get, currencies)) or (None,)
-    return (line.group, *counts, *line.quantities, *costs)
+    return (line.group, *counts, *line.quantities[: len(_TOKENS)], *costs)

@@ -5,15 +5,14 @@ A count that nobody stated is None, never 0.
 """
 
 import json
-import math
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -50,21 +49,45 @@ class UsageSource(StrEnum):
 
 
 class Quantities(NamedTuple):
-    """Token counts to be priced or summed. `input` includes both caches, `output` includes reasoning."""
+    """What is priced or summed: tokens, and the units that are billed beside them.
+
+    `input` includes `cache_read`, `cache_write`, `audio_input` and `image_input`, which are apart from each other;
+    `cache_write` includes `cache_write_1h`; `output` includes `reasoning`, `audio_output` and `image_output`, which are
+    apart from each other. `requests` are answers that stated their usage.
+    """
 
     input: int = 0
     cache_read: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    image_input: int = 0
+    audio_output: int = 0
+    image_output: int = 0
+    requests: int = 0
+    web_searches: int = 0
+    images: int = 0
+    audio_seconds: int = 0
+
+
+COUNTED = (
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+    *("cache_write_1h_tokens", "audio_input_tokens", "image_input_tokens", "audio_output_tokens"),
+    *("image_output_tokens", "requests", "web_searches", "images", "audio_seconds"),
+)
+"""The quantities by their names in `Usage`, in a call's record and in the books, in the order of `Quantities`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts of one call, normalised; the block they were read from is kept beside them.
+    """What one call used, normalised; the block it was read from is kept beside it.
 
-    `anomalies` names each contradiction that was found and clamped. `block` is the provider's usage object
-    as JSON, at most `MAX_BLOCK` characters.
+    The counts include each other as in `Quantities`. `audio_input_tokens` and `image_input_tokens` are those that did
+    not come from a cache. `images` were made; `audio_seconds` were heard or spoken, rounded up. `anomalies` names each
+    contradiction that was found and clamped. `block` is the provider's usage object as JSON, at most `MAX_BLOCK`
+    characters.
     """
 
     input_tokens: int | None = None
@@ -76,22 +99,32 @@ class Usage:
     anomalies: tuple[str, ...] = ()
     block: str | None = None
     provider_cost: Money | None = None
+    cache_write_1h_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    image_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    image_output_tokens: int | None = None
+    requests: int | None = None
+    web_searches: int | None = None
+    images: int | None = None
+    audio_seconds: int | None = None
 
     @property
     def quantities(self) -> Quantities:
         """The counts that are known; what is not adds nothing (and is shown by `source`)."""
-        return Quantities(
-            self.input_tokens or 0,
-            self.cache_read_tokens or 0,
-            self.cache_write_tokens or 0,
-            self.output_tokens or 0,
-            self.reasoning_tokens or 0,
-        )
+        return Quantities(*(count or 0 for count in _counted(self)))
+
+
+_counted: Callable[[Usage], tuple[int | None, ...]] = attrgetter(*COUNTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One HTTP attempt to create something at a model API; `outcome` None while it runs."""
+    """One HTTP attempt to create something at a model API; `outcome` None while it runs.
+
+    With `parent_id` it is a sub-call: what another model used inside that call's response. `service_tier` is the one
+    that served it, as the provider says. `script` is the rough one of the request's text.
+    """
 
     id: UUID
     started_at: datetime
@@ -118,6 +151,9 @@ class Call:
     bytes_out: int = 0
     http_status: int | None = None
     finish_reason: str | None = None
+    parent_id: UUID | None = None
+    service_tier: str | None = None
+    script: str | None = None
     usage: Usage = field(default_factory=Usage)
 
     @property
@@ -130,12 +166,9 @@ class Call:
         record = {name: getattr(self, name) for name in _NAMES}
         usage = self.usage
         cost = usage.provider_cost
+        counted = zip(COUNTED, _counted(usage), strict=True)
         record["usage"] = {
-            "input_tokens": usage.input_tokens,
-            "cache_read_tokens": usage.cache_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "output_tokens": usage.output_tokens,
-            "reasoning_tokens": usage.reasoning_tokens,
+            **{name: count for name, count in counted if count is not None},
             "source": usage.source,
             "anomalies": usage.anomalies,
             "block": usage.block,
@@ -212,6 +245,9 @@ class _Reader:
             bytes_out=get("bytes_out", int, 0),
             http_status=get("http_status", int, None),
             finish_reason=get("finish_reason", str, None),
+            parent_id=self._uuid("parent_id"),
+            service_tier=get("service_tier", str, None),
+            script=get("script", str, None),
             usage=Usage() if usage is None else _Reader(usage)._usage(),
         )
 
@@ -221,11 +257,7 @@ class _Reader:
         if not all(_is_kept(name) for name in anomalies):
             raise CallInvalid("anomalies: expected texts of characters that every database keeps")
         return Usage(
-            input_tokens=get("input_tokens", int, None),
-            cache_read_tokens=get("cache_read_tokens", int, None),
-            cache_write_tokens=get("cache_write_tokens", int, None),
-            output_tokens=get("output_tokens", int, None),
-            reasoning_tokens=get("reasoning_tokens", int, None),
+            **{name: get(name, int, None) for name in COUNTED},
             source=self._member("source", UsageSource) or UsageSource.MISSING,
             anomalies=tuple(anomalies),
             block=get("block", str, None),
@@ -335,68 +367,3 @@ def clean(text: object, limit: int = MAX_TEXT) -> str | None:
     if not value.isascii():
         value = value.encode("utf-8", "backslashreplace").decode()
     return value.replace("\0", "\\0")[:limit]
-
-
-class Counts:
-    """Reads token counts out of a provider's block and notes whatever is off about them."""
-
-    def __init__(self) -> None:
-        self.anomalies: list[str] = []
-
-    def flag(self, anomaly: str) -> None:
-        if anomaly not in self.anomalies:
-            self.anomalies.append(anomaly)
-
-    def read(self, block: object, *path: str) -> int | None:
-        """The whole number at the path, or None where there is none.
-
-        A numeric string or a fraction (rounded up) is taken and flagged; a negative, a bool, NaN, or more
-        than `MAX_COUNT` is unknown, and flagged.
-        """
-        value: object = block
-        for step in path:
-            if not isinstance(value, Mapping):
-                return None
-            value = value.get(step)
-        if value is None:
-            return None
-        name = path[-1]
-        if type(value) is int:
-            return self._bounded(value, name)
-        return self._odd(value, name)
-
-    def _bounded(self, value: int, name: str) -> int | None:
-        if value < 0:
-            self.flag(f"{name}_negative")
-            return None
-        if value > MAX_COUNT:
-            self.flag(f"{name}_too_large")
-            return None
-        return value
-
-    def _odd(self, value: object, name: str) -> int | None:
-        if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
-            self.flag(f"{name}_text")
-            return self._bounded(int(value), name)
-        if isinstance(value, float | Decimal) and math.isfinite(value):
-            self.flag(f"{name}_fraction")
-            return self._bounded(math.ceil(value), name)
-        self.flag(f"{name}_unreadable")
-        return None
-
-
-def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) -> int | None:
-    """The part, clamped to the whole it belongs to; a larger one is flagged."""
-    if part is None or whole is None or part <= whole:
-        return part
-    counts.flag(anomaly)
-    return whole
-
-
-def block_text(block: object, counts: Counts) -> str | None:
-    """The usage block as JSON text; one past `MAX_BLOCK` is cut and flagged."""
-    text = json.dumps(block, separators=(",", ":"), default=str)
-    if len(text) > MAX_BLOCK:
-        counts.flag("block_too_large")
-        text = text[:MAX_BLOCK]
-    return clean(text, MAX_BLOCK)

@@ -194,6 +194,6 @@ def test_money_is_exact_to_the_last_digit(database: Database, made_calls: list[C
 
 def cost(call: Call, prices: Sequence[Decimal]) -> Fraction:
     """The call's cost by common fractions, each token charged once."""
-    tokens_in, read, write, tokens_out, thought = call.usage.quantities
+    tokens_in, read, write, tokens_out, thought, *_ = call.usage.quantities
     charged = (tokens_in - read - write, read, write, tokens_out - thought, thought)
     return sum((count * Fraction(price) for count, price in zip(charged, prices, strict=True)), Fraction()) / 1000

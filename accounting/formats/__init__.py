@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 
 from accounting.formats import anthropic, openai_chat, unread
-from accounting.formats.wire import Answer, Ask, Format, StreamReader, loads
+from accounting.formats.wire import Answer, Ask, Format, StreamReader, SubCall, loads
 
-__all__ = ["Answer", "Ask", "Format", "Match", "StreamReader", "find", "loads"]
+__all__ = ["Answer", "Ask", "Format", "Match", "StreamReader", "SubCall", "find", "loads"]
 
 _FORMATS: tuple[Format, ...] = (openai_chat, anthropic, unread)
 
@@ -28,17 +28,30 @@ def _pattern(suffixes: list[str]) -> re.Pattern[str]:
     return re.compile(rf"/(?:{'|'.join(groups)})/?\Z")
 
 
-_BILLED = [Match(wire_format, suffix) for wire_format in _FORMATS for suffix in wire_format.suffixes]
-_MATCHES: list[Match | None] = [*_BILLED, *(None for _ in _FREE)]
-_PATH = _pattern([*(match.endpoint for match in _BILLED), *_FREE])
+_GENERAL = [Match(each, suffix) for each in _FORMATS if not each.providers for suffix in each.suffixes]
+_DIALECTS = {
+    (provider, suffix): Match(each, suffix)
+    for each in _FORMATS
+    for provider in each.providers
+    for suffix in each.suffixes
+}
+_ENDPOINTS: list[str] = list(
+    dict.fromkeys([*(match.endpoint for match in _GENERAL), *(suffix for _, suffix in _DIALECTS), *_FREE])
+)
+_ANYBODYS = {match.endpoint: match for match in _GENERAL}
+_PATH = _pattern(_ENDPOINTS)
 
 
-def find(method: str, path: str) -> Match | None:
+def find(method: str, path: str, provider: str) -> Match | None:
     """How to read what a request buys; None where it buys nothing (reading, polling, counting tokens).
 
-    Any query is left out of account. Of two endings that fit, the longer one holds.
+    Any query is left out of account. Of two endings that fit, the longer one holds; of two formats that have it, the
+    provider's own.
     """
     if method != "POST":
         return None
     found = _PATH.search(path.partition("?")[0])  # the leftmost match is the longest ending
-    return _MATCHES[found.lastindex - 1] if found and found.lastindex else None
+    if not found or not found.lastindex:
+        return None
+    endpoint = _ENDPOINTS[found.lastindex - 1]
+    return _DIALECTS.get((provider, endpoint)) or _ANYBODYS.get(endpoint)

@@ -8,15 +8,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from accounting.counts import Counts
 from accounting.formats.wire import Answer, Ask, at, loads, stated_usage, text, whole
 from accounting.sse import Event
-from accounting.usage import Counts, Usage
+from accounting.usage import Usage
 
 name = "anthropic"
 suffixes: tuple[str, ...] = ("messages",)
+providers: tuple[str, ...] = ()
 
 
-def ask(body: Mapping[str, Any]) -> Ask:
+def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - it is all in the body
     return Ask(
         model=text(body.get("model")),
         stream=body.get("stream") is True,
@@ -102,7 +104,16 @@ def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
     tokens_in = None if fresh is None else fresh + (read or 0) + (write or 0)
     reasoning = counts.read(block, "output_tokens_details", "thinking_tokens")
     _flag_other_models(block, counts)
-    return stated_usage(block, counts, tokens_in, read, write, output, reasoning, final=final)
+    return stated_usage(
+        block,
+        counts,
+        input_tokens=tokens_in,
+        cache_read=read,
+        cache_write=write,
+        output_tokens=output,
+        reasoning=reasoning,
+        final=final,
+    )
 
 
 def _cache_write(block: object, counts: Counts) -> int | None:

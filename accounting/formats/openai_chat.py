@@ -7,13 +7,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from accounting.counts import Counts
 from accounting.formats.wire import Answer, Ask, at, loads, provider_cost, stated_usage, text, whole
 from accounting.money import Money
 from accounting.sse import Event
-from accounting.usage import Counts, Usage
+from accounting.usage import Usage
 
 name = "openai_chat"
 suffixes: tuple[str, ...] = ("chat/completions",)
+providers: tuple[str, ...] = ()
 
 _CACHE_READ = (
     ("prompt_tokens_details", "cached_tokens"),
@@ -32,7 +34,7 @@ _REASONING = (
 )
 
 
-def ask(body: Mapping[str, Any]) -> Ask:
+def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - it is all in the body
     """`max_completion_tokens` is the newer name, and holds over `max_tokens`."""
     limit = whole(body.get("max_completion_tokens"))
     return Ask(
@@ -140,7 +142,17 @@ def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
     tokens_in = _input(prompt, (read or 0) + (write or 0), completion, total, counts)
     tokens_out = _output(tokens_in, completion, reasoning, total, counts)
     cost = _cost(block, counts)
-    return stated_usage(block, counts, tokens_in, read, write, tokens_out, reasoning, cost, final)
+    return stated_usage(
+        block,
+        counts,
+        input_tokens=tokens_in,
+        cache_read=read,
+        cache_write=write,
+        output_tokens=tokens_out,
+        reasoning=reasoning,
+        cost=cost,
+        final=final,
+    )
 
 
 def _input(prompt: int | None, cached: int, completion: int | None, total: int | None, counts: Counts) -> int | None:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from accounting.counts import Counts
 from accounting.formats.wire import Answer, Ask, at, kept_block, text, whole
 from accounting.sse import Event
-from accounting.usage import Counts, Usage
+from accounting.usage import Usage
 
 name = "unread"
 suffixes: tuple[str, ...] = (
@@ -24,9 +25,10 @@ suffixes: tuple[str, ...] = (
     *("model/*/invoke", "invoke-with-response-stream", "converse", "converse-stream"),  # Bedrock
     *("v2/chat", "v2/embed", "v1/rerank", "v2/rerank", "v1/ocr"),  # Cohere, Voyage, Mistral
 )
+providers: tuple[str, ...] = ()
 
 
-def ask(body: Mapping[str, Any]) -> Ask:
+def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - what its paths say differs
     return Ask(
         model=text(body.get("model")),
         stream=body.get("stream") is True,

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Protocol
 
+from accounting.counts import Counts, block_text, within
 from accounting.money import Money, exact
 from accounting.sse import Event
-from accounting.usage import Counts, Usage, UsageSource, block_text, clean, within
+from accounting.usage import Usage, UsageSource, clean
 
 MAX_REQUEST_NUMBER = 2**53
 MAX_COST = 10**9
@@ -26,14 +27,29 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class SubCall:
+    """What another model used inside a response, beside the usage of the response itself."""
+
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What a response says of itself. `failed`: an error object came under a status of success."""
+    """What a response says of itself.
+
+    `failed`: an error object came under a status of success. `pending`: the answer is still being made, and a later
+    poll will tell what it used. `service_tier` is the one that served it.
+    """
 
     model: str | None = None
     id: str | None = None
     finish_reason: str | None = None
     usage: Usage = field(default_factory=Usage)
     failed: bool = False
+    pending: bool = False
+    service_tier: str | None = None
+    sub_calls: tuple[SubCall, ...] = ()
 
 
 class StreamReader(Protocol):
@@ -58,8 +74,11 @@ class Format(Protocol):
     name: str
     suffixes: tuple[str, ...]
     """How the paths of its endpoints end, without the leading slash; `*` stands for one segment."""
+    providers: tuple[str, ...]
+    """Whose dialect it is, by the names of `providers.toml`; empty: everybody's who has none of their own."""
 
-    def ask(self, body: Mapping[str, Any]) -> Ask: ...
+    def ask(self, body: Mapping[str, Any], path: str) -> Ask:
+        """`body` is empty where the request's is no JSON object in memory; some name the model in the path alone."""
 
     def asking_for_usage(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """The request body that also asks for usage; None where it already does, or needn't."""
@@ -131,46 +150,93 @@ def _amount(value: object) -> Decimal | None:
 def stated_usage(
     block: object,
     counts: Counts,
-    input_tokens: int | None,
-    cache_read_tokens: int | None,
-    cache_write_tokens: int | None,
-    output_tokens: int | None,
-    reasoning_tokens: int | None,
+    *,
+    input_tokens: int | None = None,
+    cache_read: int | None = None,
+    cache_write: int | None = None,
+    cache_write_1h: int | None = None,
+    audio_input: int | None = None,
+    image_input: int | None = None,
+    output_tokens: int | None = None,
+    reasoning: int | None = None,
+    audio_output: int | None = None,
+    image_output: int | None = None,
+    web_searches: int | None = None,
+    images: int | None = None,
+    audio_seconds: int | None = None,
     cost: Money | None = None,
     final: bool = True,
 ) -> Usage:
     """The usage that a block states, its parts held within their wholes.
 
-    A part whose whole is unknown is unknown too, or it would be priced without it. `final` False: the
-    counts are those of an answer that was still going on.
+    `input_tokens` and `output_tokens` are inclusive. A part whose whole is unknown is unknown too, or it would be
+    priced without it; audio and images of the input may overlap what came from a cache, which is taken to come first.
+    `final` False: the counts are those of an answer that was still going on.
     """
-    read = _part(cache_read_tokens, input_tokens, counts, "cached_exceeds_input")
-    fresh = None if input_tokens is None else input_tokens - (read or 0)
+    fresh, rest = _Rest(input_tokens, counts), _Rest(output_tokens, counts)
+    read = fresh.part(cache_read, "cached_exceeds_input")
+    write = fresh.part(cache_write, "cache_write_exceeds_input")
+    source = _source(input_tokens, output_tokens, (images, audio_seconds) != (None, None), final, counts)
     return Usage(
         input_tokens=input_tokens,
         cache_read_tokens=read,
-        cache_write_tokens=_part(cache_write_tokens, fresh, counts, "cache_write_exceeds_input"),
+        cache_write_tokens=write,
+        cache_write_1h_tokens=_Rest(write, counts).part(cache_write_1h, "cache_write_1h_exceeds_cache_write"),
+        audio_input_tokens=fresh.overlapping(audio_input, "audio_exceeds_input"),
+        image_input_tokens=fresh.overlapping(image_input, "images_exceed_input"),
         output_tokens=output_tokens,
-        reasoning_tokens=_part(reasoning_tokens, output_tokens, counts, "reasoning_exceeds_output"),
-        source=_source(input_tokens, output_tokens, final, counts),
+        reasoning_tokens=rest.part(reasoning, "reasoning_exceeds_output"),
+        audio_output_tokens=rest.part(audio_output, "audio_exceeds_output"),
+        image_output_tokens=rest.part(image_output, "images_exceed_output"),
+        requests=None if source is UsageSource.MISSING else 1,
+        web_searches=web_searches,
+        images=images,
+        audio_seconds=audio_seconds,
+        source=source,
         block=kept_block(block, counts),
         provider_cost=cost,
         anomalies=tuple(counts.anomalies),
     )
 
 
-def _part(part: int | None, whole: int | None, counts: Counts, anomaly: str) -> int | None:
-    return None if whole is None else within(part, whole, counts, anomaly)
+class _Rest:
+    """What is left of a whole after the parts that were taken out of it; nothing is known of an unknown one."""
+
+    def __init__(self, whole: int | None, counts: Counts) -> None:
+        self._whole = self._left = whole
+        self._counts = counts
+
+    def part(self, stated: int | None, anomaly: str) -> int | None:
+        """The part, at most what is left."""
+        if stated is None or self._left is None:
+            return None
+        taken = within(stated, self._left, self._counts, anomaly) or 0
+        self._left -= taken
+        return taken
+
+    def overlapping(self, stated: int | None, anomaly: str) -> int | None:
+        """The share of a part that lies in what is left, where the part itself is one of the whole."""
+        if stated is None or self._left is None:
+            return None
+        within(stated, self._whole, self._counts, anomaly)
+        taken = min(stated, self._left)
+        self._left -= taken
+        return taken
 
 
-def _source(input_tokens: int | None, output_tokens: int | None, final: bool, counts: Counts) -> UsageSource:
+def _source(
+    input_tokens: int | None, output_tokens: int | None, in_units: bool, final: bool, counts: Counts
+) -> UsageSource:
+    stated = UsageSource.PROVIDER if final else UsageSource.PARTIAL
     if input_tokens is None and output_tokens is None:
+        if in_units:
+            return stated
         counts.flag("usage_unreadable")
         return UsageSource.MISSING
     if input_tokens is None or output_tokens is None:
         counts.flag("input_missing" if input_tokens is None else "output_missing")
         return UsageSource.PARTIAL
-    return UsageSource.PROVIDER if final else UsageSource.PARTIAL
+    return stated
 
 
 def kept_block(block: object, counts: Counts) -> str | None:

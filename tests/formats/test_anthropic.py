@@ -36,8 +36,8 @@ def fed(*events: Event) -> Reader:
 
 def test_what_is_asked_for() -> None:
     body = {"model": "claude", "stream": True, "max_tokens": 9, "output_config": {"effort": "high"}}
-    assert ask(body) == Ask("claude", True, 9, "high")
-    assert ask({"output_config": "x"}) == Ask()
+    assert ask(body, "") == Ask("claude", True, 9, "high")
+    assert ask({"output_config": "x"}, "") == Ask()
     assert asking_for_usage(body) is None
 
 
@@ -51,7 +51,7 @@ def test_input_is_fresh_and_read_and_written_together() -> None:
             "output_tokens_details": {"thinking_tokens": 30},
         }
     )
-    assert found.quantities == Quantities(123, 20, 100, 50, 30)
+    assert found.quantities == Quantities(123, 20, 100, 50, 30, requests=1)
     assert (found.source, found.anomalies) == (UsageSource.PROVIDER, ())
 
 
@@ -102,7 +102,7 @@ def test_a_whole_answer_says_model_id_end_and_usage() -> None:
     }
     found = answer(body)
     assert (found.id, found.model, found.finish_reason, found.failed) == ("msg_1", "claude", "max_tokens", False)
-    assert found.usage.quantities == Quantities(5, 0, 0, 7, 0)
+    assert found.usage.quantities == Quantities(5, 0, 0, 7, 0, requests=1)
 
 
 def test_an_error_under_a_status_of_success_is_a_failure() -> None:
@@ -115,7 +115,7 @@ def test_the_delta_overwrites_field_by_field_and_the_breakdown_of_the_start_stay
         input_tokens=3, output_tokens=1, cache_read_input_tokens=10, cache_creation={"ephemeral_1h_input_tokens": 4}
     )
     found = fed(began, CONTENT, delta(input_tokens=5, output_tokens=7, cache_read_input_tokens=None), STOP).answer()
-    assert found.usage.quantities == Quantities(19, 10, 4, 7, 0)
+    assert found.usage.quantities == Quantities(19, 10, 4, 7, 0, requests=1)
     assert (found.id, found.model, found.finish_reason) == ("msg_1", "claude", "end_turn")
     assert json.loads(found.usage.block or "")["cache_creation"] == {"ephemeral_1h_input_tokens": 4}
 

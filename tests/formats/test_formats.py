@@ -11,11 +11,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from accounting.counts import Counts
 from accounting.formats import Answer, Format, StreamReader, anthropic, find, loads, openai_chat, unread
 from accounting.formats.wire import provider_cost
 from accounting.money import Money
 from accounting.sse import Event, Splitter
-from accounting.usage import Call, Counts, Outcome, new_id
+from accounting.usage import Call, Outcome, new_id
 
 FORMATS: list[Format] = [openai_chat, anthropic, unread]
 NAMES = [
@@ -122,7 +123,7 @@ def test_no_body_whatever_it_holds_breaks_the_reader(wire_format: Format, body: 
 @pytest.mark.parametrize("wire_format", FORMATS, ids=lambda f: f.name)
 @given(body=bodies)
 def test_no_request_whatever_it_holds_breaks_the_reader(wire_format: Format, body: dict[str, Any]) -> None:
-    wire_format.ask(body)
+    wire_format.ask(body, "")
     asking = wire_format.asking_for_usage(body)
     assert asking is None or wire_format.asking_for_usage(asking) is None
 
@@ -206,7 +207,7 @@ def test_any_chunking_gives_the_same_answer(wire_format: Format, stream: bytes, 
     ],
 )
 def test_the_end_of_the_path_tells_the_format(path: str, wire_format: Format, endpoint: str) -> None:
-    match = find("POST", path)
+    match = find("POST", path, "")
     assert match is not None
     assert (match.format.name, match.endpoint) == (wire_format.name, endpoint)
 
@@ -229,7 +230,7 @@ def test_the_end_of_the_path_tells_the_format(path: str, wire_format: Format, en
     ],
 )
 def test_what_buys_nothing_is_no_call(method: str, path: str) -> None:
-    assert find(method, path) is None
+    assert find(method, path, "") is None
 
 
 def test_fractions_are_read_to_the_digit_that_was_written() -> None:

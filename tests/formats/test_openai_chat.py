@@ -44,13 +44,13 @@ def usage_only(prompt: int, completion: int) -> dict[str, object]:
 
 
 def test_what_is_asked_for_is_read_under_its_newer_and_older_names() -> None:
-    assert ask({"model": "m", "stream": True, "max_completion_tokens": 9, "max_tokens": 5}) == Ask("m", True, 9)
-    assert ask({"model": "m", "max_tokens": 5, "reasoning_effort": "low"}) == Ask("m", False, 5, "low")
-    assert ask({"reasoning": {"effort": "high"}}) == Ask(effort="high")
+    assert ask({"model": "m", "stream": True, "max_completion_tokens": 9, "max_tokens": 5}, "") == Ask("m", True, 9)
+    assert ask({"model": "m", "max_tokens": 5, "reasoning_effort": "low"}, "") == Ask("m", False, 5, "low")
+    assert ask({"reasoning": {"effort": "high"}}, "") == Ask(effort="high")
 
 
 def test_a_request_that_makes_no_sense_asks_for_nothing() -> None:
-    assert ask({"model": 7, "stream": "yes", "max_tokens": True, "reasoning": "x"}) == Ask()
+    assert ask({"model": 7, "stream": "yes", "max_tokens": True, "reasoning": "x"}, "") == Ask()
 
 
 def test_a_stream_is_asked_for_its_usage_and_what_it_asked_itself_stays() -> None:
@@ -132,18 +132,18 @@ def test_cached_tokens_are_found_wherever_a_provider_puts_them(cached: dict[str,
 @pytest.mark.parametrize("name", ["cache_write_tokens", "cache_creation_input_tokens"])
 def test_cache_writes_are_part_of_the_input(name: str) -> None:
     found = usage({**block(100, 7), "prompt_tokens_details": {"cached_tokens": 30, name: 60}})
-    assert found.quantities == Quantities(100, 30, 60, 7, 0)
+    assert found.quantities == Quantities(100, 30, 60, 7, 0, requests=1)
 
 
 def test_more_cached_than_input_is_clamped() -> None:
     found = usage({**block(100, 7), "prompt_tokens_details": {"cached_tokens": 130, "cache_write_tokens": 5}})
-    assert found.quantities == Quantities(100, 100, 0, 7, 0)
+    assert found.quantities == Quantities(100, 100, 0, 7, 0, requests=1)
     assert found.anomalies == ("cached_exceeds_input", "cache_write_exceeds_input")
 
 
 def test_cached_tokens_stand_beside_the_prompt_only_where_the_total_proves_it() -> None:
     found = usage({"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 147, "cached_tokens": 130})
-    assert found.quantities == Quantities(140, 130, 0, 7, 0)
+    assert found.quantities == Quantities(140, 130, 0, 7, 0, requests=1)
     assert found.anomalies == ("cached_beside_input",)
 
 
@@ -166,7 +166,7 @@ def test_a_block_too_deep_to_be_written_still_counts() -> None:
     for _ in range(100_000):
         deep = [deep]
     found = usage({**block(5, 7), "odd": deep})
-    assert (found.quantities, found.block) == (Quantities(5, 0, 0, 7, 0), None)
+    assert (found.quantities, found.block) == (Quantities(5, 0, 0, 7, 0, requests=1), None)
     assert found.anomalies == ("block_unreadable",)
 
 

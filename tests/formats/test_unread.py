@@ -17,7 +17,7 @@ def test_its_usage_is_missing_and_the_block_is_kept_for_the_day_it_can_be_read()
 
 def test_what_is_asked_for_is_read_where_the_names_are_the_common_ones() -> None:
     body = {"model": "m", "stream": True, "max_output_tokens": 9, "reasoning": {"effort": "low"}}
-    assert ask(body) == Ask("m", True, 9, "low")
+    assert ask(body, "") == Ask("m", True, 9, "low")
     assert asking_for_usage(body) is None
 
 

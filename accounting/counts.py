@@ -1,0 +1,106 @@
+"""Counts read out of a provider's block, with whatever is off about them.
+
+The rules: an absent count is unknown. A numeric text or a fraction is taken, rounded up, and flagged. A negative, a
+bool, NaN, or more than `MAX_COUNT` is unknown, and flagged. Nothing here raises, whatever the block.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from decimal import Decimal
+
+from accounting.usage import MAX_BLOCK, MAX_COUNT, clean
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One place in a block that was looked at and held something: the path of its keys, what stood there, what of it
+    was taken (None where it could not be)."""
+
+    path: tuple[str, ...]
+    stated: object
+    taken: int | None
+
+
+_watched: ContextVar[list[Reading] | None] = ContextVar("accounting_readings", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[Reading]]:
+    """Every reading made in the block of code, in order: for showing people what was read from where."""
+    readings: list[Reading] = []
+    token = _watched.set(readings)
+    try:
+        yield readings
+    finally:
+        _watched.reset(token)
+
+
+class Counts:
+    """Reads token counts out of a provider's block and notes whatever is off about them."""
+
+    def __init__(self) -> None:
+        self.anomalies: list[str] = []
+        self._readings = _watched.get()
+
+    def flag(self, anomaly: str) -> None:
+        if anomaly not in self.anomalies:
+            self.anomalies.append(anomaly)
+
+    def read(self, block: object, *path: str) -> int | None:
+        """The whole number at the path, or None where there is none.
+
+        A numeric string or a fraction (rounded up) is taken and flagged; a negative, a bool, NaN, or more
+        than `MAX_COUNT` is unknown, and flagged.
+        """
+        value: object = block
+        for step in path:
+            if not isinstance(value, Mapping):
+                return None
+            value = value.get(step)
+        if value is None:
+            return None
+        taken = self._bounded(value, path[-1]) if type(value) is int else self._odd(value, path[-1])
+        if self._readings is not None:
+            self._readings.append(Reading(path, value, taken))
+        return taken
+
+    def _bounded(self, value: int, name: str) -> int | None:
+        if value < 0:
+            self.flag(f"{name}_negative")
+            return None
+        if value > MAX_COUNT:
+            self.flag(f"{name}_too_large")
+            return None
+        return value
+
+    def _odd(self, value: object, name: str) -> int | None:
+        if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
+            self.flag(f"{name}_text")
+            return self._bounded(int(value), name)
+        if isinstance(value, float | Decimal) and math.isfinite(value):
+            self.flag(f"{name}_fraction")
+            return self._bounded(math.ceil(value), name)
+        self.flag(f"{name}_unreadable")
+        return None
+
+
+def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) -> int | None:
+    """The part, clamped to the whole it belongs to; a larger one is flagged."""
+    if part is None or whole is None or part <= whole:
+        return part
+    counts.flag(anomaly)
+    return whole
+
+
+def block_text(block: object, counts: Counts) -> str | None:
+    """The usage block as JSON text; one past `MAX_BLOCK` is cut and flagged."""
+    text = json.dumps(block, separators=(",", ":"), default=str)
+    if len(text) > MAX_BLOCK:
+        counts.flag("block_too_large")
+        text = text[:MAX_BLOCK]
+    return clean(text, MAX_BLOCK)
