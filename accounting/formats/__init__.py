@@ -4,9 +4,22 @@ import re
 from dataclasses import dataclass
 
 from accounting.formats import anthropic, openai_chat, unread
+from accounting.formats.shapes import sniff, sniff_events
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, SubCall, loads
 
-__all__ = ["Answer", "Ask", "Format", "Match", "StreamReader", "SubCall", "find", "loads"]
+__all__ = [
+    "Answer",
+    "Ask",
+    "Format",
+    "Match",
+    "StreamReader",
+    "SubCall",
+    "dialect",
+    "find",
+    "loads",
+    "sniff",
+    "sniff_events",
+]
 
 _FORMATS: tuple[Format, ...] = (openai_chat, anthropic, unread)
 
@@ -55,3 +68,9 @@ def find(method: str, path: str, provider: str) -> Match | None:
         return None
     endpoint = _ENDPOINTS[found.lastindex - 1]
     return _DIALECTS.get((provider, endpoint)) or _ANYBODYS.get(endpoint)
+
+
+def dialect(general: Format, provider: str) -> Format:
+    """The provider's own dialect of a format, where it has one."""
+    own = (_DIALECTS.get((provider, suffix)) for suffix in general.suffixes)
+    return next((match.format for match in own if match), general)

@@ -137,6 +137,8 @@ def provider_cost(value: object, currency: str, counts: Counts) -> Money | None:
 
 
 def _amount(value: object) -> Decimal | None:
+    if isinstance(value, float):  # of a body that somebody else parsed; its shortest text is what was written
+        value = repr(value)
     if not isinstance(value, str | int | Decimal):
         return None
     try:

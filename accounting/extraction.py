@@ -1,0 +1,93 @@
+"""What a response used, read from the response alone, without a client in between.
+
+Source of each rule: the wire format's file in `formats/`. The same bytes give the same usage here and in a metered
+client.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from accounting.formats import Answer, Format, dialect, find, loads, sniff, sniff_events
+from accounting.sse import Event, Splitter
+from accounting.usage import Usage
+
+MAX_BODY = 16 * 2**20
+"""Bytes of a body that are read; a longer one is left unread and flagged. A stream may be longer than any body."""
+
+_STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
+"""How server-sent events begin, and no JSON does."""
+
+
+class Cutter(Protocol):
+    """Cuts a stream's bytes into events; `sse.Splitter` is one."""
+
+    @property
+    def rest(self) -> bytes: ...
+    def feed(self, chunk: bytes) -> list[Event]: ...
+
+
+def extract(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Usage:
+    """The usage that a response states; `read` says what goes in."""
+    return read(body, provider=provider, path=path, content_type=content_type).usage
+
+
+def read(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Answer:
+    """All that a response says of itself.
+
+    `body`: its JSON as it was parsed (a mapping or a list), its text, or its bytes, a whole body's or a stream's.
+    `path` is the request's, and tells the wire format; without one the shape of the body does. `provider`, by its
+    name in `providers.toml`, tells dialects of one shape apart. Raises TypeError for anything else, and nothing
+    for whatever the bytes are.
+    """
+    match = find("POST", f"/{path.lstrip('/')}", provider) if path else None
+    chosen = match.format if match else None
+    if isinstance(body, Mapping | list):
+        return _of_body(body, chosen, provider)
+    if isinstance(body, str):
+        body = body.encode("utf-8", "replace")
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"Expected a response's JSON, text or bytes, found {type(body).__name__}")
+    data = bytes(body)
+    cutter = cutter_of(data, content_type)
+    if cutter is not None:
+        return _of_stream(events_of(cutter, [data]), chosen, provider)
+    if len(data) > MAX_BODY:
+        return _nothing("body_too_large")
+    value = loads(data)
+    return _nothing("body_unreadable") if value is None and data else _of_body(value, chosen, provider)
+
+
+def events_of(cutter: Cutter, chunks: Iterable[bytes]) -> list[Event]:
+    """The events of a stream that has ended; the last one counts without its blank line, too."""
+    events = [event for chunk in chunks for event in cutter.feed(chunk)]
+    return [*events, *cutter.feed(b"\n\n")] if cutter.rest else events
+
+
+def cutter_of(data: bytes, content_type: str) -> Cutter | None:
+    """How to cut the bytes of a stream; None for a whole body's."""
+    kind = content_type.partition(";")[0].strip().lower()
+    return Splitter() if kind == "text/event-stream" or _STREAM.match(data) else None
+
+
+def _of_body(body: object, chosen: Format | None, provider: str) -> Answer:
+    format_ = chosen or _told(sniff(body), provider)
+    return _nothing("format_unknown") if format_ is None else format_.answer(body)
+
+
+def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Answer:
+    format_ = chosen or _told(sniff_events(events), provider)
+    if format_ is None:
+        return _nothing("format_unknown")
+    reader = format_.stream()
+    for event in events:
+        reader.feed(event)
+    return reader.answer()
+
+
+def _told(shape: Format | None, provider: str) -> Format | None:
+    return dialect(shape, provider) if shape else None
+
+
+def _nothing(anomaly: str) -> Answer:
+    return Answer(usage=Usage(anomalies=(anomaly,)))

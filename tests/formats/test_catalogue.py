@@ -1,0 +1,126 @@
+"""Every answer of the catalogue is read as it says, however it arrives."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accounting.extraction import cutter_of, events_of, read
+from accounting.formats import Answer, Format, find
+from accounting.usage import COUNTED, Usage
+from tests.formats.catalogue import SOURCES, Row, Sse, counted, rows
+
+ROWS = rows()
+STREAMS = [row for row in ROWS if cutter_of(row.body, row.content_type) is not None]
+EVENT_STREAMS = [row for row in ROWS if isinstance(row.sent, Sse)]
+
+NOISE = (
+    b": OPENROUTER PROCESSING\n\n",
+    b'event: ping\ndata: {"type": "ping"}\n\n',
+    b"data: \n\n",
+    b'event: something.new\ndata: {"type": "something.new", "n": 1}\n\n',
+)
+
+
+def each(some: Sequence[Row]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("row", some, ids=lambda row: row.name)
+
+
+def counts(usage: Usage) -> dict[str, int]:
+    return {name: count for name in COUNTED if (count := getattr(usage, name)) is not None}
+
+
+def holds(row: Row, answer: Answer) -> None:
+    usage = answer.usage
+    assert counts(usage) == row.counts
+    assert (usage.source, usage.anomalies, usage.provider_cost) == (row.source, row.anomalies, row.cost)
+    assert (answer.failed, answer.pending) == (row.failed, row.pending)
+    assert row.model in (None, answer.model)
+    assert row.service_tier in (None, answer.service_tier)
+    sub_calls = [(each.model, counts(each.usage)) for each in answer.sub_calls]
+    assert sub_calls == [(model, counted(stated)) for model, stated in row.sub_calls]
+
+
+def format_of(row: Row) -> Format:
+    match = find("POST", row.path, row.provider)
+    assert match is not None, row.path
+    return match.format
+
+
+def in_chunks(row: Row, chunks: Iterable[bytes]) -> Answer:
+    cutter = cutter_of(row.body, row.content_type)
+    assert cutter is not None
+    reader = format_of(row).stream()
+    for event in events_of(cutter, chunks):
+        reader.feed(event)
+    return reader.answer()
+
+
+def cut(body: bytes, borders: Iterable[int]) -> list[bytes]:
+    places = [0, *sorted(borders), len(body)]
+    return [body[begin:end] for begin, end in pairwise(places)]
+
+
+def test_every_source_has_rows() -> None:
+    assert set(SOURCES) - {row.name.partition(": ")[0] for row in ROWS} == set()
+
+
+def test_every_row_has_a_name_of_its_own() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+@each(ROWS)
+def test_it_is_read_as_the_request_s_format(row: Row) -> None:
+    holds(row, read(row.body, provider=row.provider, path=row.path, content_type=row.content_type))
+
+
+@each([row for row in ROWS if not isinstance(row.sent, Sse | bytes)])
+def test_it_is_read_as_somebody_else_parsed_it(row: Row) -> None:
+    holds(row, read(json.loads(row.body), provider=row.provider, path=row.path))
+
+
+@each([row for row in ROWS if row.told_by_shape])
+def test_its_shape_and_provider_tell_the_format(row: Row) -> None:
+    holds(row, read(row.body, provider=row.provider))
+
+
+@each([row for row in ROWS if row.told_by_shape_alone])
+def test_its_shape_alone_tells_the_format(row: Row) -> None:
+    holds(row, read(row.body))
+
+
+@each(STREAMS)
+def test_byte_by_byte_it_is_the_same(row: Row) -> None:
+    holds(row, in_chunks(row, (row.body[at : at + 1] for at in range(len(row.body)))))
+
+
+@settings(max_examples=30, deadline=None)
+@each(STREAMS)
+@given(data=st.data())
+def test_in_any_chunking_it_is_the_same(row: Row, data: st.DataObject) -> None:
+    borders = data.draw(st.sets(st.integers(0, len(row.body)), max_size=20))
+    holds(row, in_chunks(row, cut(row.body, borders)))
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+@each(EVENT_STREAMS)
+def test_with_any_line_ends_it_is_the_same(row: Row, end: bytes) -> None:
+    holds(row, in_chunks(row, [row.body.replace(b"\n", end)]))
+
+
+@settings(max_examples=20, deadline=None)
+@each(EVENT_STREAMS)
+@given(data=st.data())
+def test_pings_comments_and_unknown_events_change_nothing(row: Row, data: st.DataObject) -> None:
+    assert isinstance(row.sent, Sse)
+    noise = st.lists(st.sampled_from(NOISE), max_size=2)
+    holds(row, in_chunks(row, [b"".join([*data.draw(noise), event]) for event in row.sent.events]))
+
+
+@each(EVENT_STREAMS)
+def test_a_usage_that_is_repeated_is_not_added(row: Row) -> None:
+    assert isinstance(row.sent, Sse)
+    holds(row, in_chunks(row, [event * 2 if b"usage" in event else event for event in row.sent.events]))

@@ -1,0 +1,84 @@
+"""What `extract` takes in, and what it answers to what it can't read."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from accounting.extraction import MAX_BODY, extract, read
+from accounting.money import Money
+from accounting.usage import Usage, UsageSource
+
+CHAT = {"choices": [], "usage": {"prompt_tokens": 15, "completion_tokens": 210, "total_tokens": 225}}
+STREAM = b'data: {"choices": [], "usage": {"prompt_tokens": 15, "completion_tokens": 210}}\n\ndata: [DONE]\n\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CHAT,
+        json.dumps(CHAT),
+        json.dumps(CHAT).encode(),
+        bytearray(json.dumps(CHAT).encode()),
+        memoryview(json.dumps(CHAT).encode()),
+        "\ufeff\n \n" + json.dumps(CHAT),
+        STREAM,
+        STREAM.decode(),
+        STREAM.rstrip(),
+        b": a comment first\n\n" + STREAM,
+        b"\xef\xbb\xbf" + STREAM,
+        b"\r\n\r\n" + STREAM,
+    ],
+)
+def test_a_body_or_a_stream_may_come_parsed_as_text_or_as_bytes(body: object) -> None:
+    usage = extract(body)
+    assert (usage.input_tokens, usage.output_tokens, usage.source) == (15, 210, UsageSource.PROVIDER)
+
+
+@pytest.mark.parametrize("body", [None, 7, True, object(), {1, 2}])
+def test_what_can_be_no_response_is_refused(body: object) -> None:
+    with pytest.raises(TypeError, match="Expected a response's JSON, text or bytes, found"):
+        extract(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "anomalies"),
+    [
+        (b"", ("format_unknown",)),
+        (b"{", ("body_unreadable",)),
+        (b"\x1f\x8b\x08\x00", ("body_unreadable",)),
+        ("\ud800", ("body_unreadable",)),
+        (b"<html>502</html>", ("body_unreadable",)),
+        ([], ("format_unknown",)),
+        ({"hello": "world"}, ("format_unknown",)),
+        (b"data: hello\n\n", ("format_unknown",)),
+    ],
+)
+def test_what_cannot_be_read_is_missing_and_says_why(body: object, anomalies: tuple[str, ...]) -> None:
+    assert extract(body) == Usage(anomalies=anomalies)
+
+
+def test_a_body_past_the_limit_is_not_parsed() -> None:
+    assert extract(json.dumps(CHAT).encode().ljust(MAX_BODY + 1)).anomalies == ("body_too_large",)
+
+
+def test_the_path_tells_the_format_even_of_a_body_that_says_nothing() -> None:
+    assert extract(b"", path="v1/messages") == Usage()
+    assert extract({"usage": {"input_tokens": 3, "output_tokens": 4}}, path="/v1/messages?beta=true").output_tokens == 4
+    assert extract(CHAT, path="https://api.openai.com/v1/chat/completions").output_tokens == 210
+
+
+def test_the_content_type_tells_a_stream_from_a_body() -> None:
+    late = b"x-note\n\n" + STREAM
+    assert extract(late).anomalies == ("body_unreadable",)
+    assert extract(late, content_type="Text/Event-Stream; charset=utf-8").output_tokens == 210
+
+
+def test_a_cost_that_was_parsed_as_a_float_is_the_one_that_was_written() -> None:
+    body = json.loads('{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.00014}}')
+    assert extract(body).provider_cost == Money(Decimal("0.00014"), "USD")
+
+
+def test_all_else_that_it_says_of_itself_is_read_too() -> None:
+    answer = read({**CHAT, "id": "c1", "model": "m", "error": {"code": 500}})
+    assert (answer.id, answer.model, answer.failed) == ("c1", "m", True)
