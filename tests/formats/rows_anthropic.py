@@ -20,7 +20,7 @@ ROWS = [
             "model": "claude-opus-5",
             "content": [{"type": "text", "text": "Hi"}],
             "stop_reason": "end_turn",
-            "usage": {**_START, "output_tokens": 7},
+            "usage": _START | {"output_tokens": 7},
         },
         usage={"input_tokens": 1120, "cache_read_tokens": 1000, "cache_write_tokens": 20, "output_tokens": 7},
         model="claude-opus-5",
