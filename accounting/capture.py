@@ -16,11 +16,11 @@ from uuid import UUID
 
 from accounting import attribution, credentials
 from accounting.decoding import READABLE, Decoder, Unreadable
-from accounting.formats import Answer, Ask, Format, StreamReader, find, loads
+from accounting.formats import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, find, loads, splitter
 from accounting.providers import provider_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.sse import Splitter
-from accounting.usage import Call, Outcome, id_time, new_id
+from accounting.usage import Call, Outcome, id_time, new_id, sub_id
 
 MAX_BODY = 16 * 2**20
 """Bytes of a body, decoded, that are read for its usage; a longer one passes unread, and is flagged."""
@@ -110,7 +110,7 @@ class Tap:
         self._framed = False
         self._stripping = False
         self._decoder: Decoder | None = None
-        self._splitter: Splitter | None = None
+        self._splitter: StreamSplitter | None = None
         self._reader: StreamReader | None = None
         self._body = bytearray()
         self._bytes_out = 0
@@ -137,8 +137,9 @@ class Tap:
             self._decoder = Decoder(coding, MAX_BODY)
         except Unreadable as reason:
             self._unreadable = str(reason)
-        if kind == "text/event-stream" or (self._ticket.call.stream and kind in _UNTOLD):
-            self._splitter, self._reader = Splitter(), self._format.stream()
+        self._splitter = Splitter() if self._ticket.call.stream and kind in _UNTOLD else splitter(kind)
+        if self._splitter is not None:
+            self._reader = self._format.stream()
             self._stripping = self.asked and coding == "identity"
             # A stream may be longer than any body: its events are bounded one by one.
             self._decoder = self._decoder and Decoder(coding, 2**62)
@@ -208,9 +209,9 @@ class Tap:
             with contextlib.suppress(Exception):
                 answer, _ = self._answer()
                 outcome = Outcome.UNKNOWN if self._status is None else self._if_cut(answer)
-                self._books.leave(self._ticket, self._ended(outcome, answer))
+                self._books.leave(self._ticket, *self._ended(outcome, answer))
 
-    def _read_events(self, splitter: Splitter, reader: StreamReader, chunk: bytes) -> bytes:
+    def _read_events(self, splitter: StreamSplitter, reader: StreamReader, chunk: bytes) -> bytes:
         kept = []
         for event in splitter.feed(self._decoded(chunk)):
             reader.feed(event)
@@ -222,7 +223,7 @@ class Tap:
 
     def _read_rest(self) -> None:
         """Some servers leave out the last blank line: what they said last counts all the same."""
-        if self._splitter is not None and self._reader is not None and self._splitter.rest:
+        if isinstance(self._splitter, Splitter) and self._reader is not None and self._splitter.rest:
             for event in self._splitter.feed(b"\n\n"):
                 self._reader.feed(event)
 
@@ -265,12 +266,13 @@ class Tap:
     def _finish(self, outcome: Outcome, answer: Answer | None = None) -> None:
         if self._done:
             return
-        call = self._ended(outcome, answer or self._answer()[0])
+        call, sub_calls = self._ended(outcome, answer or self._answer()[0])
         self._done = True
-        self._books.finish(self._ticket, call)
+        self._books.finish(self._ticket, call, sub_calls)
 
-    def _ended(self, outcome: Outcome, answer: Answer) -> Call:
-        return replace(
+    def _ended(self, outcome: Outcome, answer: Answer) -> tuple[Call, tuple[Call, ...]]:
+        """The call as it ended, and what other models used inside its answer."""
+        call = replace(
             self._ticket.call,
             outcome=outcome,
             response_model=answer.model,
@@ -283,6 +285,27 @@ class Tap:
             bytes_out=self._bytes_out,
             http_status=self._status,
         )
+        return call, tuple(_below(call, number, sub) for number, sub in enumerate(answer.sub_calls, 1))
+
+
+def _below(call: Call, number: int, sub: SubCall) -> Call:
+    """A sub-call: who asked, and when, is the call's own; the model, and what it used, another's."""
+    return replace(
+        call,
+        id=sub_id(call.id, number),
+        parent_id=call.id,
+        request_model=None,
+        response_model=sub.model,
+        response_id=None,
+        effort=None,
+        max_tokens=None,
+        first_token_at=None,
+        bytes_in=0,
+        bytes_out=0,
+        finish_reason=None,
+        script=None,
+        usage=replace(sub.usage, requests=None),
+    )
 
 
 def _started(metering: Metering, sent: Sent, provider: str, endpoint: str, ask: Ask) -> Call:

@@ -5,8 +5,8 @@ Numbers count starts without gaps, so the store can tell a lost call from one th
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,7 +51,7 @@ class Journal:
         # One connection: statements take turns. Each is short, the longest a hundred rows marked delivered. A signal
         # handler may come in between and make a call of its own, hence the R.
         self.lock = RLock()
-        self._highest = self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'")
+        self._highest = self._last_number()
         self._promised = int(self.fact("promised") or 0)
         self._is_full = False
         self._recalled = 0  # rows up to this number were asked back
@@ -70,11 +70,13 @@ class Journal:
                 payload = call.encode()
             return self._insert(call.started_at, payload, ended=False), call
 
-    def add(self, call: Call) -> int:
-        """Write down a call that has ended already, because its start could not be."""
+    def add(self, call: Call, sub_calls: Sequence[Call] = ()) -> int:
+        """Write down a call that has ended already, because its start could not be, and its sub-calls."""
         payload = call.encode()
-        with self.lock:
-            return self._insert(call.started_at, payload, ended=True)
+        with self.lock, self._at_once() if sub_calls else _ALONE:
+            number = self._insert(call.started_at, payload, ended=True)
+            self._add_below(sub_calls)
+            return number
 
     def recount(self) -> None:
         """Count anew what is open and what is ready: an interrupt between a statement and its count leaves them off."""
@@ -83,9 +85,12 @@ class Journal:
             # Of what an index holds by itself; that of the open ones would be looked up row by row.
             self._open = self._one("SELECT count(*) FROM calls WHERE delivered_at IS NULL") - self._ready
 
-    def finish(self, number: int, call: Call) -> None:
-        """Write down how a call ended. A second ending of the same number changes nothing."""
-        self._end(number, call.encode())
+    def finish(self, number: int, call: Call, sub_calls: Sequence[Call] = ()) -> None:
+        """Write down how a call ended, and its sub-calls with it. A second ending of a number changes nothing."""
+        payload = call.encode()
+        with self.lock, self._at_once() if sub_calls else _ALONE:
+            if self._end(number, payload):
+                self._add_below(sub_calls)
 
     def abandon(self, number: int) -> None:
         """End a call of which no more will be learned: its outcome is unknown."""
@@ -222,16 +227,41 @@ class Journal:
         with self.lock:
             self._connection.close()
 
-    def _end(self, number: int, payload: bytes) -> None:
+    def _end(self, number: int, payload: bytes) -> int:
+        """How many calls this ended: one, or none that had ended before."""
         with self.lock:
             changed = self._connection.execute(
                 "UPDATE calls SET payload = ?, ended = 1 WHERE number = ? AND ended = 0", (payload, number)
             ).rowcount
             self._ready += changed
             self._open -= changed
+        return changed
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        """All of the block's statements or none. A savepoint, as a signal handler's may lie within another's."""
+        self._connection.execute("SAVEPOINT together")
+        try:
+            yield
+            self._connection.execute("RELEASE together")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK TO together")
+                self._connection.execute("RELEASE together")
+            self._highest = self._last_number()
+            self.recount()
+            raise
+
+    def _add_below(self, sub_calls: Sequence[Call]) -> None:
+        """Write sub-calls down beside their call, whose start they share: what was let in has room for them."""
+        for call in sub_calls:
+            self._put(call.started_at, call.encode(), ended=True)
 
     def _insert(self, started_at: datetime, payload: bytes, ended: bool) -> int:
         self._make_room()
+        return self._put(started_at, payload, ended)
+
+    def _put(self, started_at: datetime, payload: bytes, ended: bool) -> int:
         number = self._connection.execute(
             "INSERT INTO calls (started_at, payload, ended) VALUES (?, ?, ?)",
             (_microseconds(started_at), payload, ended),
@@ -277,10 +307,16 @@ class Journal:
             (before,),
         ).rowcount
 
+    def _last_number(self) -> int:
+        return self._one("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'calls'")
+
     def _one(self, query: str, *values: int) -> int:
         with self.lock:
             return int(self._connection.execute(query, values).fetchone()[0])
 
+
+_ALONE = nullcontext()
+"""Around a single statement, which needs no savepoint."""
 
 # The payloads end to end, as bytes: what can't be read is the store's to judge. It must not stop those behind it here.
 _JOINED = """

@@ -39,6 +39,15 @@ class Ticket:
     number: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a started call ended, and the sub-calls that its answer told of."""
+
+    ticket: Ticket
+    call: Call
+    sub_calls: tuple[Call, ...] = ()
+
+
 class Recorder:
     """Writes calls to the journal and sees to their delivery. Its methods may be called from any thread."""
 
@@ -49,7 +58,7 @@ class Recorder:
         self._lock = RLock()
         self._journal: Journal | None = None
         self._delivery: Delivery | None = None
-        self._held: deque[tuple[Ticket, Call]] = deque()
+        self._held: deque[Ending] = deque()
         self._adrift: dict[UUID, datetime] = {}  # calls that are in no journal, and when they began
         self._closed = False
 
@@ -69,22 +78,23 @@ class Recorder:
             self._adrift[call.id] = call.started_at
             return Ticket(call)
 
-    def finish(self, ticket: Ticket, call: Call) -> None:
-        """Write down how the call ended."""
+    def finish(self, ticket: Ticket, call: Call, sub_calls: tuple[Call, ...] = ()) -> None:
+        """Write down how the call ended, and its sub-calls with it."""
+        ending = Ending(ticket, call, sub_calls)
         try:
-            self._write(ticket, call)
+            self._write(ending)
         except Exception as error:  # noqa: BLE001 - counted, and tried again
             self.faults.count("journal.finish", error)
-            self._hold(ticket, call)
+            self._hold(ending)
             return
         if self._held:
             self._retry_held()
         if self._journal is not None and self._journal.ready >= BATCH and self._delivery is not None:
             self._delivery.nudge()
 
-    def leave(self, ticket: Ticket, call: Call) -> None:
+    def leave(self, ticket: Ticket, call: Call, sub_calls: tuple[Call, ...] = ()) -> None:
         """Have the ending written down soon, by another thread; takes no lock, so it may be called from `__del__`."""
-        self._hold(ticket, call)
+        self._hold(Ending(ticket, call, sub_calls))
 
     def abandon(self, ticket: Ticket) -> None:
         """End a call whose ending we failed to read: it is in the books, its outcome unknown."""
@@ -166,32 +176,33 @@ class Recorder:
             self.faults.count("journal.open", told)
             return memory_journal(directory, settings.max_bytes)
 
-    def _write(self, ticket: Ticket, call: Call) -> None:
+    def _write(self, ending: Ending) -> None:
+        ticket = ending.ticket
         if ticket.journal is None or ticket.number is None:
-            self._opened().add(call)
-            self._adrift.pop(call.id, None)
+            self._opened().add(ending.call, ending.sub_calls)
+            self._adrift.pop(ending.call.id, None)
         elif ticket.journal is self._journal:
-            ticket.journal.finish(ticket.number, call)
+            ticket.journal.finish(ticket.number, ending.call, ending.sub_calls)
         # else: this process was forked while the call ran; the parent, whose call it is, writes it down.
 
-    def _hold(self, ticket: Ticket, call: Call) -> None:
-        self._held.append((ticket, call))
+    def _hold(self, ending: Ending) -> None:
+        self._held.append(ending)
         if len(self._held) > MOST_HELD:
-            lost, _ = self._held.popleft()
+            lost = self._held.popleft()
             self._adrift.pop(lost.call.id, None)
             self.faults.note("journal.held_lost")
 
     def _retry_held(self) -> datetime | None:
         """Write down what could not be before; returns when the oldest call began that still is in no journal."""
         while self._held:
-            ticket, call = self._held.popleft()
+            ending = self._held.popleft()
             try:
-                self._write(ticket, call)
+                self._write(ending)
             except (sqlite3.Error, OSError, JournalUnavailable):
-                self._held.appendleft((ticket, call))
+                self._held.appendleft(ending)
                 break
             except Exception as error:  # noqa: BLE001 - no second try will do better; the others' turn must come
-                self._adrift.pop(call.id, None)
+                self._adrift.pop(ending.call.id, None)
                 self.faults.count("journal.held", error)
         return min(list(self._adrift.values()), default=None)
 

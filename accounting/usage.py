@@ -4,6 +4,7 @@ Token counts follow OpenTelemetry's meaning: input includes cached tokens, outpu
 A count that nobody stated is None, never 0.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -340,6 +341,13 @@ def new_id(not_before: datetime | None = None) -> UUID:
     fraction = rest * 4096 // 1_000_000
     chance = int.from_bytes(os.urandom(8)) & (1 << 62) - 1
     return UUID(int=milliseconds << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | chance)
+
+
+def sub_id(parent: UUID, number: int) -> UUID:
+    """The id of a call's sub-call of this number: of the call's millisecond, and the same whenever it is asked for."""
+    chance = hashlib.sha256(parent.bytes + number.to_bytes(4)).digest()
+    low = int.from_bytes(chance[:8]) & (1 << 62) - 1
+    return UUID(int=(parent.int >> 80) << 80 | 0x7 << 76 | int.from_bytes(chance[8:10]) >> 4 << 64 | 0b10 << 62 | low)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

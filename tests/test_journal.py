@@ -21,7 +21,7 @@ from accounting import journals
 from accounting.errors import JournalUnavailable
 from accounting.journal import IDLE_LOG_BYTES, Journal
 from accounting.journals import FORMAT, open_journal, orphans
-from accounting.usage import Call, Outcome, id_time, new_id
+from accounting.usage import Call, Outcome, id_time, new_id, sub_id
 from tests.warehouse import NOON, ended, started
 
 DAY = timedelta(days=1)
@@ -84,6 +84,57 @@ def test_a_second_ending_changes_nothing(journal: Journal) -> None:
     journal.abandon(number)
     assert outcomes(journal) == {1: Outcome.INTERRUPTED}
     assert journal.ready == 1
+
+
+def below(call: Call, number: int) -> Call:
+    """A sub-call of a call that has ended."""
+    return replace(ended(call), id=sub_id(call.id, number), parent_id=call.id)
+
+
+def test_sub_calls_are_written_down_with_the_end_of_their_call(journal: Journal) -> None:
+    first, second = started(), started()
+    number, _ = journal.start(first)
+    assert journal.start(second)[0] == 2
+    journal.finish(number, ended(first), [below(first, 1), below(first, 2)])
+    journal.finish(number, ended(first), [below(first, 3)])  # it has ended already
+    assert [Call.decode(entry.payload).parent_id for entry in journal.entries(9)] == [None, first.id, first.id]
+    assert [entry.number for entry in journal.entries(9)] == [1, 3, 4]
+    standing = journal.standing(datetime.now(UTC))
+    assert (standing.highest, standing.open, standing.backlog) == (4, 1, 3)
+
+
+def test_a_call_is_not_ended_without_its_sub_calls(journal: Journal) -> None:
+    call = started()
+    number, _ = journal.start(call)
+    journal._connection.execute(
+        "CREATE TEMP TRIGGER full BEFORE INSERT ON calls WHEN new.number IS NOT 1 AND (SELECT count(*) FROM calls) = 2 "
+        "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError, match="disk full"):
+        journal.finish(number, ended(call), [below(call, 1), below(call, 2)])
+    standing = journal.standing(datetime.now(UTC))
+    assert (standing.highest, standing.open, standing.backlog) == (1, 1, 0)
+    journal._connection.execute("DROP TRIGGER full")
+    assert journal.start(started())[0] == 2
+
+
+def test_all_before_an_undelivered_sub_call_is_complete_only_until_its_calls_start(journal: Journal) -> None:
+    call = started(NOON)
+    number, call = journal.start(call)
+    journal.standing(NOON + timedelta(seconds=5))
+    journal.finish(number, ended(call), [below(call, 1)])
+    assert journal.standing(NOON + timedelta(seconds=6), frozenset({1})).oldest_undelivered_at == call.started_at
+
+
+def test_a_full_journal_lets_the_sub_calls_of_a_started_call_in(tmp_path: Path) -> None:
+    with closing(open_journal(tmp_path)) as journal:
+        call = started()
+        number, _ = journal.start(call)
+        journal._max_bytes, journal._is_full = 0, True
+        with pytest.raises(JournalUnavailable):
+            journal.start(started())
+        journal.finish(number, ended(call), [below(call, 1)])
+        assert journal.ready == 2
 
 
 def test_threads_leave_no_gap_in_the_numbers(journal: Journal) -> None:

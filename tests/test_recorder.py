@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -21,7 +22,7 @@ from accounting.errors import JournalUnavailable
 from accounting.journals import open_journal
 from accounting.places import journal_directory
 from accounting.recorder import Recorder, close, recorder
-from accounting.usage import Outcome
+from accounting.usage import Outcome, sub_id
 from tests.warehouse import Warehouse, ended, started, until
 
 URL = "memory://me:hush@warehouse"
@@ -144,6 +145,20 @@ def test_an_ending_that_can_t_be_written_is_held_and_tried_again(warehouse: Ware
         ticket.journal._connection.execute("ALTER TABLE gone RENAME TO calls")
     assert until(lambda: books.flush(1))
     assert list(warehouse.calls.values()) == [ended(call)]
+
+
+@pytest.mark.parametrize("way", ["finish", "leave"])
+def test_sub_calls_are_written_with_their_call(warehouse: Warehouse, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCOUNTING_JOURNAL_MAX_MB", "0")
+    books = recorder()
+    ticket = books.start(call := started())  # in no journal
+    sub = replace(ended(call), id=sub_id(call.id, 1), parent_id=call.id)
+    getattr(books, way)(ticket, ended(call), (sub,))
+    assert not books.flush(0.1)
+    make_room(books)
+    assert until(lambda: books.flush(1))
+    assert list(warehouse.calls.values()) == [ended(call), sub]
+    assert warehouse.reports[-1].highest == 2
 
 
 def test_an_ending_that_never_can_be_written_holds_up_no_other(warehouse: Warehouse) -> None:

@@ -23,6 +23,7 @@ from accounting.usage import (
     clean,
     id_time,
     new_id,
+    sub_id,
 )
 
 ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=40)
@@ -142,3 +143,12 @@ def test_an_id_tells_its_time_and_ids_rise() -> None:
 def test_an_id_is_a_uuid_of_version_7() -> None:
     id_ = new_id()
     assert (id_.version, id_.variant) == (7, UUID(int=0x8 << 60).variant)
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_sub_calls_have_ids_of_their_calls_millisecond_and_the_same_each_time(one: int, other: int) -> None:
+    parent = new_id()
+    assert id_time(sub_id(parent, one)) == id_time(parent)
+    assert (sub_id(parent, one).version, sub_id(parent, one).variant) == (7, parent.variant)
+    assert (sub_id(parent, one) == sub_id(parent, other)) == (one == other)
+    assert sub_id(parent, one) not in (parent, sub_id(new_id(), one))

@@ -1,11 +1,13 @@
 """The wire formats we read. A new one: a file here, and its line in `_FORMATS`."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from accounting import eventstream, sse
 from accounting.formats import anthropic, openai_chat, unread
 from accounting.formats.shapes import sniff, sniff_events
-from accounting.formats.wire import Answer, Ask, Format, StreamReader, SubCall, loads
+from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 
 __all__ = [
     "Answer",
@@ -13,12 +15,14 @@ __all__ = [
     "Format",
     "Match",
     "StreamReader",
+    "StreamSplitter",
     "SubCall",
     "dialect",
     "find",
     "loads",
     "sniff",
     "sniff_events",
+    "splitter",
 ]
 
 _FORMATS: tuple[Format, ...] = (openai_chat, anthropic, unread)
@@ -74,3 +78,15 @@ def dialect(general: Format, provider: str) -> Format:
     """The provider's own dialect of a format, where it has one."""
     own = (_DIALECTS.get((provider, suffix)) for suffix in general.suffixes)
     return next((match.format for match in own if match), general)
+
+
+_SPLITTERS: dict[str, Callable[[], StreamSplitter]] = {
+    "text/event-stream": sse.Splitter,
+    "application/vnd.amazon.eventstream": eventstream.Splitter,
+}
+
+
+def splitter(content_type: str) -> StreamSplitter | None:
+    """What cuts a body of this type into events; None where such a body is read whole."""
+    made = _SPLITTERS.get(content_type.partition(";")[0].strip().lower())
+    return made() if made else None

@@ -52,6 +52,16 @@ class Answer:
     sub_calls: tuple[SubCall, ...] = ()
 
 
+class StreamSplitter(Protocol):
+    """Cuts a streamed body into events, whatever its framing; never raises, and changes no byte."""
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes of the event that isn't complete yet."""
+
+    def feed(self, chunk: bytes) -> list[Event]: ...
+
+
 class StreamReader(Protocol):
     """Reads one streamed answer, event by event; never raises, whatever the bytes."""
 

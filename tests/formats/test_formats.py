@@ -11,8 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from accounting import eventstream
 from accounting.counts import Counts
-from accounting.formats import Answer, Format, StreamReader, anthropic, find, loads, openai_chat, unread
+from accounting.formats import Answer, Format, StreamReader, anthropic, find, loads, openai_chat, splitter, unread
 from accounting.formats.wire import provider_cost
 from accounting.money import Money
 from accounting.sse import Event, Splitter
@@ -231,6 +232,20 @@ def test_the_end_of_the_path_tells_the_format(path: str, wire_format: Format, en
 )
 def test_what_buys_nothing_is_no_call(method: str, path: str) -> None:
     assert find(method, path, "") is None
+
+
+@pytest.mark.parametrize(
+    ("content_type", "cut_by"),
+    [
+        ("text/event-stream; charset=utf-8", Splitter),
+        (" Text/Event-Stream", Splitter),
+        ("application/vnd.amazon.eventstream", eventstream.Splitter),
+        ("application/json", type(None)),
+        ("", type(None)),
+    ],
+)
+def test_the_content_type_tells_how_a_stream_is_cut(content_type: str, cut_by: type) -> None:
+    assert isinstance(splitter(content_type), cut_by)
 
 
 def test_fractions_are_read_to_the_digit_that_was_written() -> None:
