@@ -16,7 +16,19 @@ from uuid import UUID
 
 from accounting import attribution, credentials
 from accounting.decoding import READABLE, Decoder, Unreadable
-from accounting.formats import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, find, loads, splitter
+from accounting.formats import (
+    Answer,
+    Ask,
+    Format,
+    StreamReader,
+    StreamSplitter,
+    SubCall,
+    beside,
+    find,
+    loads,
+    reread,
+    splitter,
+)
 from accounting.providers import provider_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.sse import Splitter
@@ -112,6 +124,7 @@ class Tap:
         self._decoder: Decoder | None = None
         self._splitter: StreamSplitter | None = None
         self._reader: StreamReader | None = None
+        self._is_looked_at = False  # a stream, at its first event with data
         self._body = bytearray()
         self._bytes_out = 0
         self._first_token_at: datetime | None = None
@@ -214,6 +227,9 @@ class Tap:
     def _read_events(self, splitter: StreamSplitter, reader: StreamReader, chunk: bytes) -> bytes:
         kept = []
         for event in splitter.feed(self._decoded(chunk)):
+            if event.data and not self._is_looked_at:
+                self._is_looked_at = True
+                self._reader = reader = beside(self._format, reader, event)
             reader.feed(event)
             if not (self._stripping and reader.usage_only):
                 kept.append(event.raw)
@@ -249,7 +265,8 @@ class Tap:
         if body is None and self._body:
             is_whole = self._framed and self._decoder.is_whole
             return self._flagged(Answer(), "body_unreadable"), is_whole
-        return self._format.answer(body), self._decoder.is_whole and (body is not None or self._framed)
+        is_whole = self._decoder.is_whole and (body is not None or self._framed)
+        return reread(self._format, body, self._format.answer(body)), is_whole
 
     @staticmethod
     def _flagged(answer: Answer, anomaly: str | None) -> Answer:

@@ -6,25 +6,30 @@ client.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from zlib import crc32
 
-from accounting.formats import Answer, Format, dialect, find, loads, sniff, sniff_events
-from accounting.sse import Event, Splitter
+from accounting import eventstream, sse
+from accounting.formats import (
+    Answer,
+    Format,
+    StreamSplitter,
+    beside,
+    dialect,
+    find,
+    loads,
+    reread,
+    sniff,
+    sniff_stream,
+    splitter,
+)
+from accounting.sse import Event
 from accounting.usage import Usage
 
 MAX_BODY = 16 * 2**20
 """Bytes of a body that are read; a longer one is left unread and flagged. A stream may be longer than any body."""
 
-_STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
+_SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 """How server-sent events begin, and no JSON does."""
-
-
-class Cutter(Protocol):
-    """Cuts a stream's bytes into events; `sse.Splitter` is one."""
-
-    @property
-    def rest(self) -> bytes: ...
-    def feed(self, chunk: bytes) -> list[Event]: ...
 
 
 def extract(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Usage:
@@ -49,7 +54,7 @@ def read(body: object, *, provider: str = "", path: str = "", content_type: str 
     if not isinstance(body, bytes | bytearray | memoryview):
         raise TypeError(f"Expected a response's JSON, text or bytes, found {type(body).__name__}")
     data = bytes(body)
-    cutter = cutter_of(data, content_type)
+    cutter = splitter_of(data, content_type)
     if cutter is not None:
         return _of_stream(events_of(cutter, [data]), chosen, provider)
     if len(data) > MAX_BODY:
@@ -58,28 +63,43 @@ def read(body: object, *, provider: str = "", path: str = "", content_type: str 
     return _nothing("body_unreadable") if value is None and data else _of_body(value, chosen, provider)
 
 
-def events_of(cutter: Cutter, chunks: Iterable[bytes]) -> list[Event]:
-    """The events of a stream that has ended; the last one counts without its blank line, too."""
+def events_of(cutter: StreamSplitter, chunks: Iterable[bytes]) -> list[Event]:
+    """The events of a stream that has ended; the last one of SSE counts without its blank line, too."""
     events = [event for chunk in chunks for event in cutter.feed(chunk)]
-    return [*events, *cutter.feed(b"\n\n")] if cutter.rest else events
+    if isinstance(cutter, sse.Splitter) and cutter.rest:
+        events += cutter.feed(b"\n\n")
+    return events
 
 
-def cutter_of(data: bytes, content_type: str) -> Cutter | None:
-    """How to cut the bytes of a stream; None for a whole body's."""
-    kind = content_type.partition(";")[0].strip().lower()
-    return Splitter() if kind == "text/event-stream" or _STREAM.match(data) else None
+def splitter_of(data: bytes, content_type: str) -> StreamSplitter | None:
+    """What cuts the bytes of a stream, by their type or else their beginning; None for a whole body's."""
+    told = splitter(content_type)
+    if told is not None:
+        return told
+    if _SSE.match(data):
+        return sse.Splitter()
+    return eventstream.Splitter() if _begins_with_a_frame(data) else None
+
+
+def _begins_with_a_frame(data: bytes) -> bool:
+    """Whether the first eight bytes are vouched for by the next four, as in Amazon's event streams."""
+    return len(data) >= 12 and crc32(data[:8]) == int.from_bytes(data[8:12])
 
 
 def _of_body(body: object, chosen: Format | None, provider: str) -> Answer:
-    format_ = chosen or _told(sniff(body), provider)
-    return _nothing("format_unknown") if format_ is None else format_.answer(body)
+    if chosen is not None:
+        return reread(chosen, body, chosen.answer(body))
+    told = _told(sniff(body), provider)
+    return _nothing("format_unknown") if told is None else told.answer(body)
 
 
 def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Answer:
-    format_ = chosen or _told(sniff_events(events), provider)
+    format_ = chosen or _told(sniff_stream(events), provider)
     if format_ is None:
         return _nothing("format_unknown")
     reader = format_.stream()
+    first = next((event for event in events if event.data), None)
+    reader = beside(format_, reader, first) if chosen and first else reader
     for event in events:
         reader.feed(event)
     return reader.answer()

@@ -50,6 +50,7 @@ def test_what_can_be_no_response_is_refused(body: object) -> None:
         ("\ud800", ("body_unreadable",)),
         (b"<html>502</html>", ("body_unreadable",)),
         ([], ("format_unknown",)),
+        (b"[" * 400 + b"]" * 400, ("format_unknown",)),
         ({"hello": "world"}, ("format_unknown",)),
         (b"data: hello\n\n", ("format_unknown",)),
     ],
@@ -82,3 +83,20 @@ def test_a_cost_that_was_parsed_as_a_float_is_the_one_that_was_written() -> None
 def test_all_else_that_it_says_of_itself_is_read_too() -> None:
     answer = read({**CHAT, "id": "c1", "model": "m", "error": {"code": 500}})
     assert (answer.id, answer.model, answer.failed) == ("c1", "m", True)
+
+
+def test_a_body_in_another_shape_than_its_endpoint_s_is_read_by_its_shape_and_says_so() -> None:
+    usage = extract(CHAT, path="/v1/messages")
+    assert (usage.input_tokens, usage.output_tokens) == (15, 210)
+    assert usage.anomalies == ("shape_of_openai_chat",)
+
+
+def test_a_stream_in_another_shape_than_its_endpoint_s_is_read_by_its_shape_and_says_so() -> None:
+    usage = extract(b": hello\n\n" + STREAM, path="/v1/messages")
+    assert (usage.input_tokens, usage.output_tokens, usage.source) == (15, 210, UsageSource.PROVIDER)
+    assert usage.anomalies == ("shape_of_openai_chat",)
+
+
+def test_an_answer_of_which_no_shape_tells_more_stays_as_its_format_reads_it() -> None:
+    empty = {"type": "message", "usage": None}
+    assert extract(empty, path="/v1/chat/completions") == extract(empty, path="/v1/messages") == Usage()

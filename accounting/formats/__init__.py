@@ -1,13 +1,15 @@
 """The wire formats we read. A new one: a file here, and its line in `_FORMATS`."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from accounting import eventstream, sse
 from accounting.formats import anthropic, openai_chat, unread
-from accounting.formats.shapes import sniff, sniff_events
+from accounting.formats.shapes import shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
+from accounting.sse import Event
+from accounting.usage import UsageSource
 
 __all__ = [
     "Answer",
@@ -17,11 +19,13 @@ __all__ = [
     "StreamReader",
     "StreamSplitter",
     "SubCall",
+    "beside",
     "dialect",
     "find",
     "loads",
+    "reread",
     "sniff",
-    "sniff_events",
+    "sniff_stream",
     "splitter",
 ]
 
@@ -90,3 +94,71 @@ def splitter(content_type: str) -> StreamSplitter | None:
     """What cuts a body of this type into events; None where such a body is read whole."""
     made = _SPLITTERS.get(content_type.partition(";")[0].strip().lower())
     return made() if made else None
+
+
+_BY_NAME = {each.name: each for each in _FORMATS}
+
+
+def sniff(body: object) -> Format | None:
+    """The format of which a body, or one event of a stream, has the shape; None where nothing tells."""
+    return _BY_NAME.get(shape(body) or "")
+
+
+def sniff_stream(events: Iterable[Event]) -> Format | None:
+    """The same of all events of a stream."""
+    return _BY_NAME.get(shape_of_stream(events) or "")
+
+
+def reread(chosen: Format, body: object, answer: Answer) -> Answer:
+    """The answer, or where its format found no usage in it: what the format finds whose shape the body has.
+
+    Endpoints tell the format; proxies and home-made servers answer in another one all the same. Such an answer is
+    flagged, by the name of its shape.
+    """
+    if answer.usage.source is not UsageSource.MISSING:
+        return answer
+    other = _another(chosen, body)
+    return answer if other is None else _better(answer, other.answer(body), other)
+
+
+def beside(chosen: Format, reader: StreamReader, event: Event) -> StreamReader:
+    """The reader, or where the stream's first event with data has another format's shape: both formats' readers."""
+    other = _another(chosen, loads(event.data))
+    return reader if other is None else _Beside(reader, other)
+
+
+def _another(chosen: Format, body: object) -> Format | None:
+    """The format whose shape the body has, if it is neither the chosen one nor one that the chosen is a dialect of."""
+    other = sniff(body)
+    return None if other is None or other is chosen or not set(other.suffixes).isdisjoint(chosen.suffixes) else other
+
+
+def _better(answer: Answer, other: Answer, format_: Format) -> Answer:
+    if other.usage.source is UsageSource.MISSING:
+        return answer
+    anomalies = (*other.usage.anomalies, f"shape_of_{format_.name}")
+    return replace(other, usage=replace(other.usage, anomalies=anomalies))
+
+
+class _Beside:
+    """Feeds a stream to two readers; the second's answer counts where the first finds no usage."""
+
+    def __init__(self, first: StreamReader, other: Format) -> None:
+        self._first, self._second, self._other = first, other.stream(), other
+        self._took_in()
+
+    def feed(self, event: Event) -> None:
+        self._first.feed(event)
+        self._second.feed(event)
+        self._took_in()
+
+    def _took_in(self) -> None:
+        first, second = self._first, self._second
+        self.terminal = first.terminal or second.terminal
+        self.usage_only = first.usage_only
+        self.token_seen = first.token_seen or second.token_seen
+
+    def answer(self) -> Answer:
+        answer = self._first.answer()
+        missing = answer.usage.source is UsageSource.MISSING
+        return _better(answer, self._second.answer(), self._other) if missing else answer

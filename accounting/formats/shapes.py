@@ -1,55 +1,65 @@
 """Which wire format something is in, told by its shape alone: the fallback where no endpoint tells.
 
-A shape is told by names that no other format uses at that place. A new format: its line in `_SIGNS`.
+A shape is told by names that no other format has at that place. A new format: its line in `_SIGNS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain, islice
 from typing import Any
 
-from accounting.formats import anthropic, openai_chat
-from accounting.formats.wire import Format, at, loads
+from accounting.formats.wire import loads
 from accounting.sse import Event
 
 _LOOKED_AT = 20
-"""Events that may go by before the first one that tells: comments, pings, and what else a proxy puts in front."""
+"""How many events are looked at, at either end of a stream: the first ones may be comments, pings and the like."""
+
+Body = Mapping[str, Any]
 
 
-def sniff(body: object) -> Format | None:
-    """The format of a whole body, or of one event of a stream, as `loads` gives it; None where nothing tells."""
-    if isinstance(body, list):
-        return next((found for found in map(sniff, body[:_LOOKED_AT]) if found), None)
-    if not isinstance(body, Mapping):
-        return None
-    return next((format_ for format_, has_signs in _SIGNS if has_signs(body)), None)
+def shape(body: object) -> str | None:
+    """The name of the format that a whole body, or one event of a stream, has the shape of; None where nothing tells.
 
-
-def sniff_events(events: Iterable[Event]) -> Format | None:
-    """The format of a stream, by the first of its events that tells."""
-    told = (sniff(loads(event.data)) for event, _ in zip(_speaking(events), range(_LOOKED_AT), strict=False))
+    `body` is JSON as it was parsed. A list is a stream whose events come in one array, as Gemini's may.
+    """
+    told = map(_shape, body[:_LOOKED_AT] if isinstance(body, list) else [body])
     return next((found for found in told if found), None)
 
 
-def _speaking(events: Iterable[Event]) -> Iterable[Event]:
-    return (event for event in events if event.data)
+def _shape(body: object) -> str | None:
+    if not isinstance(body, Mapping):
+        return None
+    return next((name for name, has_signs in _SIGNS if has_signs(body)), None)
 
 
-def _is_anthropic(body: Mapping[str, Any]) -> bool:
-    return body.get("type") in _ANTHROPIC or _counts_as_anthropic(body.get("usage"))
+def shape_of_stream(events: Iterable[Event]) -> str | None:
+    """The same of a whole stream's events: the first that tells does."""
+    speaking = [event.data for event in events if event.data]
+    looked_at = chain(islice(speaking, _LOOKED_AT), reversed(speaking[-_LOOKED_AT:]))
+    return next((found for found in (shape(loads(data)) for data in looked_at) if found), None)
 
 
-_ANTHROPIC = frozenset({"message", "message_start", "message_delta", "content_block_start", "content_block_delta"})
+def _is_anthropic(body: Body) -> bool:
+    return body.get("type") in _ANTHROPIC or _has(
+        body, "usage", "cache_creation_input_tokens", "cache_read_input_tokens"
+    )
 
 
-def _counts_as_anthropic(block: object) -> bool:
-    return at(block, "cache_creation_input_tokens") is not None or at(block, "cache_read_input_tokens") is not None
+_ANTHROPIC = frozenset(
+    {"message", "message_start", "message_delta", "content_block_start", "content_block_delta", "content_block_stop"}
+)
 
 
-def _is_openai_chat(body: Mapping[str, Any]) -> bool:
-    return "choices" in body or "x_groq" in body or at(body, "usage", "prompt_tokens") is not None
+def _is_openai_chat(body: Body) -> bool:
+    return "choices" in body or "x_groq" in body or _has(body, "usage", "prompt_tokens", "completion_tokens")
 
 
-_SIGNS: tuple[tuple[Format, Callable[[Mapping[str, Any]], bool]], ...] = (
-    (anthropic, _is_anthropic),
-    (openai_chat, _is_openai_chat),
+def _has(body: Body, block: str, *names: str) -> bool:
+    stated = body.get(block)
+    return isinstance(stated, Mapping) and not stated.keys().isdisjoint(names)
+
+
+_SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
+    ("anthropic", _is_anthropic),
+    ("openai_chat", _is_openai_chat),
 )
 """From the most to the least particular: the first that fits holds."""

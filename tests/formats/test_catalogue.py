@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.extraction import cutter_of, events_of, read
+from accounting.extraction import events_of, read, splitter_of
 from accounting.formats import Answer, Format, find
 from accounting.usage import COUNTED, Usage
 from tests.formats.catalogue import SOURCES, Row, Sse, counted, rows
 
 ROWS = rows()
-STREAMS = [row for row in ROWS if cutter_of(row.body, row.content_type) is not None]
+STREAMS = [row for row in ROWS if splitter_of(row.body, row.content_type) is not None]
 EVENT_STREAMS = [row for row in ROWS if isinstance(row.sent, Sse)]
 
 NOISE = (
@@ -51,7 +51,7 @@ def format_of(row: Row) -> Format:
 
 
 def in_chunks(row: Row, chunks: Iterable[bytes]) -> Answer:
-    cutter = cutter_of(row.body, row.content_type)
+    cutter = splitter_of(row.body, row.content_type)
     assert cutter is not None
     reader = format_of(row).stream()
     for event in events_of(cutter, chunks):
