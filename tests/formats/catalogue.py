@@ -13,6 +13,28 @@ from accounting.money import Money
 
 SOURCES = (
     "OpenAI chat",
+    "Azure OpenAI",
+    "OpenRouter",
+    "DeepSeek",
+    "Zhipu GLM",
+    "Qwen DashScope",
+    "Moonshot Kimi",
+    "Mistral",
+    "Groq",
+    "Cerebras",
+    "Crusoe",
+    "Snowflake",
+    "Hugging Face",
+    "Ollama",
+    "Heroku",
+    "Together",
+    "Fireworks",
+    "Baseten",
+    "MiniMax",
+    "vLLM and SGLang",
+    "Gemini OpenAI-compatible",
+    "xAI chat",
+    "Perplexity",
     "Anthropic Messages",
 )
 """Whose answers have rows; one without is a failure. The names are those of the vendors' own references."""

@@ -9,7 +9,10 @@ _USAGE = {
     "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
     "completion_tokens_details": {"reasoning_tokens": 192, "audio_tokens": 0},
 }
-_READ = {"input_tokens": 2006, "cache_read_tokens": 1920, "output_tokens": 300, "reasoning_tokens": 192}
+_READ = {
+    **{"input_tokens": 2006, "cache_read_tokens": 1920, "output_tokens": 300, "reasoning_tokens": 192},
+    **{"audio_input_tokens": 0, "audio_output_tokens": 0},
+}
 
 
 def _chunk(**fields: object) -> dict[str, object]:

@@ -13,13 +13,25 @@ from hypothesis import strategies as st
 
 from accounting import eventstream
 from accounting.counts import Counts
-from accounting.formats import Answer, Format, StreamReader, anthropic, find, loads, openai_chat, splitter, unread
+from accounting.formats import (
+    Answer,
+    Format,
+    StreamReader,
+    anthropic,
+    find,
+    loads,
+    openai_chat,
+    perplexity,
+    splitter,
+    unread,
+    xai,
+)
 from accounting.formats.wire import provider_cost
 from accounting.money import Money
 from accounting.sse import Event, Splitter
 from accounting.usage import Call, Outcome, new_id
 
-FORMATS: list[Format] = [openai_chat, anthropic, unread]
+FORMATS: list[Format] = [openai_chat, xai, perplexity, anthropic, unread]
 NAMES = [
     "choices",
     "delta",

@@ -1,0 +1,66 @@
+"""Perplexity's chat completions.
+
+Source: docs.perplexity.ai, pricing and chat completions. Deep research reads sources and reasons over them before it
+answers, and bills both beside prompt and completion, at prices of their own; the total leaves both out. Its `cost`
+lists what was billed, and multiplies out so. Streams state their usage in every chunk, unasked.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from accounting.counts import Counts
+from accounting.formats import openai_chat
+from accounting.formats.chat_usage import begun
+from accounting.formats.costs import stated_cost
+from accounting.formats.openai_chat import Reader, ask
+from accounting.formats.wire import Answer, at, stated_usage
+from accounting.usage import Usage
+
+__all__ = ["answer", "ask", "asking_for_usage", "name", "providers", "stream", "suffixes", "usage"]
+
+name = "perplexity_chat"
+suffixes: tuple[str, ...] = ("chat/completions", "v1/sonar")
+providers: tuple[str, ...] = ("perplexity",)
+
+
+def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001 - every format is asked
+    """Never needed: every answer states its usage."""
+    return None
+
+
+def answer(body: object) -> Answer:
+    return openai_chat.answer(body, usage)
+
+
+def stream() -> Reader:
+    return Reader(usage)
+
+
+def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
+    """Token counts of a `usage` block: sources that were read count as input, research's reasoning as output."""
+    counts = begun(unread)
+    if block is None:
+        return Usage(anomalies=tuple(counts.anomalies))
+    prompt, completion = counts.read(block, "prompt_tokens"), counts.read(block, "completion_tokens")
+    total = counts.read(block, "total_tokens")
+    if prompt is not None and completion is not None and total not in (None, prompt + completion):
+        counts.flag("total_mismatch")
+    reasoning = counts.read(block, "reasoning_tokens")
+    return stated_usage(
+        block,
+        counts,
+        input_tokens=None if prompt is None else prompt + _sources(block, reasoning, counts),
+        output_tokens=None if completion is None else completion + (reasoning or 0),
+        reasoning=reasoning,
+        web_searches=counts.read(block, "num_search_queries"),
+        cost=stated_cost(block, counts),
+        final=final,
+    )
+
+
+def _sources(block: object, reasoning: int | None, counts: Counts) -> int:
+    """The tokens of the sources, where they are billed: the cost lists them; without one, research alone reasons."""
+    cited = counts.read(block, "citation_tokens") or 0
+    listed = at(block, "cost")
+    billed = at(listed, "citation_tokens_cost") if isinstance(listed, Mapping) else reasoning
+    return cited if billed else 0
