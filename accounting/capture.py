@@ -163,7 +163,8 @@ class Tap:
         """The next bytes of the answer, `held` being what was not passed on yet: what to pass on now, what to hold.
 
         The newest piece of a plain body is held, so that the ending can be written down before the caller has all;
-        of an event stream only the event that is not complete yet, and only where one may have to be taken out.
+        of an event stream only the event that is not complete yet, where one may have to be taken out, and what
+        may be its end, where the protocol has no last event.
         """
         self._bytes_out += len(chunk)
         if self._splitter is None or self._reader is None:
@@ -172,7 +173,9 @@ class Tap:
         kept = self._read_events(self._splitter, self._reader, chunk)
         if self._reader.terminal:
             self._finish(Outcome.FAILED if self._reader.answer().failed else Outcome.FINISHED)
-        return (kept, self._splitter.rest) if self._stripping else (held + chunk, b"")
+        if self._stripping:
+            return kept, self._splitter.rest
+        return (held, chunk) if self._reader.may_end else (held + chunk, b"")
 
     def end(self) -> None:
         """The answer has ended by itself."""
@@ -260,7 +263,7 @@ class Tap:
             known = self._format.answer(None) if self._reader is None else self._reader.answer()
             return self._flagged(known, self._unreadable), self._framed
         if self._reader is not None:
-            return self._reader.answer(), self._reader.terminal
+            return self._reader.answer(), self._reader.terminal or self._reader.may_end
         body = loads(bytes(self._body))
         if body is None and self._body:
             is_whole = self._framed and self._decoder.is_whole

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from accounting import eventstream, sse
-from accounting.formats import anthropic, openai_chat, perplexity, unread, xai
+from accounting.formats import anthropic, gemini, openai_chat, perplexity, unread, xai
 from accounting.formats.shapes import shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
@@ -29,7 +29,7 @@ __all__ = [
     "splitter",
 ]
 
-_FORMATS: tuple[Format, ...] = (openai_chat, xai, perplexity, anthropic, unread)
+_FORMATS: tuple[Format, ...] = (openai_chat, xai, perplexity, anthropic, gemini, unread)
 
 _FREE = ("threads/*/messages",)
 """Paths that end like a billed one and cost nothing."""
@@ -155,6 +155,7 @@ class _Beside:
     def _took_in(self) -> None:
         first, second = self._first, self._second
         self.terminal = first.terminal or second.terminal
+        self.may_end = first.may_end or second.may_end
         self.usage_only = first.usage_only
         self.token_seen = first.token_seen or second.token_seen
 

@@ -51,6 +51,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.terminal = False
+        self.may_end = False
         self.usage_only = False
         self.token_seen = False
         self._message: dict[str, Any] = {}

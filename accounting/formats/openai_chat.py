@@ -77,6 +77,7 @@ class Reader:
 
     def __init__(self, read: ReadsUsage = usage) -> None:
         self.terminal = False
+        self.may_end = False
         self.usage_only = False
         self.token_seen = False
         self._usage_of = read

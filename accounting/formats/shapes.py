@@ -53,6 +53,10 @@ def _is_openai_chat(body: Body) -> bool:
     return "choices" in body or "x_groq" in body or _has(body, "usage", "prompt_tokens", "completion_tokens")
 
 
+def _is_gemini(body: Body) -> bool:
+    return "candidates" in body or "usageMetadata" in body or "promptFeedback" in body
+
+
 def _has(body: Body, block: str, *names: str) -> bool:
     stated = body.get(block)
     return isinstance(stated, Mapping) and not stated.keys().isdisjoint(names)
@@ -61,5 +65,6 @@ def _has(body: Body, block: str, *names: str) -> bool:
 _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("anthropic", _is_anthropic),
     ("openai_chat", _is_openai_chat),
+    ("gemini", _is_gemini),
 )
 """From the most to the least particular: the first that fits holds."""

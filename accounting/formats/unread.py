@@ -19,7 +19,7 @@ suffixes: tuple[str, ...] = (
     *("images/generations", "images/edits", "images/variations", "videos", "realtime/calls"),
     *("audio/speech", "audio/transcriptions", "audio/translations", "threads/runs", "threads/*/runs"),
     *("v1/complete", "messages/batches"),  # Anthropic; above: OpenAI, and those who follow it
-    *("*:generateContent", "*:streamGenerateContent", "*:batchGenerateContent", "interactions"),  # Gemini
+    *("*:batchGenerateContent", "interactions"),  # Gemini
     *("*:embedContent", "*:batchEmbedContents", "*:predict", "*:predictLongRunning"),
     *("*:rawPredict", "*:streamRawPredict"),  # Vertex, for other vendors' models
     *("model/*/invoke", "invoke-with-response-stream", "converse", "converse-stream"),  # Bedrock
@@ -59,6 +59,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.terminal = False
+        self.may_end = False
         self.usage_only = False
         self.token_seen = False
         self._failed = False

@@ -67,6 +67,8 @@ class StreamReader(Protocol):
 
     terminal: bool
     """The protocol's last event was seen."""
+    may_end: bool
+    """All that an answer must have was seen, but no event is known to be the last: the end of the body tells."""
     usage_only: bool
     """The last event fed carries usage and nothing else. A tail shares it with the event before."""
     token_seen: bool

@@ -36,6 +36,7 @@ SOURCES = (
     "xAI chat",
     "Perplexity",
     "Anthropic Messages",
+    "Gemini native",
 )
 """Whose answers have rows; one without is a failure. The names are those of the vendors' own references."""
 
