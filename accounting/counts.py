@@ -59,7 +59,7 @@ class Counts:
         """
         value: object = block
         for step in path:
-            if not isinstance(value, Mapping):
+            if type(value) is not dict and not isinstance(value, Mapping):  # as `wire.at`
                 return None
             value = value.get(step)
         if value is None:
@@ -97,9 +97,12 @@ def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) ->
     return whole
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+
+
 def block_text(block: object, counts: Counts) -> str | None:
     """The usage block as JSON text; one past `MAX_BLOCK` is cut and flagged."""
-    text = json.dumps(block, separators=(",", ":"), default=str)
+    text = _encode(block)
     if len(text) > MAX_BLOCK:
         counts.flag("block_too_large")
         text = text[:MAX_BLOCK]

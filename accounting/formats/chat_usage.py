@@ -11,42 +11,35 @@ from accounting.formats.costs import stated_cost
 from accounting.formats.wire import at, stated_usage
 from accounting.usage import Usage
 
-_Paths = tuple[tuple[str, ...], ...]
-
-_CACHE_READ: _Paths = (
-    ("prompt_tokens_details", "cached_tokens"),
-    ("prompt_token_details", "cached_tokens"),  # Mistral, sic
-    ("prompt_cache_hit_tokens",),  # DeepSeek
-    ("cached_tokens",),  # Moonshot
-    ("num_cached_tokens",),  # Mistral, older
-    ("cache_read_input_tokens",),  # gateways that pass Anthropic's names on
-)
-_CACHE_WRITE: _Paths = (
-    ("prompt_tokens_details", "cache_write_tokens"),
-    ("prompt_tokens_details", "cache_creation_input_tokens"),  # Qwen
-    ("prompt_tokens_details", "cache_creation_tokens"),  # gateways, as above
-    ("cache_creation_input_tokens",),
-)
-_CACHE_LIVES: _Paths = (
-    ("prompt_tokens_details", "cache_creation", "ephemeral_5m_input_tokens"),  # Qwen
-    ("prompt_tokens_details", "cache_creation", "ephemeral_1h_input_tokens"),
-)
-_REASONING: _Paths = (
-    ("completion_tokens_details", "reasoning_tokens"),
-    ("reasoning_tokens",),  # Azure's older serverless models
-)
-_AUDIO_INPUT: _Paths = (
-    ("prompt_tokens_details", "audio_tokens"),
-    ("audio_prompt_tokens",),  # Azure's older serverless models
-)
-_IMAGE_INPUT: _Paths = (("prompt_tokens_details", "image_tokens"),)
-_AUDIO_OUTPUT: _Paths = (("completion_tokens_details", "audio_tokens"),)
-_IMAGE_OUTPUT: _Paths = (("completion_tokens_details", "image_tokens"),)
-_WEB_SEARCHES: _Paths = (
-    ("num_search_queries",),  # Perplexity
-    ("server_tool_use_details", "web_search_requests"),  # OpenRouter
-    ("server_tool_use", "web_search_requests"),
-)
+_PARTS: dict[str, dict[str, str]] = {
+    "prompt_tokens_details": {
+        "cached_tokens": "cache_read",
+        "cache_write_tokens": "cache_write",
+        "cache_creation_input_tokens": "cache_write",  # Qwen
+        "cache_creation_tokens": "cache_write",  # gateways
+        "audio_tokens": "audio_input",
+        "image_tokens": "image_input",
+    },
+    "prompt_token_details": {"cached_tokens": "cache_read"},  # Mistral, sic
+    "completion_tokens_details": {
+        "reasoning_tokens": "reasoning",
+        "audio_tokens": "audio_output",
+        "image_tokens": "image_output",
+    },
+    "server_tool_use_details": {"web_search_requests": "web_searches"},  # OpenRouter
+    "server_tool_use": {"web_search_requests": "web_searches"},
+}
+_NAMES = {
+    "prompt_cache_hit_tokens": "cache_read",  # DeepSeek
+    "cached_tokens": "cache_read",  # Moonshot
+    "num_cached_tokens": "cache_read",  # Mistral, older
+    "cache_read_input_tokens": "cache_read",  # gateways that pass Anthropic's names on
+    "cache_creation_input_tokens": "cache_write",
+    "reasoning_tokens": "reasoning",  # Azure's older serverless models, as is the next
+    "audio_prompt_tokens": "audio_input",
+    "num_search_queries": "web_searches",  # Perplexity
+}
+"""Where a quantity is stated, and which, as named in `stated_usage`; after the parts of its own object."""
 
 
 class ReadsUsage(Protocol):
@@ -75,10 +68,10 @@ def usage(block: object, final: bool = True, unread: bool = False, *, reasoning_
         return Usage(anomalies=tuple(counts.anomalies))
     prompt, completion = counts.read(block, "prompt_tokens"), counts.read(block, "completion_tokens")
     total = counts.read(block, "total_tokens")
-    read = first(block, _CACHE_READ, counts, "cached_counts_differ")
-    write, write_1h = _cache_write(block, counts)
-    reasoning = first(block, _REASONING, counts, "reasoning_counts_differ")
-    audio, seconds = first(block, _AUDIO_INPUT, counts, "audio_counts_differ"), _seconds(block, counts)
+    parts = _parts(block, counts)
+    read, reasoning, audio = parts.get("cache_read"), parts.get("reasoning"), parts.get("audio_input")
+    write, write_1h = _cache_write(block, parts.get("cache_write"), counts)
+    seconds = _seconds(block, counts)
     _check_split(block, prompt, counts)
     gap = 0 if prompt is None or completion is None or total is None else total - prompt - completion
     cached_beside = _cached_beside(gap, prompt or 0, (read or 0) + (write or 0), reasoning or 0, counts)
@@ -92,46 +85,58 @@ def usage(block: object, final: bool = True, unread: bool = False, *, reasoning_
         cache_write=write,
         cache_write_1h=write_1h,
         audio_input=audio_beside or audio,
-        image_input=first(block, _IMAGE_INPUT, counts),
+        image_input=parts.get("image_input"),
         output_tokens=_output(tokens_in, completion, reasoning, total, reasoning_beside, counts),
         reasoning=reasoning,
-        audio_output=first(block, _AUDIO_OUTPUT, counts),
-        image_output=first(block, _IMAGE_OUTPUT, counts),
-        web_searches=first(block, _WEB_SEARCHES, counts),
+        audio_output=parts.get("audio_output"),
+        image_output=parts.get("image_output"),
+        web_searches=parts.get("web_searches"),
         audio_seconds=seconds,
         cost=stated_cost(block, counts),
         final=final,
     )
 
 
-def first(block: object, paths: _Paths, counts: Counts, differing: str = "") -> int | None:
-    """The first count that is not 0: a zero at one path must not hide what another one says.
+def _parts(block: object, counts: Counts) -> dict[str, int]:
+    """What a block states beside its three sums, by `_PARTS` and `_NAMES`; only what stands there is looked up."""
+    found: dict[str, int] = {}
+    if not isinstance(block, Mapping):
+        return found
+    for name in block:
+        quantities, value = _PARTS.get(name), block[name]
+        if quantities and isinstance(value, Mapping):
+            for part in value:
+                if part in quantities:
+                    _keep(found, quantities[part], counts.read(block, name, part), counts)
+    for name in block:
+        if name in _NAMES:
+            _keep(found, _NAMES[name], counts.read(block, name), counts)
+    return found
 
-    Two that are neither 0 nor equal are flagged as `differing`.
-    """
-    found = [counts.read(block, *path) for path in paths if _is_there(block, path)]
-    some = [count for count in found if count]
-    if len(some) > 1 and len(set(some)) > 1:
-        counts.flag(differing)
-    return some[0] if some else 0 if 0 in found else None
+
+def _keep(found: dict[str, int], quantity: str, count: int | None, counts: Counts) -> None:
+    """The first that is not 0: a zero at one place must not hide what another one says."""
+    if count is None:
+        return
+    before = found.get(quantity)
+    if before and count and count != before:
+        counts.flag(f"{quantity}_counts_differ")
+    found[quantity] = before or count
 
 
-def _is_there(block: object, path: tuple[str, ...]) -> bool:
-    """Whether anything stands where the path begins: most paths are some other provider's."""
-    return isinstance(block, Mapping) and block.get(path[0]) is not None
-
-
-def _cache_write(block: object, counts: Counts) -> tuple[int | None, int | None]:
-    """The tokens written, and those of them for an hour. Where the breakdown by lifetime says more, it holds."""
-    written = first(block, _CACHE_WRITE, counts, "cache_write_counts_differ")
-    if at(block, *_CACHE_LIVES[0][:-1]) is None:
+def _cache_write(block: object, written: int | None, counts: Counts) -> tuple[int | None, int | None]:
+    """The tokens written, and those of them for an hour. Where the breakdown by lifetime says more (Qwen), it holds."""
+    if at(block, *_LIVES) is None:
         return written, None
-    lives = [counts.read(block, *path) for path in _CACHE_LIVES]
+    lives = [counts.read(block, *_LIVES, f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
     broken_down = sum(count or 0 for count in lives)
     if written is not None and broken_down > written:
         counts.flag("cache_write_mismatch")
     known = written is not None or lives != [None, None]
     return max(written or 0, broken_down) if known else None, lives[1]
+
+
+_LIVES = ("prompt_tokens_details", "cache_creation")
 
 
 def _seconds(block: object, counts: Counts) -> int | None:

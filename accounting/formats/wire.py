@@ -121,7 +121,7 @@ def loads(data: bytes | str) -> object | None:
 def at(value: object, *path: str) -> Any:
     """What lies at the path of keys; None where there is nothing."""
     for key in path:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):  # the second test costs ten times the first
             return None
         value = value.get(key)
     return value

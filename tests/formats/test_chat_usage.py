@@ -148,7 +148,7 @@ def test_a_cost_that_is_not_stated_is_no_anomaly() -> None:
     ("stated", "counts", "anomalies"),
     [
         ({"cached_tokens": 0, "prompt_tokens_details": {"cached_tokens": 7}}, (100, 7), ()),
-        ({"cached_tokens": 8, "prompt_tokens_details": {"cached_tokens": 7}}, (100, 7), ("cached_counts_differ",)),
+        ({"cached_tokens": 8, "prompt_tokens_details": {"cached_tokens": 7}}, (100, 7), ("cache_read_counts_differ",)),
         ({"prompt_cache_hit_tokens": 7, "prompt_cache_miss_tokens": 93}, (100, 7), ()),
         ({"prompt_cache_hit_tokens": 7, "prompt_cache_miss_tokens": 92}, (100, 7), ("cache_split_mismatch",)),
         ({"prompt_cache_hit_tokens": "7", "prompt_cache_miss_tokens": 1}, (100, 7), ("prompt_cache_hit_tokens_text",)),
