@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from accounting import eventstream, sse
-from accounting.formats import anthropic, gemini, openai_chat, perplexity, unread, xai
+from accounting.formats import anthropic, bedrock, bedrock_invoke, gemini, openai_chat, perplexity, unread, xai
 from accounting.formats.shapes import shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
@@ -29,9 +29,9 @@ __all__ = [
     "splitter",
 ]
 
-_FORMATS: tuple[Format, ...] = (openai_chat, xai, perplexity, anthropic, gemini, unread)
+_FORMATS: tuple[Format, ...] = (openai_chat, xai, perplexity, anthropic, gemini, bedrock, bedrock_invoke, unread)
 
-_FREE = ("threads/*/messages",)
+_FREE = ("threads/*/messages", "publishers/anthropic/models/count-tokens:rawPredict")
 """Paths that end like a billed one and cost nothing."""
 
 
@@ -57,7 +57,7 @@ _DIALECTS = {
     for suffix in each.suffixes
 }
 _ENDPOINTS: list[str] = list(
-    dict.fromkeys([*(match.endpoint for match in _GENERAL), *(suffix for _, suffix in _DIALECTS), *_FREE])
+    dict.fromkeys([*_FREE, *(match.endpoint for match in _GENERAL), *(suffix for _, suffix in _DIALECTS)])
 )
 _ANYBODYS = {match.endpoint: match for match in _GENERAL}
 _PATH = _pattern(_ENDPOINTS)

@@ -1,27 +1,33 @@
-"""Anthropic Messages.
+"""Anthropic Messages, at Anthropic and at Vertex, which names the model in the path alone.
 
 Source: Anthropic API reference, Messages and streaming. Usage comes with `message_start` and again, cumulative,
-with `message_delta`; the delta never repeats the breakdown of cache writes.
+with `message_delta`; the delta never repeats the breakdown of cache writes. What its block says: `anthropic_usage`.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from accounting.counts import Counts
-from accounting.formats.wire import Answer, Ask, at, loads, stated_usage, text, whole
+from accounting.formats import anthropic_usage
+from accounting.formats.wire import Answer, Ask, at, loads, text, whole
 from accounting.sse import Event
-from accounting.usage import Usage
 
 name = "anthropic"
-suffixes: tuple[str, ...] = ("messages",)
+suffixes: tuple[str, ...] = (
+    "messages",
+    "publishers/anthropic/models/*:rawPredict",
+    "publishers/anthropic/models/*:streamRawPredict",
+)
 providers: tuple[str, ...] = ()
 
+_VERTEX = re.compile(r"/models/([^/]+):(rawPredict|streamRawPredict)\Z")
 
-def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - it is all in the body
+
+def ask(body: Mapping[str, Any], path: str) -> Ask:
+    vertex = _VERTEX.search(path)
     return Ask(
-        model=text(body.get("model")),
-        stream=body.get("stream") is True,
+        model=text(body.get("model")) or (text(vertex[1]) if vertex else None),
+        stream=body.get("stream") is True or (vertex is not None and vertex[2] == "streamRawPredict"),
         max_tokens=whole(body.get("max_tokens")),
         effort=text(at(body, "output_config", "effort")),
     )
@@ -33,13 +39,8 @@ def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa:
 
 
 def answer(body: object) -> Answer:
-    return Answer(
-        model=text(at(body, "model")),
-        id=text(at(body, "id")),
-        finish_reason=text(at(body, "stop_reason")),
-        usage=usage(at(body, "usage")),
-        failed=bool(at(body, "error")) or at(body, "type") == "error",
-    )
+    failed = bool(at(body, "error")) or at(body, "type") == "error"
+    return _answered(body, at(body, "usage"), failed=failed)
 
 
 def stream() -> "Reader":
@@ -64,79 +65,42 @@ class Reader:
         kind = event.name or _kind(event.data)
         if kind.startswith("content_block"):
             self.token_seen = True
-        elif kind in ("message_start", "message_delta"):
-            self._read(kind, loads(event.data))
+        elif kind == "message_start":
+            message = at(loads(event.data), "message")
+            self._begin(message, at(message, "usage"))
+        elif kind == "message_delta":
+            delta = loads(event.data)
+            self._go_on(at(delta, "delta"), at(delta, "usage"))
         self.terminal = self.terminal or kind == "message_stop"
         self._failed = self._failed or kind == "error"
         self._unread = self._unread or event.oversized
 
-    def _read(self, kind: str, data: object) -> None:
-        started = kind == "message_start"
-        part = at(data, "message" if started else "delta")
-        stated = at(part if started else data, "usage")
-        self._message.update(_given(part))
+    def _begin(self, message: object, stated: object) -> None:
+        """A second start is no new answer, and must not undo what a delta has counted since the first."""
+        self._message.update(_given(message))
+        self._usage = {**_given(stated), **self._usage} if self._counted else {**self._usage, **_given(stated)}
+
+    def _go_on(self, delta: object, stated: object) -> None:
+        self._message.update(_given(delta))
         self._usage.update(_given(stated))
-        self._counted = self._counted or (not started and bool(stated))
+        self._counted = self._counted or bool(stated)
 
     def answer(self) -> Answer:
         final = self.terminal or self._counted
-        return Answer(
-            model=text(self._message.get("model")),
-            id=text(self._message.get("id")),
-            finish_reason=text(self._message.get("stop_reason")),
-            usage=usage(self._usage or None, final, self._unread),
-            failed=self._failed,
-        )
+        return _answered(self._message, self._usage or None, final, self._unread, self._failed)
 
 
-def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
-    """Token counts of a `usage` block.
-
-    `input_tokens` leaves out what was read from and written to the cache, so the three are added.
-    `unread`: an event was too large to be read, and may have stated more.
-    """
-    counts = Counts()
-    if unread:
-        counts.flag("event_too_large")
-    if block is None:
-        return Usage(anomalies=tuple(counts.anomalies))
-    fresh, output = counts.read(block, "input_tokens"), counts.read(block, "output_tokens")
-    read, write = counts.read(block, "cache_read_input_tokens"), _cache_write(block, counts)
-    tokens_in = None if fresh is None else fresh + (read or 0) + (write or 0)
-    reasoning = counts.read(block, "output_tokens_details", "thinking_tokens")
-    _flag_other_models(block, counts)
-    return stated_usage(
-        block,
-        counts,
-        input_tokens=tokens_in,
-        cache_read=read,
-        cache_write=write,
-        output_tokens=output,
-        reasoning=reasoning,
-        final=final,
+def _answered(message: object, block: object, final: bool = True, unread: bool = False, failed: bool = False) -> Answer:
+    """`message` has the fields of the answer, `block` is its usage."""
+    return Answer(
+        model=text(anthropic_usage.fallback_model(block)) or text(at(message, "model")),
+        id=text(at(message, "id")),
+        finish_reason=text(at(message, "stop_reason")),
+        usage=anthropic_usage.usage(block, final, unread),
+        failed=failed,
+        service_tier=anthropic_usage.service_tier(block),
+        sub_calls=anthropic_usage.sub_calls(block, final),
     )
-
-
-def _cache_write(block: object, counts: Counts) -> int | None:
-    """The total, or its breakdown by lifetime where that adds up to more."""
-    total = counts.read(block, "cache_creation_input_tokens")
-    parts = [counts.read(block, "cache_creation", f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
-    broken_down = sum(part for part in parts if part is not None)
-    if total is None:
-        return None if parts == [None, None] else broken_down
-    if broken_down > total:
-        counts.flag("cache_write_mismatch")
-    return max(total, broken_down)
-
-
-def _flag_other_models(block: object, counts: Counts) -> None:
-    """Compaction and advisor iterations are billed beside the counts above them, which leave them out."""
-    iterations = at(block, "iterations")
-    if isinstance(iterations, list) and any(at(i, "type") not in _COUNTED_ABOVE for i in iterations):
-        counts.flag("iterations_unread")
-
-
-_COUNTED_ABOVE = ("message", "fallback_message")
 
 
 def _given(fields: object) -> Mapping[str, Any]:
@@ -146,9 +110,11 @@ def _given(fields: object) -> Mapping[str, Any]:
 
 
 _KIND = re.compile(rb'\s*\{\s*"type"\s*:\s*"(\w+)"')
+_TYPE = re.compile(rb'"type"\s*:\s*"(?:message_|content_block|error")')
 
 
 def _kind(data: bytes) -> str:
     """The event's kind, for servers that leave out its name."""
-    found = _KIND.match(data)
-    return found[1].decode() if found else ""
+    if found := _KIND.match(data):
+        return found[1].decode()
+    return text(at(loads(data), "type")) or "" if _TYPE.search(data) else ""

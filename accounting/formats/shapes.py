@@ -57,6 +57,14 @@ def _is_gemini(body: Body) -> bool:
     return "candidates" in body or "usageMetadata" in body or "promptFeedback" in body
 
 
+def _is_bedrock(body: Body) -> bool:
+    return "contentBlockIndex" in body or _has(body, "usage", "inputTokens", "outputTokens")
+
+
+def _is_bedrock_invoke(body: Body) -> bool:
+    return isinstance(body.get("bytes"), str) and body.keys() <= {"bytes", "p"}
+
+
 def _has(body: Body, block: str, *names: str) -> bool:
     stated = body.get(block)
     return isinstance(stated, Mapping) and not stated.keys().isdisjoint(names)
@@ -66,5 +74,7 @@ _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("anthropic", _is_anthropic),
     ("openai_chat", _is_openai_chat),
     ("gemini", _is_gemini),
+    ("bedrock", _is_bedrock),
+    ("bedrock_invoke", _is_bedrock_invoke),
 )
 """From the most to the least particular: the first that fits holds."""

@@ -22,7 +22,7 @@ suffixes: tuple[str, ...] = (
     *("*:batchGenerateContent", "interactions"),  # Gemini
     *("*:embedContent", "*:batchEmbedContents", "*:predict", "*:predictLongRunning"),
     *("*:rawPredict", "*:streamRawPredict"),  # Vertex, for other vendors' models
-    *("model/*/invoke", "invoke-with-response-stream", "converse", "converse-stream"),  # Bedrock
+    *("async-invoke", "model-invocation-job"),  # Bedrock
     *("v2/chat", "v2/embed", "v1/rerank", "v2/rerank", "v1/ocr"),  # Cohere, Voyage, Mistral
 )
 providers: tuple[str, ...] = ()

@@ -37,6 +37,8 @@ SOURCES = (
     "Perplexity",
     "Anthropic Messages",
     "Gemini native",
+    "Bedrock Converse",
+    "Bedrock InvokeModel",
 )
 """Whose answers have rows; one without is a failure. The names are those of the vendors' own references."""
 

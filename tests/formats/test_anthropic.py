@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from accounting.formats import Answer, Ask
-from accounting.formats.anthropic import Reader, answer, ask, asking_for_usage, usage
+from accounting.formats.anthropic import Reader, answer, ask, asking_for_usage
+from accounting.formats.anthropic_usage import MAX_ITERATIONS, sub_calls, usage
 from accounting.sse import Event
 from accounting.usage import Quantities, UsageSource
 
@@ -39,6 +40,12 @@ def test_what_is_asked_for() -> None:
     assert ask(body, "") == Ask("claude", True, 9, "high")
     assert ask({"output_config": "x"}, "") == Ask()
     assert asking_for_usage(body) is None
+
+
+def test_vertex_names_model_and_streaming_in_the_path() -> None:
+    place = "/v1/projects/p/locations/global/publishers/anthropic/models/claude-opus-5@20260701"
+    assert ask({"max_tokens": 9}, f"{place}:streamRawPredict") == Ask("claude-opus-5@20260701", True, 9)
+    assert ask({}, f"{place}:rawPredict") == Ask("claude-opus-5@20260701")
 
 
 def test_input_is_fresh_and_read_and_written_together() -> None:
@@ -85,11 +92,77 @@ def test_thinking_is_part_of_the_output() -> None:
     assert (found.reasoning_tokens, found.anomalies) == (5, ("reasoning_exceeds_output",))
 
 
-def test_iterations_billed_beside_the_counts_are_flagged() -> None:
-    stated = {"input_tokens": 220, "output_tokens": 8}
-    compacted = {**stated, "iterations": [{"type": "compaction", "input_tokens": 55_196}, {"type": "message"}]}
-    assert usage(compacted).anomalies == ("iterations_unread",)
-    assert usage({**stated, "iterations": [{"type": "message"}]}).anomalies == ()
+def iterated(*iterations: object) -> dict[str, object]:
+    return {"input_tokens": 220, "output_tokens": 8, "iterations": list(iterations)}
+
+
+def sampled(kind: str, tokens_in: int, tokens_out: int, **more: object) -> dict[str, object]:
+    return {"type": kind, "input_tokens": tokens_in, "output_tokens": tokens_out, **more}
+
+
+ANSWERED = sampled("message", 220, 8)
+
+
+def test_a_compaction_is_added_to_the_counts_above_it() -> None:
+    cached = {"cache_read_input_tokens": 1000, "cache_creation": {"ephemeral_1h_input_tokens": 30}}
+    thought = {"output_tokens_details": {"thinking_tokens": 50}}
+    found = usage(iterated(sampled("compaction", 55_196, 125, **cached, **thought), ANSWERED))
+    assert found.quantities == Quantities(56_446, 1000, 30, 133, 50, cache_write_1h=30, requests=1)
+    assert found.anomalies == ()
+    assert "compaction" in (found.block or "")
+
+
+@pytest.mark.parametrize("off", [{"type": "compaction", "input_tokens": 55_196}, sampled("compaction", 10**12, 9)])
+def test_a_compaction_that_cannot_be_read_is_left_out_and_flagged(off: object) -> None:
+    found = usage(iterated(off, ANSWERED))
+    assert (found.quantities[0], found.anomalies) == (220, ("iterations_unread",))
+
+
+@pytest.mark.parametrize("off", [[None], [{}], ["message"], [{"type": ["message"]}], "many", {"type": "message"}])
+def test_iterations_of_an_unknown_kind_are_flagged(off: object) -> None:
+    found = usage({"input_tokens": 220, "output_tokens": 8, "iterations": off})
+    assert (found.quantities[0], found.anomalies) == (220, ("iterations_unread",))
+
+
+def test_messages_that_do_not_add_up_to_the_counts_above_them_are_flagged_once_all_are_in() -> None:
+    half = iterated(sampled("message", 110, 4))
+    assert usage(half).anomalies == ("iterations_mismatch",)
+    assert usage(half, final=False).anomalies == ()
+    assert usage(iterated(*[sampled("message", 110, 4)] * 2)).anomalies == ()
+
+
+def test_each_advisor_is_a_sub_call_of_its_own_model() -> None:
+    asked = sampled("advisor_message", 2728, 874, model="opus")
+    nameless = sampled("advisor_message", 5, 6)
+    block = iterated(ANSWERED, asked, nameless, asked)
+    first, second = sub_calls(block)
+    assert (first.model, first.usage.quantities) == ("opus", Quantities(2728, output=874, requests=1))
+    assert first == second
+    assert usage(block).anomalies == ("iterations_unread",)
+
+
+def test_the_last_of_several_fallbacks_answered() -> None:
+    block = iterated(
+        sampled("message", 200, 0, model="a"),
+        sampled("fallback_message", 210, 0, model="b"),
+        sampled("message", 100, 4, model="c"),
+        sampled("fallback_message", 120, 4, model="c"),
+    )
+    found = answer({"model": "a", "usage": block})
+    assert (found.model, found.usage.quantities[0], found.usage.anomalies) == ("c", 220, ())
+
+
+def test_more_iterations_than_any_answer_has_are_left_unread() -> None:
+    many = [sampled("advisor_message", 1, 1, model="opus")] * (MAX_ITERATIONS + 9)
+    assert len(sub_calls(iterated(*many))) == MAX_ITERATIONS
+    assert usage(iterated(*many)).anomalies == ("iterations_unread", "block_too_large")
+
+
+def test_a_repriced_retry_is_flagged() -> None:
+    redeemed = {"fallback_credit": {"status": {"type": "redeemed"}}}
+    assert usage({"input_tokens": 1, "output_tokens": 2, **redeemed}).anomalies == ("fallback_credit_redeemed",)
+    kept = {"fallback_credit": {"status": {"type": "not_applied", "reason": "expired"}}}
+    assert usage({"input_tokens": 1, "output_tokens": 2, **kept}).anomalies == ()
 
 
 def test_a_whole_answer_says_model_id_end_and_usage() -> None:
@@ -115,7 +188,7 @@ def test_the_delta_overwrites_field_by_field_and_the_breakdown_of_the_start_stay
         input_tokens=3, output_tokens=1, cache_read_input_tokens=10, cache_creation={"ephemeral_1h_input_tokens": 4}
     )
     found = fed(began, CONTENT, delta(input_tokens=5, output_tokens=7, cache_read_input_tokens=None), STOP).answer()
-    assert found.usage.quantities == Quantities(19, 10, 4, 7, 0, requests=1)
+    assert found.usage.quantities == Quantities(19, 10, 4, 7, 0, cache_write_1h=4, requests=1)
     assert (found.id, found.model, found.finish_reason) == ("msg_1", "claude", "end_turn")
     assert json.loads(found.usage.block or "")["cache_creation"] == {"ephemeral_1h_input_tokens": 4}
 
@@ -155,6 +228,19 @@ def test_events_without_a_name_are_known_by_their_type() -> None:
     reader = fed(*unnamed)
     assert reader.answer() == named.answer()
     assert reader.terminal
+
+
+def test_a_type_that_is_not_named_first_tells_the_kind_too() -> None:
+    late = Event(b"", "", b'{"usage": {"output_tokens": 7}, "delta": {}, "type": "message_delta"}')
+    text = Event(b"", "", b'{"delta": {"text": "\\"type\\": \\"message_stop\\""}, "type": "content_block_delta"}')
+    reader = fed(start(input_tokens=3), text, late)
+    assert (reader.answer().usage.output_tokens, reader.token_seen, reader.terminal) == (7, True, False)
+
+
+def test_a_start_after_the_counts_adds_only_what_was_not_said() -> None:
+    found = fed(start(input_tokens=3), delta(output_tokens=7), start(input_tokens=9, output_tokens=1, speed="fast"))
+    assert found.answer().usage.quantities == Quantities(3, output=7, requests=1)
+    assert found.answer().service_tier == "fast"
 
 
 def test_events_of_another_kind_are_skipped() -> None:

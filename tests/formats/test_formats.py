@@ -18,6 +18,8 @@ from accounting.formats import (
     Format,
     StreamReader,
     anthropic,
+    bedrock,
+    bedrock_invoke,
     find,
     gemini,
     loads,
@@ -32,7 +34,7 @@ from accounting.money import Money
 from accounting.sse import Event, Splitter
 from accounting.usage import Call, Outcome, new_id
 
-FORMATS: list[Format] = [openai_chat, xai, perplexity, anthropic, unread]
+FORMATS: list[Format] = [openai_chat, xai, perplexity, anthropic, bedrock, bedrock_invoke, unread]
 NAMES = [
     "choices",
     "delta",
@@ -63,6 +65,16 @@ NAMES = [
     "output_tokens_details",
     "thinking_tokens",
     "iterations",
+    "inputTokens",
+    "outputTokens",
+    "totalTokens",
+    "cacheReadInputTokens",
+    "cacheWriteInputTokens",
+    "cacheDetails",
+    "ttl",
+    "serviceTier",
+    "amazon-bedrock-invocationMetrics",
+    "inputTokenCount",
     "stream",
     "stream_options",
     "max_tokens",
@@ -71,7 +83,18 @@ NAMES = [
     "output_config",
     "include_usage",
 ]
-KINDS = ["", "error", "message_start", "message_delta", "message_stop", "content_block_delta", "response.completed"]
+KINDS = [
+    "",
+    "chunk",
+    "metadata",
+    "messageStop",
+    "error",
+    "message_start",
+    "message_delta",
+    "message_stop",
+    "content_block_delta",
+    "response.completed",
+]
 scalars = (
     st.none()
     | st.booleans()
@@ -219,7 +242,16 @@ def test_any_chunking_gives_the_same_answer(wire_format: Format, stream: bytes, 
         ("/v1beta/models/gemini-3:generateContent", gemini, "*:generateContent"),
         ("/v1/projects/p/publishers/google/models/g:streamGenerateContent", gemini, "*:streamGenerateContent"),
         ("/v1beta/models/gemini-3:batchGenerateContent", unread, "*:batchGenerateContent"),
-        ("/model/m/converse-stream", unread, "converse-stream"),
+        ("/model/m/converse-stream", bedrock, "model/*/converse-stream"),
+        ("/model/arn:aws:bedrock:eu-west-1:1:inference-profile/eu.m/converse", bedrock, "model/*/*/converse"),
+        ("/model/m/invoke", bedrock_invoke, "model/*/invoke"),
+        ("/model/m/invoke-with-response-stream", bedrock_invoke, "model/*/invoke-with-response-stream"),
+        (
+            "/v1/projects/p/locations/l/publishers/anthropic/models/claude:streamRawPredict",
+            anthropic,
+            "publishers/anthropic/models/*:streamRawPredict",
+        ),
+        ("/v1/projects/p/locations/l/publishers/mistralai/models/m:rawPredict", unread, "*:rawPredict"),
     ],
 )
 def test_the_end_of_the_path_tells_the_format(path: str, wire_format: Format, endpoint: str) -> None:
@@ -238,6 +270,8 @@ def test_the_end_of_the_path_tells_the_format(path: str, wire_format: Format, en
         ("POST", "/v1/messages/count_tokens?beta=true"),
         ("POST", "/v1beta/models/gemini-3:countTokens"),
         ("POST", "/v1/threads/t_1/messages"),
+        ("POST", "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict"),
+        ("POST", "/model/m/count-tokens"),
         ("POST", "/v1/batches/b_1/cancel"),
         ("POST", "/v1/moderations"),
         ("POST", "/v1/files?purpose=messages"),
