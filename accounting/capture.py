@@ -31,6 +31,7 @@ from accounting.formats import (
 )
 from accounting.providers import provider_of
 from accounting.recorder import Recorder, Ticket, recorder
+from accounting.scripts import script_of
 from accounting.sse import Splitter
 from accounting.usage import Call, Outcome, id_time, new_id, sub_id
 
@@ -351,6 +352,7 @@ def _started(metering: Metering, sent: Sent, provider: str, endpoint: str, ask: 
         effort=ask.effort,
         max_tokens=ask.max_tokens,
         bytes_in=_number(sent.headers.get("content-length")) if sent.body is None else len(sent.body),
+        script=script_of(sent.body or b""),
     )
 
 

@@ -42,6 +42,13 @@ def test_a_body_that_is_not_in_memory_is_sent_as_it_comes_and_not_asked(
     assert (call.request_model, call.response_model) == (None, "gpt-x-1")
 
 
+def test_the_rough_script_of_the_text_is_written_down(server: Server, caller: Caller, journaled: Journaled) -> None:
+    server.says(stream(OPENAI))
+    body = '{"model": "gpt-x", "stream": true, "messages": [{"role": "user", "content": "请概括客户关于送货的来信"}]}'
+    caller.receive(caller.client.build_request("POST", server.url + CHAT, content=body.encode()))
+    assert journaled.only().script == "cjk"
+
+
 def test_a_body_that_was_read_into_memory_is_asked_and_framed_once(server: Server, caller: Caller) -> None:
     server.says(stream(OPENAI))
     request = caller.client.build_request("POST", server.url + CHAT, content=in_pieces(caller, b'{"stream": true}'))

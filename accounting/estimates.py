@@ -1,0 +1,279 @@
+"""How many tokens a call likely used, from what is known of it without a tokenizer: its bytes.
+
+What the store learned from its own finished calls (`learning`) comes here as a `Snapshot`: to ingest from the tables,
+to capture from a small file on this host (`snapshots`). What it has not learned yet is filled in from the shipped
+priors. Estimates stand beside what providers state, never in it.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from accounting.scripts import CJK, ENCODED, ESCAPED, ESCAPED_CJK, LATIN, TWO_BYTE
+from accounting.usage import MAX_COUNT, Call, Outcome, UsageSource
+
+MILLION = 1_000_000
+
+_VERSION = 1
+
+
+class Basis(StrEnum):
+    """What an estimate was learned from, in falling order of how near that is to the call."""
+
+    SCRIPT = "model and script"
+    MODEL = "model"
+    PROVIDER = "provider"
+    PRIORS = "priors"
+
+
+class Place(NamedTuple):
+    """What a line is about: the input of a model, or, with an endpoint, its answers there, streamed or whole.
+
+    Without a script it is about all of them, and without a model about all of the provider.
+    """
+
+    provider: str
+    model: str
+    endpoint: str = ""
+    stream: bool = False
+    script: str = ""
+
+
+class Line(NamedTuple):
+    """Tokens by size: so many anyway, and so many for each million bytes.
+
+    Where scripts are mixed they are counted not for bytes but for the tokens that the priors would expect: what a
+    model learned from one script then holds for another as well.
+    """
+
+    fixed: int
+    per_million: int
+
+    def at(self, size: int) -> int:
+        return min(max(self.fixed + self.per_million * size // MILLION, 0), MAX_COUNT)
+
+
+class Sizes(NamedTuple):
+    """Tokens of answers: half have at most `median`, 19 of 20 at most `high`."""
+
+    median: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is learned. `sizes` are by provider, model and the key's fingerprint, and with "" by all keys together."""
+
+    lines: Mapping[Place, Line] = field(default_factory=dict)
+    sizes: Mapping[tuple[str, str, str], Sizes] = field(default_factory=dict)
+
+    def encode(self) -> bytes:
+        lines = [[*place, *line] for place, line in self.lines.items()]
+        sizes = [[*whose, *sizes] for whose, sizes in self.sizes.items()]
+        return json.dumps({"version": _VERSION, "lines": lines, "sizes": sizes}, separators=(",", ":")).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes) -> "Snapshot":
+        """Raises `ValueError` for anything that `encode` did not write."""
+        try:
+            record = json.loads(payload)
+            if record["version"] != _VERSION:
+                raise ValueError(f"version {record['version']}")
+            lines = {Place(*_typed(row[:5], _PLACE)): Line(*_typed(row[5:], _PAIR)) for row in record["lines"]}
+            sizes = {_whose(row[:3]): Sizes(*_typed(row[3:], _PAIR)) for row in record["sizes"]}
+        except (TypeError, KeyError, IndexError, RecursionError) as error:
+            raise ValueError(f"Not a snapshot of estimates: {error}") from error
+        return cls(lines, sizes)
+
+
+_PLACE = (str, str, str, bool, str)
+_PAIR = (int, int)
+
+
+def _typed(values: list[Any], kinds: tuple[type, ...]) -> list[Any]:
+    if [type(value) for value in values] != list(kinds):
+        raise ValueError(f"expected {[kind.__name__ for kind in kinds]}, found {values!r}")
+    return values
+
+
+def _whose(values: list[Any]) -> tuple[str, str, str]:
+    provider, model, key = _typed(values, (str, str, str))
+    return provider, model, key
+
+
+NOTHING = Snapshot()
+"""Nothing is learned: all is estimated by the priors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Tokens that a call likely uses; `high_output_tokens` are exceeded by one answer in twenty.
+
+    `basis` is the weakest that any of the figures stands on.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    high_output_tokens: int
+    basis: Basis
+
+
+def estimate(
+    snapshot: Snapshot,
+    *,
+    provider: str,
+    model: str,
+    endpoint: str,
+    script: str | None,
+    bytes_in: int,
+    stream: bool = False,
+    bytes_out: int | None = None,
+    max_tokens: int | None = None,
+    key: str = "",
+) -> Estimate:
+    """Before a call, or for what came of its answer: `bytes_out` None stands for an answer of which nothing is known.
+
+    No answer is longer than the `max_tokens` that the request allowed.
+    """
+    asked = Place(provider, model, script=script or LATIN)
+    input_tokens, known = _tokens(snapshot, asked, bytes_in)
+    if priors().is_silent(endpoint):
+        return Estimate(input_tokens, 0, 0, known)
+    sizes, size_known = _sizes(snapshot, provider, model, key)
+    output_tokens, output_known = sizes.median, size_known
+    if bytes_out is not None:
+        output_tokens, output_known = _tokens(snapshot, asked._replace(endpoint=endpoint, stream=stream), bytes_out)
+    most = MAX_COUNT if max_tokens is None else max_tokens
+    weakest = max(known, size_known, output_known, key=list(Basis).index)
+    return Estimate(input_tokens, min(output_tokens, most), min(sizes.high, most), weakest)
+
+
+def lacks_usage(call: Call) -> bool:
+    """Whether a call may have used tokens that nobody stated. One that failed is taken to have used none."""
+    return call.usage.source is not UsageSource.PROVIDER and call.outcome is not Outcome.FAILED
+
+
+def is_estimated(endpoint: str) -> bool:
+    """Whether calls of the endpoint are estimated: what others are billed by is no matter of text."""
+    return priors().is_silent(endpoint) or priors().framing(endpoint) is not None
+
+
+class Beyond(NamedTuple):
+    """Tokens that a call likely used beyond those that were stated; None where there is nothing to estimate."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+def beyond(snapshot: Snapshot, call: Call) -> Beyond:
+    """What a call that `lacks_usage` is estimated to have used besides.
+
+    A stream that was cut has cost what came of it. A whole answer was made before its first byte came, so one that
+    never came, or not to its end, is taken to be as long as half of that model's are.
+    """
+    if call.parent_id is not None or not is_estimated(call.endpoint):
+        return Beyond()
+    stated, has_ended = call.usage, call.outcome is Outcome.FINISHED
+    unseen = _of_call(snapshot, call, None)
+    output = unseen if call.outcome is Outcome.UNKNOWN else _of_call(snapshot, call, call.bytes_out)
+    is_cut_whole = not call.stream and not has_ended
+    likely = max(output.output_tokens, unseen.output_tokens) if is_cut_whole else output.output_tokens
+    wants_input = stated.input_tokens is None and call.bytes_in > 0
+    wants_output = not priors().is_silent(call.endpoint) and not (has_ended and stated.output_tokens is not None)
+    return Beyond(
+        unseen.input_tokens if wants_input else None,
+        max(likely - (stated.output_tokens or 0), 0) if wants_output else None,
+    )
+
+
+def _of_call(snapshot: Snapshot, call: Call, bytes_out: int | None) -> Estimate:
+    return estimate(
+        snapshot,
+        provider=call.provider,
+        model=call.model,
+        endpoint=call.endpoint,
+        script=call.script,
+        bytes_in=call.bytes_in,
+        stream=call.stream,
+        bytes_out=bytes_out,
+        max_tokens=call.max_tokens,
+        key=call.key_fingerprint,
+    )
+
+
+def steps(place: Place) -> Iterator[tuple[Basis, Place]]:
+    """Where to look for a line, from near to far."""
+    yield Basis.SCRIPT, place
+    yield Basis.MODEL, place._replace(script="")
+    yield Basis.PROVIDER, place._replace(script="", model="")
+
+
+def _tokens(snapshot: Snapshot, place: Place, size: int) -> tuple[int, Basis]:
+    expected = priors().tokens(place, size)
+    for basis, step in steps(place):
+        line = snapshot.lines.get(step)
+        if line is not None:
+            return line.at(size if step.script else expected), basis
+    return expected, Basis.PRIORS
+
+
+def _sizes(snapshot: Snapshot, provider: str, model: str, key: str) -> tuple[Sizes, Basis]:
+    found = snapshot.sizes.get((provider, model, key)) or snapshot.sizes.get((provider, model, ""))
+    return (priors().sizes, Basis.PRIORS) if found is None else (found, Basis.MODEL)
+
+
+class Framing(NamedTuple):
+    """Of an endpoint's answers: see `priors.toml`."""
+
+    stream: int
+    opening: int
+    around: int
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """What is taken for granted, as `priors.toml` says it."""
+
+    input: Mapping[str, int]
+    answers: Mapping[str, Framing]
+    silent: frozenset[str]
+    sizes: Sizes
+
+    def tokens(self, place: Place, size: int) -> int:
+        """Of so many bytes of a request, or of an answer at the place's endpoint."""
+        framing = self.framing(place.endpoint)
+        if framing is None:
+            return size * self._text(place.script) // MILLION
+        if place.stream:
+            return max(size - framing.opening, 0) * framing.stream // MILLION
+        return max(size - framing.around, 0) * self._text(_ANSWERED.get(place.script, place.script)) // MILLION
+
+    def framing(self, endpoint: str) -> Framing | None:
+        return self.answers.get(endpoint) or self.answers.get(_last_part(endpoint))
+
+    def is_silent(self, endpoint: str) -> bool:
+        return _last_part(endpoint) in self.silent
+
+    def _text(self, script: str) -> int:
+        return self.input.get(script) or self.input[LATIN]
+
+
+def _last_part(endpoint: str) -> str:
+    return endpoint.rpartition("/")[2]
+
+
+_ANSWERED = {ESCAPED: TWO_BYTE, ESCAPED_CJK: CJK, ENCODED: LATIN}
+"""The script of an answer, where the request's was that of its client's way to write; servers don't escape."""
+
+
+@cache
+def priors() -> Priors:
+    """Read once a process."""
+    record = tomllib.loads(Path(__file__).with_name("priors.toml").read_text("utf-8"))
+    answers = {endpoint: Framing(**framing) for endpoint, framing in record["answers"].items()}
+    return Priors(record["input"], answers, frozenset(record["silent"]["endpoints"]), Sizes(**record["size"]))
