@@ -106,12 +106,12 @@ class Reader:
 
 
 def _piece(event: Event) -> Event:
-    """A frame's piece of the model's own stream; what is none passes as it is."""
+    """A frame's piece of the model's own stream; of what is none, its name."""
     found = _BYTES.search(event.data) if event.name == "chunk" else None
     if found is None:
-        return replace(event, data=b"")
+        return Event(event.raw, event.name, oversized=event.oversized)
     try:
-        return replace(event, name="", data=b64decode(found[1]))
+        return Event(event.raw, "", b64decode(found[1]))
     except binascii.Error:
         return Event(event.raw, oversized=True)
 
