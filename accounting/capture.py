@@ -187,7 +187,8 @@ class Tap:
         if self._has_failed(answer):
             self._finish(Outcome.FAILED, answer)
         else:
-            self._finish(Outcome.FINISHED if is_whole else Outcome.INTERRUPTED, answer)
+            is_there = is_whole and not answer.pending
+            self._finish(Outcome.FINISHED if is_there else Outcome.INTERRUPTED, answer)
 
     def cut(self) -> None:
         """The answer was cut after its headers, by either side."""

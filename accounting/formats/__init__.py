@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from accounting import eventstream, sse
-from accounting.formats import anthropic, bedrock, bedrock_invoke, gemini, openai_chat, perplexity, unread, xai
+from accounting.formats import (
+    anthropic,
+    bedrock,
+    bedrock_invoke,
+    gemini,
+    openai_chat,
+    openai_responses,
+    perplexity,
+    unread,
+    xai,
+)
 from accounting.formats.shapes import shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
@@ -29,7 +39,17 @@ __all__ = [
     "splitter",
 ]
 
-_FORMATS: tuple[Format, ...] = (openai_chat, xai, perplexity, anthropic, gemini, bedrock, bedrock_invoke, unread)
+_FORMATS: tuple[Format, ...] = (
+    openai_chat,
+    xai,
+    perplexity,
+    openai_responses,
+    anthropic,
+    gemini,
+    bedrock,
+    bedrock_invoke,
+    unread,
+)
 
 _FREE = ("threads/*/messages", "publishers/anthropic/models/count-tokens:rawPredict")
 """Paths that end like a billed one and cost nothing."""

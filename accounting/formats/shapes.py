@@ -49,6 +49,15 @@ _ANTHROPIC = frozenset(
 )
 
 
+def _is_openai_responses(body: Body) -> bool:
+    kind = body.get("type")
+    return (
+        body.get("object") in ("response", "response.compaction")
+        or (isinstance(kind, str) and kind.startswith("response."))
+        or (isinstance(body.get("output"), list) and _has(body, "usage", "output_tokens_details"))
+    )
+
+
 def _is_openai_chat(body: Body) -> bool:
     return "choices" in body or "x_groq" in body or _has(body, "usage", "prompt_tokens", "completion_tokens")
 
@@ -72,6 +81,7 @@ def _has(body: Body, block: str, *names: str) -> bool:
 
 _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("anthropic", _is_anthropic),
+    ("openai_responses", _is_openai_responses),
     ("openai_chat", _is_openai_chat),
     ("gemini", _is_gemini),
     ("bedrock", _is_bedrock),

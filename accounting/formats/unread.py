@@ -15,7 +15,7 @@ from accounting.usage import Usage
 
 name = "unread"
 suffixes: tuple[str, ...] = (
-    *("responses", "responses/compact", "completions", "embeddings", "batches", "fine_tuning/jobs"),
+    *("completions", "embeddings", "batches", "fine_tuning/jobs"),
     *("images/generations", "images/edits", "images/variations", "videos", "realtime/calls"),
     *("audio/speech", "audio/transcriptions", "audio/translations", "threads/runs", "threads/*/runs"),
     *("v1/complete", "messages/batches"),  # Anthropic; above: OpenAI, and those who follow it

@@ -210,3 +210,15 @@ async def _next(response: Any, caller: Caller) -> bytes:
         for piece in response.iter_raw():
             return bytes(piece)
     raise AssertionError("The answer has ended.")
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+def test_an_answer_that_is_still_being_made_is_interrupted_with_its_usage_missing(
+    status: str, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    body = b'{"id": "resp_1", "object": "response", "status": "%b", "model": "gpt-x-1", "usage": null}'
+    server.says(plain(body % status.encode()))
+    caller.post(server.url + "/v1/responses", {"model": "gpt-x", "background": True})
+    call = journaled.only()
+    assert (call.outcome, call.usage.source, call.finish_reason) == (Outcome.INTERRUPTED, UsageSource.MISSING, None)
+    assert call.usage.anomalies == ()

@@ -81,7 +81,7 @@ def test_what_buys_nothing_is_not_written_down(
     assert journaled.calls() == []
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/embeddings", "/v1beta/models/gemini-x:batchGenerateContent"])
+@pytest.mark.parametrize("path", ["/v1/batches", "/v1/videos", "/v1/fine_tuning/jobs"])
 def test_an_endpoint_that_we_cannot_read_yet_is_written_down_with_its_usage_missing(
     path: str, server: Server, caller: Caller, journaled: Journaled
 ) -> None:

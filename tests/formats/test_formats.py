@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from accounting import eventstream
 from accounting.counts import Counts
 from accounting.formats import (
+    _FORMATS,
     Answer,
     Format,
     StreamReader,
@@ -24,17 +25,16 @@ from accounting.formats import (
     gemini,
     loads,
     openai_chat,
-    perplexity,
+    openai_responses,
     splitter,
     unread,
-    xai,
 )
 from accounting.formats.wire import provider_cost
 from accounting.money import Money
 from accounting.sse import Event, Splitter
 from accounting.usage import Call, Outcome, new_id
 
-FORMATS: list[Format] = [openai_chat, xai, perplexity, anthropic, bedrock, bedrock_invoke, unread]
+FORMATS: list[Format] = list(_FORMATS)
 NAMES = [
     "choices",
     "delta",
@@ -82,6 +82,15 @@ NAMES = [
     "effort",
     "output_config",
     "include_usage",
+    "response",
+    "status",
+    "output",
+    "tool_usage",
+    "image_gen",
+    "svg_usage",
+    "incomplete_details",
+    "input_tokens_details",
+    "service_tier",
 ]
 KINDS = [
     "",
@@ -95,6 +104,7 @@ KINDS = [
     "content_block_delta",
     "response.completed",
 ]
+KINDS += ["response.created", "response.output_item.done", "response.failed"]
 scalars = (
     st.none()
     | st.booleans()
@@ -233,7 +243,9 @@ def test_any_chunking_gives_the_same_answer(wire_format: Format, stream: bytes, 
         ("/v1/messages?beta=true", anthropic, "messages"),
         ("/api/anthropic/messages", anthropic, "messages"),
         ("/v1/completions", unread, "completions"),
-        ("/v1/responses", unread, "responses"),
+        ("/v1/responses", openai_responses, "responses"),
+        ("/v1/responses/compact", openai_responses, "responses/compact"),
+        ("/openai/v1/responses?api-version=preview", openai_responses, "responses"),
         ("/v1/embeddings", unread, "embeddings"),
         ("/v1/images/edits", unread, "images/edits"),
         ("/v1/audio/speech", unread, "audio/speech"),
