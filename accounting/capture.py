@@ -29,14 +29,12 @@ from accounting.formats import (
     reread,
     splitter,
 )
+from accounting.limits import MAX_BODY
 from accounting.providers import provider_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.scripts import script_of
 from accounting.sse import Splitter
 from accounting.usage import Call, Outcome, id_time, new_id, sub_id
-
-MAX_BODY = 16 * 2**20
-"""Bytes of a body, decoded, that are read for its usage; a longer one passes unread, and is flagged."""
 
 LINK = "accounting.link"
 """Where a request's link id travels: an HTTP library hands `extensions` on to the next hop of a redirect."""

@@ -1,7 +1,8 @@
 """Counts read out of a provider's block, with whatever is off about them.
 
 The rules: an absent count is unknown. A numeric text or a fraction is taken, rounded up, and flagged. A negative, a
-bool, NaN, or more than `MAX_COUNT` is unknown, and flagged. Nothing here raises, whatever the block.
+bool, NaN, or more than `MAX_COUNT` is unknown, and flagged. Of two counts of one name the last one holds, flagged.
+Nothing here raises, whatever the block.
 """
 
 import json
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from accounting.usage import MAX_BLOCK, MAX_COUNT, clean
 
@@ -38,6 +40,11 @@ def watched() -> Iterator[list[Reading]]:
         yield readings
     finally:
         _watched.reset(token)
+
+
+class Doubled(dict[str, Any]):
+    """A JSON object in which, or somewhere in which, a name stands twice; its values are the last ones, as JSON's
+    parsers have it."""
 
 
 class Counts:
@@ -82,11 +89,20 @@ class Counts:
         if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
             self.flag(f"{name}_text")
             return self._bounded(int(value), name)
-        if isinstance(value, float | Decimal) and math.isfinite(value):
-            self.flag(f"{name}_fraction")
-            return self._bounded(math.ceil(value), name)
+        if isinstance(value, float | Decimal) and _is_finite(value):
+            return self._rounded_up(value, name)
         self.flag(f"{name}_unreadable")
         return None
+
+    def _rounded_up(self, value: float | Decimal, name: str) -> int | None:
+        if not 0 <= value <= MAX_COUNT:  # and it may have more digits than a whole number can be made of in time
+            return self._bounded(-1 if value < 0 else MAX_COUNT + 1, name)
+        self.flag(f"{name}_fraction")
+        return self._bounded(math.ceil(value), name)
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    return math.isfinite(value) if isinstance(value, float) else value.is_finite()
 
 
 def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) -> int | None:

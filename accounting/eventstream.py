@@ -8,7 +8,8 @@ SDK specification.
 import struct
 from zlib import crc32
 
-from accounting.sse import MAX_EVENT, Event
+from accounting.limits import MAX_EVENT
+from accounting.sse import Event
 
 _PRELUDE = struct.Struct(">III")
 _CRC_BYTES = 4

@@ -22,11 +22,9 @@ from accounting.formats import (
     sniff_stream,
     splitter,
 )
+from accounting.limits import MAX_BODY
 from accounting.sse import Event
 from accounting.usage import Usage
-
-MAX_BODY = 16 * 2**20
-"""Bytes of a body that are read; a longer one is left unread and flagged. A stream may be longer than any body."""
 
 _SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 """How server-sent events begin, and no JSON does."""

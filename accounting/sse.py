@@ -8,8 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-MAX_EVENT = 1 << 20
-"""An event with more bytes than this before its blank line passes through unread."""
+from accounting.limits import MAX_EVENT
 
 _BOM = b"\xef\xbb\xbf"
 _BLANK_LINE = re.compile(rb"(?>\r\n|\r|\n)(\r\n?|\n)")  # atomic: a CRLF is never read as two line ends
@@ -33,8 +32,8 @@ class Event:
 class Splitter:
     """Cuts a stream into events; each comes out with the byte that completes it.
 
-    An event past `limit` comes out unread, in pieces as they arrive. Time is linear in the bytes fed,
-    however they are cut.
+    An event with more than `limit` bytes before its blank line comes out unread, in pieces as they arrive. Time is
+    linear in the bytes fed, however they are cut.
     """
 
     def __init__(self, limit: int = MAX_EVENT) -> None:

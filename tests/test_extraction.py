@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from accounting.extraction import MAX_BODY, extract, read
+from accounting.extraction import extract, read
+from accounting.limits import MAX_BODY
 from accounting.money import Money
 from accounting.usage import Usage, UsageSource
 

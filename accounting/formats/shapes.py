@@ -39,9 +39,9 @@ def shape_of_stream(events: Iterable[Event]) -> str | None:
 
 
 def _is_anthropic(body: Body) -> bool:
-    return body.get("type") in _ANTHROPIC or _has(
-        body, "usage", "cache_creation_input_tokens", "cache_read_input_tokens"
-    )
+    kind = body.get("type")
+    named = isinstance(kind, str) and kind in _ANTHROPIC
+    return named or _has(body, "usage", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 _ANTHROPIC = frozenset(

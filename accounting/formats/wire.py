@@ -1,12 +1,17 @@
 """What every wire format offers, and how one reads JSON that somebody else wrote."""
 
 import json
+import re
+import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, Protocol
 
-from accounting.counts import Counts, block_text, within
+from accounting.counts import Counts, Doubled, block_text, within
+from accounting.limits import MAX_DEPTH
 from accounting.money import Money, exact
 from accounting.sse import Event
 from accounting.usage import Usage, UsageSource, clean
@@ -101,21 +106,89 @@ class Format(Protocol):
     def stream(self) -> StreamReader: ...
 
 
-_DECODER = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal)
-
-
 def loads(data: bytes | str) -> object | None:
     """The JSON value, its fractions as exact decimals; None where it can't be read. Never raises.
 
-    Bytes that are no UTF-8 are replaced, and NaN is taken as such: one bad character in an answer's text
-    must not cost us its usage.
+    Bytes that are no UTF-8 are replaced, NaN is taken as such, and a number beyond reason is kept as it can be: one
+    bad character or number in an answer must not cost us its usage. An object with a name that stands twice, in an
+    answer that states usage, is `Doubled`, and so is what it is in.
     """
     characters = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    characters = characters.removeprefix("\ufeff")
+    if _is_too_deep(characters):
+        return None
     try:
-        value: object = _DECODER.decode(characters.removeprefix("\ufeff"))
-    except (ValueError, ArithmeticError, RecursionError):  # no JSON; a number or a nesting beyond reason
+        value: object = _decoder(characters).decode(characters)
+    except json.JSONDecodeError:
+        return None
+    except (ValueError, ArithmeticError):  # a number of too many digits, or a name that stands twice
+        return _loads_anything(characters)
+    except RecursionError:
         return None
     return value
+
+
+def _loads_anything(characters: str) -> object | None:
+    """The same at thrice the cost, whatever the numbers and names."""
+    try:
+        value: object = _ANYTHING.decode(characters)
+    except (ValueError, RecursionError):
+        return None
+    return value
+
+
+def _decoder(characters: str) -> json.JSONDecoder:
+    if not 0 < sys.get_int_max_str_digits() <= MAX_DIGITS:
+        return _ANYTHING  # Python's own bound, without which a number's digits cost their square, is off
+    return _COUNTING if '"usage' in characters else _PLAIN
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("A name stands twice")
+    return made
+
+
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) == len(pairs):
+        return Doubled(made) if any(isinstance(value, Doubled) for value in made.values()) else made
+    times = Counter(name for name, _ in pairs)
+    marked = {name: Doubled(made[name]) for name in times if times[name] > 1 and isinstance(made[name], dict)}
+    return Doubled(made | marked)
+
+
+def _whole(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) <= MAX_DIGITS else Decimal(digits)
+
+
+def _fraction(digits: str) -> Decimal | str:
+    try:
+        return Decimal(digits)
+    except ArithmeticError:  # an exponent beyond reason
+        return digits
+
+
+MAX_DIGITS = 4300
+"""Python's own default: whole numbers of up to so many digits are parsed at no cost to speak of."""
+
+_PLAIN = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal)
+_COUNTING = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=_once)
+_ANYTHING = json.JSONDecoder(parse_float=_fraction, parse_int=_whole, parse_constant=Decimal, object_pairs_hook=_marked)
+
+
+def _is_too_deep(characters: str) -> bool:
+    """Whether the nesting is past `MAX_DEPTH` where Python would follow it: a program may have raised its limit so
+    far that the C stack ends first, and the process with it."""
+    if sys.getrecursionlimit() <= 3 * MAX_DEPTH or characters.count("[") + characters.count("{") <= MAX_DEPTH:
+        return False
+    levels = (_LEVELS.get(found[0], 0) for found in _STRUCTURE.finditer(characters))
+    return any(depth > MAX_DEPTH for depth in accumulate(levels))
+
+
+_STRUCTURE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
+_LEVELS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def at(value: object, *path: str) -> Any:
@@ -257,8 +330,10 @@ def kept_block(block: object, counts: Counts) -> str | None:
     """The block as it is stored beside the counts."""
     if block is None:
         return None
+    if isinstance(block, Doubled):
+        counts.flag("duplicate_keys")
     try:
         return block_text(block, counts)
-    except RecursionError:  # what could just be read may be nested too deep to be written
+    except (RecursionError, TypeError, ValueError):  # nested too deep, or what somebody else parsed is no JSON
         counts.flag("block_unreadable")
         return None

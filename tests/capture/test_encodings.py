@@ -8,6 +8,7 @@ import pytest
 
 from accounting import capture
 from accounting.decoding import Decoder
+from accounting.limits import MAX_BODY
 from accounting.usage import Outcome, UsageSource
 from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI, OPENAI_UNCOUNTED
 from tests.capture.callers import Caller
@@ -104,7 +105,7 @@ def test_a_body_that_unpacks_beyond_reason_is_flagged_and_never_unpacked_whole(
     tracemalloc.start()
     try:
         assert caller.post(server.url + CHAT, ASK).body == bomb
-        assert tracemalloc.get_traced_memory()[1] < 6 * capture.MAX_BODY
+        assert tracemalloc.get_traced_memory()[1] < 6 * MAX_BODY
     finally:
         tracemalloc.stop()
     call = journaled.only()

@@ -313,9 +313,7 @@ def test_fractions_are_read_to_the_digit_that_was_written() -> None:
     assert loads(b'{"cost": 0.10000000000000000001}') == {"cost": Decimal("0.10000000000000000001")}
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"{", b"[" * 100_000, b"9" * 5000, b'{"a": 1e9999999999999999999}', b"\xef\xbb\xbf", "\ud800"]
-)
+@pytest.mark.parametrize("data", [b"", b"{", b"[" * 100_000, b"\xef\xbb\xbf", "\ud800"])
 def test_what_cannot_be_read_is_nothing(data: bytes | str) -> None:
     assert loads(data) is None
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from accounting.formats import Answer, Ask
 from accounting.formats.openai_responses import answer, ask, asking_for_usage, stream
-from accounting.sse import MAX_EVENT, Splitter
+from accounting.limits import MAX_EVENT
+from accounting.sse import Splitter
 from accounting.usage import UsageSource
 
 USAGE = {

@@ -1,0 +1,25 @@
+"""How much of what others send is read. What is larger passes on to the caller all the same, unread and flagged.
+
+| what | limit | past it |
+|---|---|---|
+| a body, decoded, whatever its compression promises | `MAX_BODY` | `body_too_large` |
+| one event of a stream, which itself may be endless | `MAX_EVENT` | `event_too_large` |
+| objects and arrays in each other | `MAX_DEPTH`, or Python's recursion limit | `body_unreadable` |
+| a count | `usage.MAX_COUNT` | unknown, `<name>_too_large` |
+| the usage block as it is kept | `usage.MAX_BLOCK` | cut, `block_too_large` |
+| any other text that is kept: a model, an id | `usage.MAX_TEXT` | cut |
+| a sum that a provider states | `wire.MAX_COST`, `wire.MAX_COST_DECIMALS` | unknown, `cost_unreadable` |
+
+In memory a body is held once as it came and once as text; parsed, JSON of nothing but empty arrays takes some thirty
+times its bytes for a moment, and an usual answer about three times.
+"""
+
+MAX_BODY = 16 * 2**20
+"""Bytes of a body, decoded, that are read for its usage."""
+
+MAX_EVENT = 2**20
+"""Bytes of an event that are held until its end. Pieces of a larger one are shown to its reader as they pass: the last
+event of a Responses stream, or of one that draws, repeats the whole answer."""
+
+MAX_DEPTH = 1000
+"""Levels of nesting that are parsed where Python would go deeper, down to where the C stack ends."""
