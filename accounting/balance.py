@@ -18,13 +18,14 @@ from accounting.money import EXACT, exact
 from accounting.rates import price
 from accounting.recount import Figures, Group, Rates, Recount, Sums
 from accounting.store.tables import spend_by_tag, spend_days, spend_quarters
-from accounting.usage import Quantities
+from accounting.usage import COUNTED, Quantities
 
 _NOTHING = (0,) * len(FIGURES)
+_QUANTITIES = slice(len(COUNTS), len(COUNTS) + len(COUNTED))
 
 
 class Row(NamedTuple):
-    """What a spend row says: its counts and tokens, in the order of `FIGURES`, and what they cost."""
+    """What a spend row says: its figures, in the order of `FIGURES`, and what their quantities cost."""
 
     figures: tuple[int, ...]
     amount: Decimal | None = None
@@ -106,7 +107,7 @@ def _row(figures: Figures, rate_id: int, rates: Rates) -> Row:
     row, held = Row(figures), rates.get(rate_id)
     if held is None:
         return row
-    cost = price(Quantities(*row.figures[len(COUNTS) :]), held.rate)
+    cost = price(Quantities(*row.figures[_QUANTITIES]), held.rate)
     return row._replace(amount=cost.amount, currency=cost.currency)
 
 

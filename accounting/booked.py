@@ -11,13 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from accounting import periods, ratebook
-from accounting.contributions import TOKENS
 from accounting.money import Money
 from accounting.rates import Rate, price
 from accounting.spend import unknown
 from accounting.store import each_pair
 from accounting.store.tables import batches, calls, former_project_names, keys, projects
-from accounting.usage import Call, Outcome, Usage, UsageSource
+from accounting.usage import COUNTED, Call, Outcome, Usage, UsageSource
 
 PAGE = 1_000
 """So many calls are held at a time while a long list is read."""
@@ -204,7 +203,7 @@ def _read(row: Mapping[Any, Any], rates: Mapping[int, Rate]) -> BookedCall:
 def _usage(row: Mapping[Any, Any]) -> Usage:
     stated = row["provider_cost"]
     return Usage(
-        **{name: row[name] for name in TOKENS},
+        **{name: row[name] for name in COUNTED},
         source=UsageSource(row["usage_source"]),
         anomalies=tuple(row["anomalies"]),
         block=row["usage_block"],

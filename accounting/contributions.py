@@ -13,19 +13,25 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Table
 from sqlalchemy.dialects.sqlite import Insert
 
 from accounting.rates import PRICES, Rate, price
-from accounting.store import each_pair, exact_cost, exact_sum, insert, is_postgresql
+from accounting.store import each_pair, each_text, exact_cost, exact_sum, insert, is_postgresql
 from accounting.store.tables import calls, rates, spend_by_tag, spend_days, spend_quarters
-from accounting.usage import Outcome, Quantities
+from accounting.usage import COUNTED, Outcome, Quantities
 
-COUNTS = ("calls", "failed", "interrupted", "unknown")
-TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-FIGURES = (*COUNTS, *TOKENS)
+COUNTS = ("calls", "failed", "interrupted", "unknown", "sub_calls")
+"""A sub-call is in none of these but the last."""
+
+ESTIMATES = ("estimated_input_tokens", "estimated_output_tokens")
+"""What calls likely used beyond what was stated. They stand beside the sums, in no cost."""
+
+FIGURES = (*COUNTS, *COUNTED, *ESTIMATES)
 
 SPEND_TABLES = (spend_quarters, spend_days, spend_by_tag)
 """In the order in which every transaction adds to them."""
 
 USER = "user"
 """What stands in `spend_by_tag.tag` for the end user; a tag stands there behind `TAG`."""
+ANOMALY = "anomaly"
+"""What stands there for the anomalies of a call, each with a row of its own."""
 TAG = "tag:"
 
 Contribution = Mapping[str, Any]
@@ -76,13 +82,13 @@ def add(conn: Connection, table: Table, contributions: Iterable[Contribution], l
     ordered = sorted(contributions, key=lambda one: [one[name] for name in group])
     if ordered:
         conn.execute(_added(table, insert(conn, table)), [{**one, **_cost(one, lines)} for one in ordered])
-    if emptied := [one for one in ordered if one["calls"] < 0]:
+    if emptied := [one for one in ordered if one["calls"] < 0 or one["sub_calls"] < 0]:
         conn.execute(_deletion(table), [{f"key_{name}": one[name] for name in group} for one in emptied])
 
 
 def _priced(conn: Connection, table: Table, summed: sa.Subquery) -> sa.Select[Any]:
     group = [summed.c[name] for name in group_columns(table)]
-    amount = exact_cost((summed.c[name] for name in TOKENS), (rates.c[name] for name in PRICES)).label("amount")
+    amount = exact_cost((summed.c[name] for name in COUNTED), (rates.c[name] for name in PRICES)).label("amount")
     rows = sa.select(*group, *(summed.c[name] for name in FIGURES), amount, rates.c.currency)
     at_rates = rows.outerjoin_from(summed, rates, rates.c.id == summed.c.rate_id)
     return at_rates.order_by(*_in_key_order(conn, table, summed))
@@ -91,7 +97,7 @@ def _priced(conn: Connection, table: Table, summed: sa.Subquery) -> sa.Select[An
 def _sums(table: Table, which: ColumnElement[bool]) -> list[sa.Select[Any]]:
     if table is not spend_by_tag:
         return [_summed([calls.c[name] for name in group_columns(table)]).where(which)]
-    return [_of_tags(which), _of_users(which)]
+    return [_of_tags(which), _of_users(which), _of_anomalies(which)]
 
 
 _BESIDE = [name for name in group_columns(spend_by_tag) if name not in ("tag", "value")]
@@ -109,6 +115,13 @@ def _of_users(which: ColumnElement[bool]) -> sa.Select[Any]:
     return _summed(_tag_group(sa.literal(USER), calls.c.end_user, calls)).where(which, calls.c.end_user.is_not(None))
 
 
+def _of_anomalies(which: ColumnElement[bool]) -> sa.Select[Any]:
+    flagged = (which, calls.c.anomalies != [])
+    alike = _summed([calls.c.anomalies, *(calls.c[name] for name in _BESIDE)]).where(*flagged).subquery()
+    each = each_text(alike.c.anomalies)
+    return _summed_again(_tag_group(sa.literal(ANOMALY), each.c.value, alike), alike).select_from(alike, each)
+
+
 def _tag_group(tag: ColumnElement[str], value: ColumnElement[str], beside: FromClause) -> list[ColumnElement[Any]]:
     special = {"tag": tag.label("tag"), "value": value.label("value")}
     return [special[name] if name in special else beside.c[name] for name in group_columns(spend_by_tag)]
@@ -119,12 +132,15 @@ def _summed_again(group: Sequence[ColumnElement[Any]], sums: FromClause) -> sa.S
 
 
 def _summed(group: Sequence[ColumnElement[Any]]) -> sa.Select[Any]:
-    tokens = (sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in TOKENS)
-    return sa.select(*group, sa.func.count().label("calls"), *map(_ended, _ENDINGS), *tokens).group_by(*group)
+    sub_calls = sa.func.count(calls.c.parent_id)
+    counts = ((sa.func.count() - sub_calls).label("calls"), *map(_ended, _ENDINGS), sub_calls.label("sub_calls"))
+    quantities = (sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in (*COUNTED, *ESTIMATES))
+    return sa.select(*group, *counts, *quantities).group_by(*group)
 
 
 def _ended(outcome: Outcome) -> ColumnElement[int]:
-    return sa.func.sum(sa.case((calls.c.outcome == outcome.value, 1), else_=0)).label(outcome.value)
+    so = sa.and_(calls.c.outcome == outcome.value, calls.c.parent_id.is_(None))
+    return sa.func.sum(sa.case((so, 1), else_=0)).label(outcome.value)
 
 
 _KEYS = {table: itemgetter(*group_columns(table)) for table in SPEND_TABLES}
@@ -138,13 +154,19 @@ def _groups(table: Table, row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
     marks = [(TAG + name, value) for name, value in row["tags"].items()]
     if row["end_user"] is not None:
         marks.append((USER, row["end_user"]))
+    marks += [(ANOMALY, name) for name in row["anomalies"]]
     return [key({**row, "tag": tag, "value": value}) for tag, value in marks]
 
 
 def _figures(row: Mapping[Any, Any]) -> list[int]:
     """One call's, in the order of `FIGURES`."""
-    outcome = row["outcome"]
-    return [1, *(int(outcome == ending) for ending in _ENDINGS), *(row[name] or 0 for name in TOKENS)]
+    return [*_counts(row), *(row[name] or 0 for name in (*COUNTED, *ESTIMATES))]
+
+
+def _counts(row: Mapping[Any, Any]) -> list[int]:
+    if row["parent_id"] is not None:
+        return [0] * len(_ENDINGS) + [0, 1]
+    return [1, *(int(row["outcome"] == ending) for ending in _ENDINGS), 0]
 
 
 def _add_to(held: list[int], figures: Sequence[int], sign: int) -> None:
@@ -157,7 +179,7 @@ def _cost(one: Contribution, lines: Mapping[int, Rate]) -> dict[str, Any]:
     rate = lines.get(one["rate_id"])
     if rate is None:
         return {"amount": None, "currency": None}
-    cost = price(Quantities(*(one[name] for name in TOKENS)), rate)
+    cost = price(Quantities(*(one[name] for name in COUNTED)), rate)
     return {"amount": cost.amount, "currency": cost.currency}
 
 

@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 from accounting.errors import CallInvalid
 from accounting.money import Money
 from accounting.ports import Entry
-from accounting.usage import APART, MAX_COUNT, Call, clean, id_time
+from accounting.usage import APART, COUNTED, MAX_COUNT, Call, clean, counted, id_time
 
 AHEAD = timedelta(hours=24)
 """A call from further in the future comes from a wrong clock, and would be billed in a period yet to come."""
 
 MAX_KEY = 2_400
 """Bytes of the texts that together find a row: PostgreSQL indexes no more than 2,704, with all that goes with them."""
+
+MAX_ANOMALIES = 100
+"""Of one call: each adds a row to the sums."""
 
 _OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
 _MAX_REASON = 2000
@@ -110,12 +113,9 @@ def _refuse_strange_cost(cost: Money | None) -> None:
 
 
 def _bounded(call: Call) -> Iterator[tuple[str, int | None, int]]:
-    usage = call.usage
-    yield "input_tokens", usage.input_tokens, MAX_COUNT
-    yield "cache_read_tokens", usage.cache_read_tokens, MAX_COUNT
-    yield "cache_write_tokens", usage.cache_write_tokens, MAX_COUNT
-    yield "output_tokens", usage.output_tokens, MAX_COUNT
-    yield "reasoning_tokens", usage.reasoning_tokens, MAX_COUNT
+    for name, count in zip(COUNTED, counted(call.usage), strict=True):
+        yield name, count, MAX_COUNT
+    yield "anomalies", len(call.usage.anomalies), MAX_ANOMALIES
     yield "attempt", call.attempt, _MAX_INTEGER
     yield "http_status", call.http_status, _MAX_INTEGER
 
@@ -126,3 +126,4 @@ def _keys(call: Call) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "project", (call.project or "",)
     yield "user", (call.user or "",)
     yield from (("tags", pair) for pair in call.tags.items())
+    yield from (("anomalies", (anomaly,)) for anomaly in call.usage.anomalies)

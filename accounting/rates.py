@@ -11,36 +11,89 @@ A rate card is a TOML file of dated lines, appended to and never edited:
     valid_from = 2026-02-01      # a date begins at midnight UTC; a time with an offset is taken as it is
     input = 0.011                # per 1000 tokens; cache_read and cache_write cost this where they have no price
     output = 0.035               # reasoning costs this where it has no price of its own
+    web_search = 70              # per 1000 searches
 
-A line without `valid_until` holds until a later line of the same model takes over.
+A line without `valid_until` holds until a later line of the same model takes over. `CLASSES` are all prices there are.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from accounting.errors import RateCardError
-from accounting.money import EXACT, PRICE_DECIMALS, Money, exact
+from accounting.money import EXACT, PRICE_DECIMALS, ZERO, Money, exact
 from accounting.periods import Period
 from accounting.usage import Quantities
 
 UNPRICED = 0
 """The id that stands in the books for "no rate"."""
 
-PRICE_LIMIT = Decimal(10**9)
-"""Every price per 1000 tokens is below it, or the amounts of a long period would not fit `EXACT`."""
+PRICE_LIMIT = Decimal(10**8)
+"""Every price per 1000 is below it, or the cost of a call would not fit the 64 bits of `store.views`."""
 
-PRICES = ("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k")
+
+class Class(NamedTuple):
+    """What has a price of its own, by its name on a card.
+
+    With a parent it is a part of that class, and costs what the parent does where it has no price.
+    """
+
+    name: str
+    parent: str | None = None
+
+    @property
+    def column(self) -> str:
+        """Its price's name in `Rate` and in the books."""
+        return f"{self.name}_per_1k"
+
+
+CLASSES = (
+    Class("input"),
+    Class("cache_read", "input"),
+    Class("cache_write", "input"),
+    Class("output"),
+    Class("reasoning", "output"),
+    Class("cache_write_1h", "cache_write"),
+    Class("audio_input", "input"),
+    Class("image_input", "input"),
+    Class("audio_output", "output"),
+    Class("image_output", "output"),
+    Class("request"),
+    Class("web_search"),
+    Class("image"),
+    Class("audio_second"),
+)
+"""All there are, each beside its quantity in `Quantities`: the one place that says what is charged and how."""
+
+PRICES = tuple(each.column for each in CLASSES)
 """The prices of a rate, by their name in `Rate` and in the books; a card leaves out the unit."""
+
+REQUIRED = ("input", "output")
+"""Classes that every rate prices, with 0 where they cost nothing."""
+
+PARENTS = {each.name: each.parent for each in CLASSES}
+
+_PLACES = {each.name: place for place, each in enumerate(CLASSES)}
+_FREE = ("request",)
+"""Where these have no price, there is none to pay: hardly anybody charges for them."""
+
+_UNITS = {
+    Quantities._fields[_PLACES[each.name]]: each.column
+    for each in CLASSES
+    if each.parent is None and each.name not in (*REQUIRED, *_FREE)
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Prices per 1000 tokens of one model at one provider, over one period. None: as the parent class; 0 is a price."""
+    """Prices per 1000 of one model at one provider, over one period.
+
+    None: as the parent class; and of what has no parent, like searches, that nobody knows the price. 0 is a price.
+    """
 
     provider: str
     model: str
@@ -51,8 +104,22 @@ class Rate:
     cache_read_per_1k: Decimal | None = None
     cache_write_per_1k: Decimal | None = None
     reasoning_per_1k: Decimal | None = None
+    cache_write_1h_per_1k: Decimal | None = None
+    audio_input_per_1k: Decimal | None = None
+    image_input_per_1k: Decimal | None = None
+    audio_output_per_1k: Decimal | None = None
+    image_output_per_1k: Decimal | None = None
+    request_per_1k: Decimal | None = None
+    web_search_per_1k: Decimal | None = None
+    image_per_1k: Decimal | None = None
+    audio_second_per_1k: Decimal | None = None
     source: str = ""
     id: int = UNPRICED
+    margins: tuple[tuple[int, Decimal], ...] = field(init=False, repr=False, compare=False)
+    """What a unit of a class costs beyond its parent, by the place of its quantity; left out where that is nothing."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "margins", tuple(_margins(self)))
 
     @property
     def valid_from(self) -> datetime:
@@ -65,21 +132,45 @@ class Rate:
 
 
 def price(quantities: Quantities, rate: Rate) -> Money:
-    """What the tokens cost at the rate, exactly.
+    """What the quantities cost at the rate, exactly.
 
     Linear in the quantities, so the price of a sum is the sum of the prices. Cached tokens are part of the
-    input and reasoning tokens of the output: each is charged once, at its own price if it has one.
+    input and reasoning tokens of the output: each is charged once, at its own price if it has one. What has no price
+    adds nothing: see `unpriced_units`.
     """
-    tokens_in, cache_read, cache_write, tokens_out, reasoning = quantities[:5]
     multiply, add = EXACT.multiply, EXACT.add
-    total = add(multiply(rate.input_per_1k, tokens_in), multiply(rate.output_per_1k, tokens_out))
-    if cache_read and rate.cache_read_per_1k is not None:
-        total = add(total, multiply(EXACT.subtract(rate.cache_read_per_1k, rate.input_per_1k), cache_read))
-    if cache_write and rate.cache_write_per_1k is not None:
-        total = add(total, multiply(EXACT.subtract(rate.cache_write_per_1k, rate.input_per_1k), cache_write))
-    if reasoning and rate.reasoning_per_1k is not None:
-        total = add(total, multiply(EXACT.subtract(rate.reasoning_per_1k, rate.output_per_1k), reasoning))
+    total = ZERO
+    for place, margin in rate.margins:
+        if count := quantities[place]:
+            total = add(total, multiply(margin, count))
     return Money(EXACT.scaleb(total, -3), rate.currency)
+
+
+def unpriced_units(quantities: Quantities, rate: Rate) -> dict[str, int]:
+    """How many searches, images or seconds of audio were used that the rate has no price for: unknown, not free.
+
+    By their names in the books. A card says `image = 0` where they cost nothing by themselves, as where images are
+    charged by their tokens.
+    """
+    return {
+        name: count
+        for name, column in _UNITS.items()
+        if (count := getattr(quantities, name)) and getattr(rate, column) is None
+    }
+
+
+def _margins(rate: Rate) -> Iterator[tuple[int, Decimal]]:
+    for place, each in enumerate(CLASSES):
+        own: Decimal | None = getattr(rate, each.column)
+        if own is not None and (margin := own if each.parent is None else EXACT.subtract(own, _whole(rate, each))):
+            yield place, margin
+
+
+def _whole(rate: Rate, part: Class) -> Decimal:
+    """What the class costs that this is a part of."""
+    parent = CLASSES[_PLACES[str(part.parent)]]
+    own: Decimal | None = getattr(rate, parent.column)
+    return _whole(rate, parent) if own is None else own
 
 
 class RateBook:
@@ -120,9 +211,8 @@ def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
         )
 
 
-_CLASSES = {name.removesuffix("_per_1k"): name for name in PRICES}
 _CARD_FIELDS = {"provider", "currency", "source", "rate"}
-_LINE_FIELDS = {"model", "valid_from", "valid_until", *_CLASSES}
+_LINE_FIELDS = {"model", "valid_from", "valid_until", *_PLACES}
 
 
 def parse_card(text: str, name: str) -> list[Rate]:
@@ -131,13 +221,11 @@ def parse_card(text: str, name: str) -> list[Rate]:
         card = tomllib.loads(text, parse_float=exact)
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise RateCardError(f"{name} is no TOML: {error}") from error
-    for field in ("provider", "currency", "source"):
-        if field not in card:
-            raise RateCardError(
-                f'{name}: {field} is missing. Write {field} = "…" at the top, above the first [[rate]].'
-            )
-        if not isinstance(card[field], str) or not card[field].strip():
-            raise RateCardError(f'{name}: expected {field} = "…" at the top, found {card[field]!r}.')
+    for what in ("provider", "currency", "source"):
+        if what not in card:
+            raise RateCardError(f'{name}: {what} is missing. Write {what} = "…" at the top, above the first [[rate]].')
+        if not isinstance(card[what], str) or not card[what].strip():
+            raise RateCardError(f'{name}: expected {what} = "…" at the top, found {card[what]!r}.')
     _refuse_unknown(card, _CARD_FIELDS, name)
     if not (len(card["currency"]) == 3 and card["currency"].isalpha() and card["currency"].isupper()):
         raise RateCardError(f"{name}: currency {card['currency']!r} is no ISO 4217 code like CNY or USD.")
@@ -163,13 +251,11 @@ def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
     if end is not None and end <= start:
         raise RateCardError(f"{where} ({model}): valid_until {end} is not after valid_from {start}.")
     prices: dict[str, Any] = {
-        column: _price(line[field], f"{where} ({model}): {field}")
-        for field, column in _CLASSES.items()
-        if field in line
+        each.column: _price(line[each.name], f"{where} ({model}): {each.name}") for each in CLASSES if each.name in line
     }
-    for field in ("input", "output"):
-        if field not in line:
-            raise RateCardError(f"{where} ({model}): {field} is missing. Write 0 if it costs nothing.")
+    for what in REQUIRED:
+        if what not in line:
+            raise RateCardError(f"{where} ({model}): {what} is missing. Write 0 if it costs nothing.")
     return Rate(
         provider=card["provider"],
         model=model,
@@ -188,11 +274,11 @@ def _price(value: object, where: str) -> Decimal:
     if number < 0:
         raise RateCardError(f"{where} is {number}; a price can't be negative.")
     if number >= PRICE_LIMIT:
-        raise RateCardError(f"{where}: expected a price below {PRICE_LIMIT:,f} per 1000 tokens, found {number}.")
+        raise RateCardError(f"{where}: expected a price below {PRICE_LIMIT:,f} per 1000, found {number}.")
     exponent = number.normalize(EXACT).as_tuple().exponent
     if isinstance(exponent, int) and -exponent > PRICE_DECIMALS:
         raise RateCardError(
-            f"{where} is {number}; expected at most {PRICE_DECIMALS} decimals per 1000 tokens. "
+            f"{where} is {number}; expected at most {PRICE_DECIMALS} decimals per 1000. "
             f"Round it to {PRICE_DECIMALS} decimals."
         )
     return number

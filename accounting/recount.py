@@ -19,18 +19,18 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import ratebook
-from accounting.contributions import TAG, TOKENS, USER
+from accounting.contributions import ANOMALY, ESTIMATES, TAG, USER
 from accounting.differences import Difference, instant, microseconds, raw, text_at
 from accounting.projects import Calendar
 from accounting.rates import UNPRICED, Rate
 from accounting.store.tables import batches, calls
-from accounting.usage import APART, Outcome, least_id
+from accounting.usage import APART, COUNTED, Outcome, least_id
 
 Group = tuple[Any, ...]
 """The key of a row of a spend table, in the order of its columns, raw."""
 
 Figures = tuple[int, ...]
-"""Counts and tokens, in the order of `FIGURES`."""
+"""Counts, quantities and estimates, in the order of `FIGURES`."""
 
 Sums = dict[Group, Figures]
 
@@ -64,13 +64,26 @@ class Call(NamedTuple):
     usage_source: str
     effort: str
     outcome: str
+    parent_id: str | None
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
     output_tokens: int | None
     reasoning_tokens: int | None
+    cache_write_1h_tokens: int | None
+    audio_input_tokens: int | None
+    image_input_tokens: int | None
+    audio_output_tokens: int | None
+    image_output_tokens: int | None
+    requests: int | None
+    web_searches: int | None
+    images: int | None
+    audio_seconds: int | None
+    estimated_input_tokens: int | None
+    estimated_output_tokens: int | None
     tags: str
     end_user: str | None
+    anomalies: str
     is_rolled: int | None
     batch_source_id: int | None
 
@@ -87,7 +100,7 @@ class Call(NamedTuple):
 _STORED = Call._fields[:-2]
 _KINDS = {name: {*(get_args(hint) or (hint,))} for name, hint in get_type_hints(Call).items()}
 _GROUP = slice(Call._fields.index("quarter"), Call._fields.index("effort") + 1)
-_TOKENS = slice(Call._fields.index(TOKENS[0]), Call._fields.index(TOKENS[-1]) + 1)
+_QUANTITIES = slice(Call._fields.index(COUNTED[0]), Call._fields.index(ESTIMATES[-1]) + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +191,18 @@ class Recount:
                 figures = _figures(call)
                 group: Group = call[_GROUP]  # type: ignore[assignment] # mypy takes a slice for one column
                 groups.setdefault(group, []).append(figures)
-                if call.tags != "{}" or call.end_user is not None:
+                if call.tags != "{}" or call.end_user is not None or call.anomalies != "[]":
                     labels.setdefault(_label(call), []).append(figures)
         _add(self.sums, groups)
         _add(self.labels, labels)
 
     def by_tag(self) -> Sums:
-        """The sums by tag and by end user, each call once under each of its own."""
+        """The sums by tag, by end user and by anomaly, each call once under each of its own."""
         spread: dict[Group, list[Figures]] = {}
-        for (tags, user, *rest), figures in self.labels.items():
-            for tag, value in (*(_tags(tags) or {}).items(), *([] if user is None else [(USER, user)])):
+        for (tags, user, anomalies, *rest), figures in self.labels.items():
+            users = [] if user is None else [(USER, user)]
+            flags = [(ANOMALY, name) for name in _anomalies(anomalies) or ()]
+            for tag, value in (*(_tags(tags) or {}).items(), *users, *flags):
                 spread.setdefault((tag, self.day, value, *rest), []).append(figures)
         sums: Sums = {}
         _add(sums, spread)
@@ -234,6 +249,9 @@ class Recount:
             )
         if _tags(call.tags) is None:
             self.differences.append(Difference("calls", call.name, "tags", "a JSON object of texts", call.tags))
+        if _anomalies(call.anomalies) is None:
+            expected = "a JSON array of texts"
+            self.differences.append(Difference("calls", call.name, "anomalies", expected, call.anomalies))
         rate = self.rates.get(call.rate_id)
         if call.rate_id != UNPRICED and (rate is None or not rate.covers(call)):
             self.differences.append(_wrong_rate(call, rate))
@@ -273,7 +291,7 @@ def _wrong_rate(call: Call, held: Held | None) -> Difference:
 
 
 def _label(call: Call) -> Group:
-    return call.tags, call.end_user, call.project_id, call.rate_id, call.usage_source
+    return call.tags, call.end_user, call.anomalies, call.project_id, call.rate_id, call.usage_source
 
 
 @lru_cache(maxsize=4096)
@@ -286,18 +304,31 @@ def _tags(tags: str) -> dict[str, str] | None:
     return {TAG + tag: value for tag, value in found} if all(isinstance(value, str) for _, value in found) else None
 
 
+@lru_cache(maxsize=4096)
+def _anomalies(anomalies: str) -> list[str] | None:
+    """A call's anomalies; None where they can't be read."""
+    try:
+        found = json.loads(anomalies)
+    except ValueError:
+        return None
+    return found if isinstance(found, list) and all(isinstance(name, str) for name in found) else None
+
+
+_FINISHED: Figures = (1, 0, 0, 0, 0)
 _COUNTS: dict[str, Figures] = {
-    Outcome.FAILED: (1, 1, 0, 0),
-    Outcome.INTERRUPTED: (1, 0, 1, 0),
-    Outcome.UNKNOWN: (1, 0, 0, 1),
+    Outcome.FAILED: (1, 1, 0, 0, 0),
+    Outcome.INTERRUPTED: (1, 0, 1, 0, 0),
+    Outcome.UNKNOWN: (1, 0, 0, 1, 0),
 }
+_SUB_CALL: Figures = (0, 0, 0, 0, 1)
 
 
 def _figures(call: Call) -> Figures:
-    tokens: tuple[Any, ...] = call[_TOKENS]  # type: ignore[assignment] # as above
-    if None in tokens:
-        tokens = tuple(count or 0 for count in tokens)
-    return _COUNTS.get(call.outcome, (1, 0, 0, 0)) + tokens
+    quantities: tuple[Any, ...] = call[_QUANTITIES]  # type: ignore[assignment] # as above
+    if None in quantities:
+        quantities = tuple([count or 0 for count in quantities])
+    counts = _COUNTS.get(call.outcome, _FINISHED) if call.parent_id is None else _SUB_CALL
+    return counts + quantities
 
 
 def _add(sums: Sums, groups: Mapping[Group, Sequence[Figures]]) -> None:

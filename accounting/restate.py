@@ -17,12 +17,12 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
 
 from accounting import contributions
-from accounting.contributions import SPEND_TABLES, TOKENS
+from accounting.contributions import SPEND_TABLES
 from accounting.money import Money, by_currency, plain
 from accounting.rates import Rate, price
 from accounting.store import Lock, hold, insert, ratelines, reading, schema, transact
 from accounting.store.tables import batches, calls, restated_calls, restatements
-from accounting.usage import APART, Quantities, least_id
+from accounting.usage import APART, COUNTED, Quantities, least_id
 
 CALLS_AT_ONCE = 500
 """About as many as are changed within 100 ms, the longest that others should wait for the store."""
@@ -310,7 +310,7 @@ def _compared(conn: Connection, seen: int, edits: Sequence[_Edit]) -> Restated:
 
 def _cost(rows: Iterable[Row], rates: Mapping[int, Rate]) -> dict[str, Decimal]:
     rated = ((row, rates[row["rate_id"]]) for row in rows if row["rate_id"] in rates)
-    return by_currency(price(Quantities(*(row[name] or 0 for name in TOKENS)), rate) for row, rate in rated)
+    return by_currency(price(Quantities(*(row[name] or 0 for name in COUNTED)), rate) for row, rate in rated)
 
 
 def _total(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import periods, ratebook, spend_rows
-from accounting.contributions import COUNTS, TAG, TOKENS, USER
+from accounting.contributions import COUNTS, TAG, USER
 from accounting.errors import ConfigurationError
 from accounting.keys import label
 from accounting.money import Money, by_currency
@@ -24,7 +24,7 @@ from accounting.sources import Completeness, complete_until
 from accounting.spend_rows import IN_TIME, Row, Scope, Slice, sliced
 from accounting.store import ratelines, tables
 from accounting.store.tables import keys, projects
-from accounting.usage import Quantities, UsageSource
+from accounting.usage import COUNTED, Quantities, UsageSource
 
 BY = ("key", "project", "model", "provider", "day", "month", "effort", "user", "tag:KEY")
 """What a report can be grouped by, KEY being that of any tag."""
@@ -200,10 +200,10 @@ def _lines(conn: Connection, by: str, part: Slice) -> list[SpendLine]:
 
 
 def _line(group: str, id_: str, row: Row, rates: Mapping[int, Rate]) -> SpendLine:
-    calls, failed, interrupted, never_known, *tokens = (row[name] for name in (*COUNTS, *TOKENS))
+    calls, failed, interrupted, never_known, _sub_calls, *counts = (row[name] for name in (*COUNTS, *COUNTED))
     rate = rates.get(row["rate_id"])
     missing = row["usage_source"] == UsageSource.MISSING
-    quantities = Quantities(*tokens)
+    quantities = Quantities(*counts)
     return SpendLine(
         group=group,
         id=id_,

@@ -15,9 +15,9 @@ from accounting import keys, periods, projects, ratebook
 from accounting.errors import RateCardError
 from accounting.keys import Payers
 from accounting.projects import Calendar
-from accounting.rates import UNPRICED, RateBook
+from accounting.rates import UNPRICED, RateBook, unpriced_units
 from accounting.store import Lock, hold, transact
-from accounting.usage import Call
+from accounting.usage import COUNTED, Call, counted
 
 T = TypeVar("T")
 
@@ -29,6 +29,9 @@ BY_KEY = ("key", "default")
 
 STAMPING_FAILED = "stamping_failed"
 """The anomaly of a call that could not be priced through a fault of ours; it is stored unpriced."""
+
+_NOT_ESTIMATED = (None, None)
+"""What stands in the last columns of a call that needs no estimate, or of which there is none."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(minutes=15)
@@ -60,11 +63,10 @@ COLUMNS = (
     "http_status",
     "outcome",
     "finish_reason",
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "output_tokens",
-    "reasoning_tokens",
+    "parent_id",
+    "service_tier",
+    "script",
+    *COUNTED,
     "usage_source",
     "usage_block",
     "anomalies",
@@ -73,6 +75,8 @@ COLUMNS = (
     "rate_id",
     "quarter",
     "billed_on",
+    "estimated_input_tokens",
+    "estimated_output_tokens",
 )
 """Of `calls`, in the order of `Stamps.values`."""
 
@@ -126,11 +130,10 @@ class Stamps:
             call.http_status,
             str(call.outcome),
             call.finish_reason,
-            usage.input_tokens,
-            usage.cache_read_tokens,
-            usage.cache_write_tokens,
-            usage.output_tokens,
-            usage.reasoning_tokens,
+            call.parent_id,
+            call.service_tier,
+            call.script,
+            *counted(usage),
             str(usage.source),
             usage.block,
             anomalies,
@@ -139,6 +142,7 @@ class Stamps:
             rate_id,
             quarter,
             billed_on,
+            *_NOT_ESTIMATED,
         )
 
     def _times(self, project_id: int, at: datetime) -> tuple[datetime, date]:
@@ -158,15 +162,23 @@ class Stamps:
         return self.projects[projects.UNASSIGNED], "default"
 
     def _rate(self, call: Call) -> tuple[int, list[str]]:
-        """The id of the rate that holds, and the call's anomalies."""
-        anomalies = list(call.usage.anomalies)
+        """The id of the rate that holds, and the call's anomalies, each once.
+
+        Among them is that the rate has no price for searches, images or seconds of audio that were used: they are in
+        the call's cost with nothing, and nobody knows what they cost.
+        """
+        anomalies = list(dict.fromkeys(call.usage.anomalies))
         try:
             if self.rates is None:
                 raise RateCardError("The rates can't be read.")
             rate = self.rates.find(call.provider, call.model, call.started_at)
         except Exception:  # noqa: BLE001 - a price can be found later, a call that was refused would be lost
             return UNPRICED, [*anomalies, STAMPING_FAILED]
-        return (UNPRICED if rate is None else rate.id), anomalies
+        if rate is None:
+            return UNPRICED, anomalies
+        for name in unpriced_units(call.usage.quantities, rate):
+            anomalies.append(f"unpriced_{name}")
+        return rate.id, anomalies
 
 
 def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:

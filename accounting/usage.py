@@ -113,10 +113,11 @@ class Usage:
     @property
     def quantities(self) -> Quantities:
         """The counts that are known; what is not adds nothing (and is shown by `source`)."""
-        return Quantities(*(count or 0 for count in _counted(self)))
+        return Quantities(*(count or 0 for count in counted(self)))
 
 
-_counted: Callable[[Usage], tuple[int | None, ...]] = attrgetter(*COUNTED)
+counted: Callable[[Usage], tuple[int | None, ...]] = attrgetter(*COUNTED)
+"""What a usage says, in the order of `COUNTED`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,9 +168,9 @@ class Call:
         record = {name: getattr(self, name) for name in _NAMES}
         usage = self.usage
         cost = usage.provider_cost
-        counted = zip(COUNTED, _counted(usage), strict=True)
+        counts = zip(COUNTED, counted(usage), strict=True)
         record["usage"] = {
-            **{name: count for name, count in counted if count is not None},
+            **{name: count for name, count in counts if count is not None},
             "source": usage.source,
             "anomalies": usage.anomalies,
             "block": usage.block,

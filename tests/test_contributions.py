@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Connection, Table, literal, select, true
 from accounting import contributions, ratebook
 from accounting.contributions import FIGURES, SPEND_TABLES, group_columns, of_calls
 from accounting.periods import Period
-from accounting.rates import PRICES, Rate, price
+from accounting.rates import CLASSES, PRICES, REQUIRED, Rate, price
 from accounting.store import exact_cost, reading, writing
 from accounting.store.tables import calls, spend_by_tag
 from accounting.store.types import Exact
@@ -92,10 +92,11 @@ def test_rows_come_in_the_order_in_which_python_sorts_their_keys(books: Books, t
 
 COUNT = st.integers(0, 10**15)
 PRICE = st.decimals(0, 10**8, places=9)
+EACH_PRICE = st.tuples(*(PRICE if each.name in REQUIRED else st.none() | PRICE for each in CLASSES))
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(quantities=st.tuples(*[COUNT] * 5), prices=st.tuples(PRICE, *[st.none() | PRICE] * 2, PRICE, st.none() | PRICE))
+@given(quantities=st.tuples(*[COUNT] * len(CLASSES)), prices=EACH_PRICE)
 def test_the_database_prices_as_python_does(
     books: Books, quantities: tuple[int, ...], prices: tuple[Decimal | None, ...]
 ) -> None:

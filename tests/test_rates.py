@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 import accounting.rates
 from accounting.errors import RateCardError
-from accounting.money import Money
+from accounting.money import Money, plain
 from accounting.periods import Period
-from accounting.rates import Rate, RateBook, parse_card, price
+from accounting.rates import CLASSES, REQUIRED, Rate, RateBook, parse_card, price, unpriced_units
 from accounting.usage import MAX_COUNT, Quantities
 
 CARD = """
@@ -26,17 +26,36 @@ MICROSECOND = timedelta(microseconds=1)
 PRICES = st.decimals(0, 10_000, places=9, allow_nan=False, allow_infinity=False)
 
 
+COUNT = st.integers(0, MAX_COUNT)
+
+
 @st.composite
 def quantities(draw: st.DrawFn) -> Quantities:
-    cache_read, cache_write, fresh, reasoning, spoken = (draw(st.integers(0, MAX_COUNT)) for _ in range(5))
-    return Quantities(cache_read + cache_write + fresh, cache_read, cache_write, reasoning + spoken, reasoning)
+    """What a provider may say was used: no part is more than its whole."""
+    fresh, read, short, hour, heard, seen = (draw(COUNT) for _ in range(6))
+    written, thought, spoken, drawn = (draw(COUNT) for _ in range(4))
+    return Quantities(
+        input=fresh + read + short + hour + heard + seen,
+        cache_read=read,
+        cache_write=short + hour,
+        output=written + thought + spoken + drawn,
+        reasoning=thought,
+        cache_write_1h=hour,
+        audio_input=heard,
+        image_input=seen,
+        audio_output=spoken,
+        image_output=drawn,
+        requests=draw(COUNT),
+        web_searches=draw(COUNT),
+        images=draw(COUNT),
+        audio_seconds=draw(COUNT),
+    )
 
 
 RATES = st.builds(
     Rate,
     provider=st.just("wcode"), model=st.just("m"), currency=st.just("CNY"), period=st.just(Period(MARCH, None)),
-    input_per_1k=PRICES, output_per_1k=PRICES, cache_read_per_1k=st.none() | PRICES,
-    cache_write_per_1k=st.none() | PRICES, reasoning_per_1k=st.none() | PRICES,
+    **{each.column: PRICES if each.name in REQUIRED else st.none() | PRICES for each in CLASSES},
 )  # fmt: skip
 
 
@@ -49,16 +68,27 @@ def a_rate(
 
 @given(quantities(), RATES)
 def test_a_price_is_the_fraction_that_arithmetic_gives(tokens: Quantities, rate: Rate) -> None:
-    def per_token(own: Decimal | None, parent: Decimal) -> Fraction:
-        return Fraction(parent if own is None else own) / 1000
+    def each(*prices: Decimal | None) -> Fraction:
+        return Fraction(next((own for own in prices if own is not None), Decimal(0))) / 1000
 
-    fresh = tokens.input - tokens.cache_read - tokens.cache_write
+    r, n = rate, tokens
+    fresh = n.input - n.cache_read - n.cache_write - n.audio_input - n.image_input
+    answer = n.output - n.reasoning - n.audio_output - n.image_output
     expected = (
-        fresh * per_token(None, rate.input_per_1k)
-        + tokens.cache_read * per_token(rate.cache_read_per_1k, rate.input_per_1k)
-        + tokens.cache_write * per_token(rate.cache_write_per_1k, rate.input_per_1k)
-        + (tokens.output - tokens.reasoning) * per_token(None, rate.output_per_1k)
-        + tokens.reasoning * per_token(rate.reasoning_per_1k, rate.output_per_1k)
+        fresh * each(r.input_per_1k)
+        + n.cache_read * each(r.cache_read_per_1k, r.input_per_1k)
+        + (n.cache_write - n.cache_write_1h) * each(r.cache_write_per_1k, r.input_per_1k)
+        + n.cache_write_1h * each(r.cache_write_1h_per_1k, r.cache_write_per_1k, r.input_per_1k)
+        + n.audio_input * each(r.audio_input_per_1k, r.input_per_1k)
+        + n.image_input * each(r.image_input_per_1k, r.input_per_1k)
+        + answer * each(r.output_per_1k)
+        + n.reasoning * each(r.reasoning_per_1k, r.output_per_1k)
+        + n.audio_output * each(r.audio_output_per_1k, r.output_per_1k)
+        + n.image_output * each(r.image_output_per_1k, r.output_per_1k)
+        + n.requests * each(r.request_per_1k)
+        + n.web_searches * each(r.web_search_per_1k)
+        + n.images * each(r.image_per_1k)
+        + n.audio_seconds * each(r.audio_second_per_1k)
     )
     assert Fraction(price(tokens, rate).amount) == expected
 
@@ -100,6 +130,20 @@ def test_a_class_without_a_price_costs_what_its_parent_costs() -> None:
     assert price(Quantities(1000, 300, 200, 1000, 400), rate) == price(Quantities(1000, 0, 0, 1000, 0), rate)
 
 
+UNITS = ("web_search", "image", "audio_second")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_what_a_card_has_no_price_for_is_unknown_and_what_costs_nothing_is_not(unit: str) -> None:
+    counted = {"web_search": "web_searches", "image": "images", "audio_second": "audio_seconds"}[unit]
+    used = Quantities(**{counted: 3, "requests": 1})
+    unknown, free, dear = (
+        parse_card(f"{CARD}\n{LINE}{priced}", "c")[0] for priced in ("", f"{unit} = 0", f"{unit} = 10")
+    )
+    assert [unpriced_units(used, rate) for rate in (unknown, free, dear)] == [{counted: 3}, {}, {}]
+    assert [plain(price(used, rate).amount) for rate in (unknown, free, dear)] == ["0", "0", "0.03"]
+
+
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=6, unique=True), st.integers(-10, 1010))
 def test_of_the_lines_begun_the_last_holds_to_the_microsecond(starts: list[int], day: int) -> None:
     book = RateBook([a_rate(MARCH + timedelta(days=start), input_=str(start)) for start in starts])
@@ -139,7 +183,7 @@ def test_a_card_s_price_is_read_to_the_digit_it_was_written(amount: Decimal) -> 
 
 @given(quantities())
 def test_the_dearest_price_a_card_may_name_is_charged_to_the_digit(tokens: Quantities) -> None:
-    dearest = "999999999.999999999"
+    dearest = "99999999.999999999"
     (rate,) = parse_card(f"{CARD}\n{LINE.replace('input = 1', f'input = {dearest}')}", "c")
     charged = Fraction(dearest) * tokens.input / 1000 + Fraction(tokens.output, 1000)
     assert Fraction(price(tokens, rate).amount) == charged
@@ -172,7 +216,7 @@ LINE = '[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = 1\noutput = 1\n'
     (CARD + LINE.replace("input = 1", "input = nan"), "finite"),
     (CARD + LINE.replace("input = 1", "input = 0.0000000001"), "at most 9 decimals"),
     (CARD + LINE.replace("input = 1", "input = 1E-12"), "Round it to 9 decimals"),
-    (CARD + LINE.replace("input = 1", f"input = {10**9}"), f"below 1,000,000,000 per 1000 tokens, found {10**9}"),
+    (CARD + LINE.replace("input = 1", f"input = {10**8}"), f"below 100,000,000 per 1000, found {10**8}"),
     (CARD + LINE.replace("input = 1", f"input = {'1234567890' * 5}12345.123"), "expected a price below"),
     (CARD + LINE.replace("2026-03-01", "9999-12-31T23:59:59-12:00"), "within the years 1 to 9999"),
     (CARD + LINE.replace("2026-03-01", '"2026-03-01"'), "without quotes"),

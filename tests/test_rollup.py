@@ -7,12 +7,12 @@ import pytest
 import sqlalchemy as sa
 
 from accounting import rollup
-from accounting.contributions import COUNTS, TOKENS
+from accounting.contributions import COUNTS
 from accounting.ingest import ingest
 from accounting.rollup import Rolled, roll, roll_all
 from accounting.store import writing
 from accounting.store.tables import batches, spend_days, spend_quarters
-from accounting.usage import Outcome, Usage
+from accounting.usage import COUNTED, Outcome, Usage
 from tests.books import NOON, Books, Journal, at, made, used
 from tests.conftest import NewBooks
 
@@ -47,8 +47,8 @@ def test_calls_of_one_quarter_hour_day_and_group_become_one_row_with_their_sums(
         "provider",
         "",
     )
-    assert [row[name] for name in COUNTS] == [2, 0, 0, 0]
-    assert [row[name] for name in TOKENS] == [3000, 100, 10, 500, 50]
+    assert [row[name] for name in COUNTS] == [2, 0, 0, 0, 0]
+    assert [row[name] for name in COUNTED[:6]] == [3000, 100, 10, 500, 50, 0]
     assert (row["amount"], row["currency"]) == (Decimal("0.0505"), "CNY")  # 3000 × 0.011 + 500 × 0.035, per 1000
 
 
@@ -66,7 +66,7 @@ def test_a_later_batch_is_added_to_the_rows_of_an_earlier_one(books: Books) -> N
     books.deliver(made(number=2, outcome=Outcome.INTERRUPTED))
     books.roll()
     row = only(books.rows(spend_days))
-    assert [row[name] for name in COUNTS] == [2, 0, 1, 0]
+    assert [row[name] for name in COUNTS] == [2, 0, 1, 0, 0]
     assert row["amount"] == Decimal("0.036")
 
 

@@ -13,14 +13,17 @@ from accounting import ratebook
 from accounting.cli.books import AsJson, books, now, out, put_json
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.money import EXACT
-from accounting.rates import PRICES, Rate, parse_card
+from accounting.rates import CLASSES, PRICES, Class, Rate, parse_card
 from accounting.sheets import Column, Sheet, counted, say, show
 from accounting.spend import unpriced_models
 from accounting.store import reading, writing
 
-app = typer.Typer(help="Prices per 1000 tokens.", no_args_is_help=True)
+app = typer.Typer(help="Prices per 1000 tokens, searches and so on.", no_args_is_help=True)
 
-_PARENTS = {"cache_read_per_1k": "input", "cache_write_per_1k": "input", "reasoning_per_1k": "output"}
+_USUAL = CLASSES[:5]
+"""Always shown; the others where there is a price for them."""
+_SPARE = {"cache_read": 3, "cache_write": 3, "reasoning": 2}
+_SELDOM = 5
 
 
 @app.command()
@@ -60,7 +63,7 @@ def list_(as_json: AsJson = False) -> None:
         put_json({"rates": [_fields(rate) for rate in rates]})
     elif rates:
         show(out(), _sheet(rates))
-        say(out(), "", "Prices per 1000 tokens; - costs what its parent costs: cache as input, reasoning as output.")
+        say(out(), "", _WITHOUT)
     else:
         say(out(), "No rates yet. Add some: accounting rates load FILE")
 
@@ -108,41 +111,56 @@ def _of(model: str, rates: list[Rate]) -> list[Rate]:
     return sorted(found, key=lambda rate: (rate.provider, rate.valid_from))
 
 
+_WITHOUT = (
+    "Prices per 1000 tokens, searches and so on; - costs what its parent costs: cache as input, reasoning as output. "
+    "Of a search, an image or a second of audio nobody knows the price then."
+)
+
+
 def _sheet(rates: list[Rate]) -> Sheet:
+    priced = _priced(rates)
     columns = (
         Column("provider", figure=False),
         Column("model", figure=False),
         Column("valid from", figure=False),
         Column("valid until", figure=False, spare=1),
         Column("currency", figure=False),
-        Column("input"),
-        Column("cache read", spare=3),
-        Column("cache write", spare=3),
-        Column("output"),
-        Column("reasoning", spare=2),
+        *(Column(_title(each), spare=_SPARE.get(each.name, 0 if each in _USUAL else _SELDOM)) for each in priced),
         Column("source", figure=False, spare=4),
     )
-    return Sheet(columns, tuple(_row(rate) for rate in rates))
+    return Sheet(columns, tuple(_row(rate, priced) for rate in rates))
 
 
-def _row(rate: Rate) -> tuple[str | Decimal | None, ...]:
-    prices = (getattr(rate, name) for name in PRICES)
+def _priced(rates: list[Rate]) -> list[Class]:
+    return [each for each in CLASSES if each in _USUAL or any(_own(rate, each) is not None for rate in rates)]
+
+
+def _own(rate: Rate, each: Class) -> Decimal | None:
+    price: Decimal | None = getattr(rate, each.column)
+    return price
+
+
+def _title(each: Class) -> str:
+    return each.name.replace("_", " ")
+
+
+def _row(rate: Rate, priced: list[Class]) -> tuple[str | Decimal | None, ...]:
+    prices = (_own(rate, each) for each in priced)
     until = _day(rate.period.end) if rate.period.end else None
     return (rate.provider, rate.model, _day(rate.valid_from), until, rate.currency, *prices, rate.source)
 
 
 def _price_sheet(rate: Rate) -> Sheet:
     prices = (Column(f"{rate.currency} per 1000"), Column(f"{rate.currency} per million"))
-    columns = (Column("tokens", figure=False), *prices, Column("", figure=False))
-    return Sheet(columns, tuple(_price_row(rate, name) for name in PRICES))
+    columns = (Column("of", figure=False), *prices, Column("", figure=False))
+    return Sheet(columns, tuple(_price_row(rate, each) for each in _priced([rate])))
 
 
-def _price_row(rate: Rate, name: str) -> tuple[str | Decimal | None, ...]:
-    parent = _PARENTS.get(name)
-    own: Decimal | None = getattr(rate, name)
-    price: Decimal = getattr(rate, f"{parent}_per_1k") if own is None else own
-    note = f"as {parent}" if own is None else ""
-    return (name.removesuffix("_per_1k").replace("_", " "), price, EXACT.scaleb(price, 3), note)
+def _price_row(rate: Rate, each: Class) -> tuple[str | Decimal | None, ...]:
+    own = _own(rate, each)
+    price: Decimal = getattr(rate, f"{each.parent}_per_1k") if own is None else own
+    note = f"as {each.parent}" if own is None else ""
+    return (_title(each), price, EXACT.scaleb(price, 3), note)
 
 
 def _validity(rate: Rate, at: datetime) -> str:

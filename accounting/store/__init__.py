@@ -14,7 +14,7 @@ from accounting.store.engine import (
     transact,
     writing,
 )
-from accounting.store.pairs import each_pair
+from accounting.store.pairs import each_pair, each_text
 from accounting.store.sqlite import file_of
 from accounting.store.sums import exact_cost, exact_sum
 
@@ -31,6 +31,7 @@ __all__ = [
     "exact_cost",
     "exact_sum",
     "each_pair",
+    "each_text",
     "is_postgresql",
     "named",
     "file_exists",

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DisconnectionError
 
 from accounting import places
 from accounting.errors import ConfigurationError, StoreError, StoreMissing
+from accounting.rates import CLASSES
 from accounting.store import mounts, sums
 
 LOCK_SECONDS = 60.0
@@ -174,7 +175,7 @@ def _set_up(connection: sqlite3.Connection, record: Any) -> None:
             with _held(file):
                 cursor.execute("PRAGMA journal_mode = WAL")
     connection.create_function("exact_add", 2, sums.exact_add, deterministic=True)
-    connection.create_function("exact_cost", 10, sums.cost, deterministic=True)
+    connection.create_function("exact_cost", 2 * len(CLASSES), sums.cost, deterministic=True)
     record.info["file"], record.info["identity"] = file, _identity(file)
 
 

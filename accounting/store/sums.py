@@ -1,6 +1,6 @@
 """Pricing and adding up in SQL, to the last digit on both databases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from accounting.money import EXACT, exact, plain
 from accounting.periods import Period
-from accounting.rates import PRICES, Rate, price
+from accounting.rates import CLASSES, PARENTS, PRICES, REQUIRED, Class, Rate, price
 from accounting.store.types import Exact
 from accounting.usage import Quantities
 
@@ -67,16 +67,22 @@ class exact_cost(FunctionElement[Decimal]):  # noqa: N801 - as above
 @compiles(exact_cost)
 def _product(element: exact_cost, compiler: Any, **options: Any) -> str:
     parts = [compiler.process(part, **options) for part in element.clauses]
-    tokens_in, cache_read, cache_write, tokens_out, reasoning, *prices = parts
-    price_in, price_read, price_write, price_out, price_reasoning = prices
-    classes = (
-        (cache_read, price_read, price_in),
-        (cache_write, price_write, price_in),
-        (reasoning, price_reasoning, price_out),
-    )
-    apart = (f"{tokens} * coalesce({own} - {parent}, 0)" for tokens, own, parent in classes)
-    whole = f"{tokens_in} * {price_in} + {tokens_out} * {price_out}"
-    return f"(({' + '.join((whole, *apart))}) * 0.001)"  # not / 1000, which would round
+    own = {each.name: part for each, part in zip(CLASSES, parts[len(CLASSES) :], strict=True)}
+    products = (f"{count} * {_margin(each, own)}" for each, count in zip(CLASSES, parts, strict=False))
+    return f"(({' + '.join(products)}) * 0.001)"  # not / 1000, which would round
+
+
+def _margin(each: Class, own: Mapping[str, str]) -> str:
+    """What a unit costs beyond its parent, from the classes' own prices; NULL where there is no rate."""
+    if each.name in REQUIRED:
+        return own[each.name]
+    return f"coalesce({own[each.name]}{'' if each.parent is None else f' - {price_of(each.parent, own)}'}, 0)"
+
+
+def price_of(name: str, own: Mapping[str, str]) -> str:
+    """The price that holds for the class, in SQL, from the classes' own: where it has none, its parent's."""
+    parent = PARENTS[name]
+    return own[name] if parent is None else f"coalesce({own[name]}, {price_of(parent, own)})"
 
 
 @compiles(exact_cost, "sqlite")
@@ -86,7 +92,7 @@ def _cost_function(element: exact_cost, compiler: Any, **options: Any) -> str:
 
 def cost(*parts: Any) -> str | None:
     """What SQLite calls by the name of `exact_cost`."""
-    quantities, prices = parts[: len(PRICES)], parts[len(PRICES) :]
+    quantities, prices = parts[: len(CLASSES)], parts[len(CLASSES) :]
     rate = _rate(*prices)
     return None if rate is None else plain(price(Quantities(*quantities), rate).amount)
 

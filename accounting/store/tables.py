@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, UniqueConstraint
 
 from accounting.store.types import Exact, Instant, Json
+from accounting.usage import COUNTED
 
 metadata = MetaData(
     naming_convention={
@@ -99,6 +100,16 @@ rates = Table(
     Column("cache_write_per_1k", Exact),  # NULL: as input
     Column("output_per_1k", Exact, nullable=False),
     Column("reasoning_per_1k", Exact),  # NULL: as output
+    Column("cache_write_1h_per_1k", Exact),  # NULL: as cache_write
+    Column("audio_input_per_1k", Exact),  # NULL: as input
+    Column("image_input_per_1k", Exact),  # NULL: as input
+    Column("audio_output_per_1k", Exact),  # NULL: as output
+    Column("image_output_per_1k", Exact),  # NULL: as output
+    # For a thousand of what is billed beside tokens. NULL: no price, which a request that has none does not need.
+    Column("request_per_1k", Exact),
+    Column("web_search_per_1k", Exact),
+    Column("image_per_1k", Exact),
+    Column("audio_second_per_1k", Exact),
     Column("source", Text, nullable=False),
     Column("loaded_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
@@ -186,11 +197,10 @@ calls = Table(
     Column("http_status", Integer),
     Column("outcome", Text, nullable=False),
     Column("finish_reason", Text),
-    Column("input_tokens", sa.BigInteger),
-    Column("cache_read_tokens", sa.BigInteger),
-    Column("cache_write_tokens", sa.BigInteger),
-    Column("output_tokens", sa.BigInteger),
-    Column("reasoning_tokens", sa.BigInteger),
+    Column("parent_id", sa.Uuid),  # of a sub-call: the call in whose response it was billed
+    Column("service_tier", Text),  # the one that served it
+    Column("script", Text),  # the rough one of the request's text
+    *(Column(name, sa.BigInteger) for name in COUNTED),
     Column("usage_source", Text, nullable=False),
     Column("usage_block", Text),
     Column("anomalies", Json, nullable=False),
@@ -200,6 +210,8 @@ calls = Table(
     Column("rate_id", Integer, nullable=False),  # 0: unpriced
     Column("quarter", Instant, nullable=False),
     Column("billed_on", sa.Date, nullable=False),
+    Column("estimated_input_tokens", sa.BigInteger),  # likely used beyond what was stated
+    Column("estimated_output_tokens", sa.BigInteger),
 )
 # rollup: the calls of a claimed batch
 Index("ix_calls_batch_id", calls.c.batch_id)
@@ -272,20 +284,26 @@ restated_calls = Table(
 
 
 def _figures() -> list[Column[object]]:
-    """What a spend row holds beside its key: how much, and what it cost."""
+    """What a spend row holds beside its key: how much, what it cost, and what is only estimated."""
     return [
-        Column("calls", sa.BigInteger, nullable=False),
+        Column("calls", sa.BigInteger, nullable=False),  # without sub-calls, and so are the next three
         Column("failed", sa.BigInteger, nullable=False),
         Column("interrupted", sa.BigInteger, nullable=False),
         Column("unknown", sa.BigInteger, nullable=False),
-        Column("input_tokens", sa.BigInteger, nullable=False),
-        Column("cache_read_tokens", sa.BigInteger, nullable=False),
-        Column("cache_write_tokens", sa.BigInteger, nullable=False),
-        Column("output_tokens", sa.BigInteger, nullable=False),
-        Column("reasoning_tokens", sa.BigInteger, nullable=False),
+        *(_count(name) for name in ("sub_calls", *COUNTED)),
         Column("amount", Exact),  # NULL where unpriced
         Column("currency", Text),
+        *(_count(name) for name in ("estimated_input_tokens", "estimated_output_tokens")),  # in no amount
     ]
+
+
+def _count(name: str) -> Column[object]:
+    # Most have a default, as rows that were there before the column had to get a value.
+    return Column(name, sa.BigInteger, nullable=False, server_default=None if name in _OF_THE_FIRST_BOOKS else "0")
+
+
+_OF_THE_FIRST_BOOKS = COUNTED[:5]
+"""Columns that every spend row was made with."""
 
 
 def _spend_columns() -> list[Column[object]]:

@@ -8,9 +8,14 @@ place, with what was granted on it and whatever people built upon it.
 
 # ruff: noqa: S608 - all of the SQL is on this page
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection
 
+from accounting.rates import CLASSES, PRICES, Class
 from accounting.store.engine import is_postgresql
+from accounting.store.sums import price_of
+from accounting.usage import COUNTED
 
 NAMES = ("calls_named", "spend_days_named", "spend_quarters_named", "spend_by_tag_named")
 
@@ -25,16 +30,17 @@ _KEY = """CASE
   END AS "key",
   k.name AS key_name, k.last4 AS key_last4, k.fingerprint AS key_fingerprint"""
 
-_FIGURES = """t.calls, t.failed, t.interrupted, t.unknown,
-  t.input_tokens, t.cache_read_tokens, t.cache_write_tokens, t.output_tokens, t.reasoning_tokens,
-  t.amount, t.currency"""
+_COLUMNS = {each.name: f"r.{each.column}" for each in CLASSES}
 
-# A class without a price of its own costs what its parent does.
-_PRICES = """r.input_per_1k,
-  coalesce(r.cache_read_per_1k, r.input_per_1k) AS cache_read_per_1k,
-  coalesce(r.cache_write_per_1k, r.input_per_1k) AS cache_write_per_1k,
-  r.output_per_1k,
-  coalesce(r.reasoning_per_1k, r.output_per_1k) AS reasoning_per_1k"""
+# A class without a price of its own costs what its parent does; without a parent it has none.
+_PRICE = {each.column: f"{price_of(each.name, _COLUMNS)} AS {each.column}" for each in CLASSES}
+
+# The five that the views began with stand where they stood, the others behind all else.
+_FIRST_COUNTED, _LATER_COUNTED = (", ".join(f"t.{name}" for name in some) for some in (COUNTED[:5], COUNTED[5:]))
+_FIRST_PRICES, _LATER_PRICES = (", ".join(_PRICE[name] for name in some) for some in (PRICES[:5], PRICES[5:]))
+_FIGURES = f"t.calls, t.failed, t.interrupted, t.unknown, {_FIRST_COUNTED}, t.amount, t.currency"
+_ESTIMATES = "t.estimated_input_tokens, t.estimated_output_tokens"
+_LATER_FIGURES = f"t.sub_calls, {_LATER_COUNTED}, {_ESTIMATES}, {_LATER_PRICES}"
 
 # A row whose id leads nowhere is shown all the same.
 _PROJECTS = "LEFT JOIN projects p ON p.id = t.project_id"
@@ -63,12 +69,12 @@ def _queries(on_postgresql: bool) -> tuple[str, ...]:
     month = ("to_char(t.billed_on, 'YYYY-MM')" if on_postgresql else "substr(t.billed_on, 1, 7)") + " AS month"
     days = f"t.billed_on, {month}"
     quarters = f"{at('quarter')}, {days}"
-    tagged = f"t.tag, t.value, {days}, {_PROJECT}, r.provider, r.model, t.usage_source, {_FIGURES}, {_PRICES}"
+    tagged = f"t.tag, t.value, {days}, {_PROJECT}, r.provider, r.model, t.usage_source, {_FIGURES}, {_FIRST_PRICES}"
     return (
         _of_calls(f"{at('started_at')}, {at('first_token_at')}, {at('ended_at')}, {days}", on_postgresql),
         _of_spend(days, "spend_days"),
         _of_spend(quarters, "spend_quarters"),
-        f"SELECT {tagged}, t.project_id, t.rate_id FROM spend_by_tag t {_PROJECTS} {_RATES}",
+        f"SELECT {tagged}, t.project_id, t.rate_id, {_LATER_FIGURES} FROM spend_by_tag t {_PROJECTS} {_RATES}",
     )
 
 
@@ -77,8 +83,9 @@ def _of_spend(time: str, table: str) -> str:
 SELECT {time}, {_PROJECT}, {_KEY},
   t.provider, t.model, t.usage_source, t.effort,
   {_FIGURES},
-  {_PRICES},
-  t.project_id, t.key_id, t.rate_id
+  {_FIRST_PRICES},
+  t.project_id, t.key_id, t.rate_id,
+  {_LATER_FIGURES}
 FROM {table} t {_PROJECTS} {_KEYS} {_RATES}"""
 
 
@@ -87,14 +94,15 @@ def _of_calls(time: str, on_postgresql: bool) -> str:
     return f"""
 SELECT t.id, {time}, {_PROJECT}, {_KEY},
   t.provider, t.model, t.outcome, t.http_status, t.end_user, t.tags,
-  t.input_tokens, t.cache_read_tokens, t.cache_write_tokens, t.output_tokens, t.reasoning_tokens, t.usage_source,
+  {_FIRST_COUNTED}, t.usage_source,
   CASE WHEN t.usage_source <> 'missing' OR t.outcome = 'failed' THEN {cost} END AS cost,
   r.currency,
-  {_PRICES},
+  {_FIRST_PRICES},
   t.provider_cost, t.provider_cost_currency, t.anomalies,
   t.endpoint, t.request_model, t.response_model, t.response_id, t.attempt, t.link_id, t.stream, t.effort, t.max_tokens,
   t.finish_reason, t.bytes_in, t.bytes_out, s.host,
-  t.project_id, t.project_source, t.key_id, t.rate_id, t.source_id, t.batch_id
+  t.project_id, t.project_source, t.key_id, t.rate_id, t.source_id, t.batch_id,
+  {_LATER_COUNTED}, {_ESTIMATES}, {_LATER_PRICES}, t.parent_id, t.service_tier, t.script
 FROM calls t {_PROJECTS} {_KEYS} {_RATES} LEFT JOIN sources s ON s.id = t.source_id"""
 
 
@@ -108,30 +116,36 @@ def _iso(column: str) -> str:
     return f"{seconds} || printf('.%06dZ', t.{column} % 1000000) AS {column}"
 
 
-def _classes() -> list[tuple[str, str]]:
-    """Tokens and the price of each class, every token once: see `rates.price`."""
-    tokens = {name: f"coalesce(t.{name}_tokens, 0)" for name in ("input", "cache_read", "cache_write", "output")}
-    thought = "coalesce(t.reasoning_tokens, 0)"
-    return [
-        (f"({tokens['input']} - {tokens['cache_read']} - {tokens['cache_write']})", "r.input_per_1k"),
-        (tokens["cache_read"], "coalesce(r.cache_read_per_1k, r.input_per_1k)"),
-        (tokens["cache_write"], "coalesce(r.cache_write_per_1k, r.input_per_1k)"),
-        (f"({tokens['output']} - {thought})", "r.output_per_1k"),
-        (thought, "coalesce(r.reasoning_per_1k, r.output_per_1k)"),
-    ]
+def _charged() -> list[tuple[str, str]]:
+    """Of each class what is in no part of it, and its price: every token once, see `rates.price`."""
+    counts = dict(zip((each.name for each in CLASSES), COUNTED, strict=True))
+    return [(_rest(each, counts), price_of(each.name, _COLUMNS)) for each in CLASSES]
+
+
+def _rest(whole: Class, counts: Mapping[str, str]) -> str:
+    parts = (each.name for each in CLASSES if each.parent == whole.name)
+    return f"({' - '.join(f'coalesce(t.{counts[name]}, 0)' for name in (whole.name, *parts))})"
 
 
 def _numeric_cost() -> str:
-    return f"trim_scale(({' + '.join(f'{tokens} * {price}' for tokens, price in _classes())}) * 0.001)"
+    """What has no price adds nothing; without a rate there is not even one for input, and no cost."""
+    first, *rest = _charged()
+    products = (f"{first[0]} * {first[1]}", *(f"{count} * coalesce({price}, 0)" for count, price in rest))
+    return f"trim_scale(({' + '.join(products)}) * 0.001)"
 
 
 def _text_cost() -> str:
     """SQLite has no exact decimals, so in whole numbers: of 10^-12, the last digit that a cost may have.
 
-    Tokens (up to 10^12) are split into millions and the rest, prices (below 10^9, of nine decimals) into units and
-    billionths: no product, and no sum of five, then leaves 64 bits, where SQLite would go on in floats.
+    Counts (up to 10^12 each, and a rest down to -4 * 10^12) are split into millions and what is left, prices (below
+    10^8, of nine decimals) into units and billionths. The rests come to 19 * 10^12 at most, so their millions times
+    units, and those times a thousand, to 1.9 * 10^18; everything else is smaller: nothing leaves 64 bits, where
+    SQLite would go on in floats. What has no price is left out by `sum`, and classes of which nothing was used
+    before that; but for the first, so that there is a sum wherever there is a rate.
     """
-    priced = " UNION ALL ".join(f"SELECT {tokens} AS n, {price} AS price" for tokens, price in _classes())
+    first, *rest = _charged()
+    used = (f"SELECT {count}, {price} WHERE {count} <> 0" for count, price in rest)
+    priced = " UNION ALL ".join((f"SELECT {first[0]} AS n, {first[1]} AS price", *used))
     decimals = "substr(price || '.', instr(price || '.', '.') + 1)"
     billionths = f"CAST(substr(replace({decimals}, '.', '') || '000000000', 1, 9) AS INTEGER)"
     split = f"SELECT n / 1000000 AS m, n % 1000000 AS n, CAST(price AS INTEGER) AS u, {billionths} AS b FROM ({priced})"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Table
 
-from accounting.contributions import COUNTS, SPEND_TABLES, TOKENS, group_columns
+from accounting.contributions import COUNTS, FIGURES, SPEND_TABLES, group_columns
 from accounting.places import sqlite_url
 from accounting.rollup import roll_all
 from accounting.store import is_postgresql, open_engine, schema, writing
@@ -143,10 +143,10 @@ def bare(engine: Engine) -> None:
 
 def _add_bare(conn: Connection, table: Table, special: Mapping[str, str], source: str) -> None:
     group = [special.get(name, name) for name in group_columns(table)]
-    endings = (f"sum(CASE WHEN outcome = '{name}' THEN 1 ELSE 0 END)" for name in COUNTS[1:])
-    tokens = (f"coalesce(sum({name}), 0)" for name in TOKENS)
-    into = ", ".join((*group_columns(table), *COUNTS, *TOKENS))
-    sums = ", ".join((*group, "count(*)", *endings, *tokens))
+    endings = (f"sum(CASE WHEN outcome = '{name}' THEN 1 ELSE 0 END)" for name in COUNTS[1:-1])
+    quantities = (f"coalesce(sum({name}), 0)" for name in FIGURES[len(COUNTS) :])
+    into = ", ".join((*group_columns(table), *FIGURES))
+    sums = ", ".join((*group, "count(*) - count(parent_id)", *endings, "count(parent_id)", *quantities))
     places = ", ".join(map(str, range(1, len(group) + 1)))
     conn.exec_driver_sql(f"INSERT INTO {table} ({into}) SELECT {sums} FROM {source} GROUP BY {places}")
 

@@ -19,6 +19,21 @@ cache_read = 0
 output = 0.01
 """
 
+SEARCHING = """
+provider = "acme"
+currency = "USD"
+source = "price list"
+
+[[rate]]
+model = "searching"
+valid_from = 2026-03-01
+input = 3
+output = 15
+cache_write = 3.75
+cache_write_1h = 6
+web_search = 10
+"""
+
 
 @pytest.fixture
 def card(tmp_path: Path) -> Path:
@@ -89,8 +104,30 @@ def test_prices_in_json_are_decimal_strings(run: Run, books: Books, card: Path) 
         "cache_write_per_1k": None,
         "output_per_1k": "0.01",
         "reasoning_per_1k": None,
+        "cache_write_1h_per_1k": None,
+        "audio_input_per_1k": None,
+        "image_input_per_1k": None,
+        "audio_output_per_1k": None,
+        "image_output_per_1k": None,
+        "request_per_1k": None,
+        "web_search_per_1k": None,
+        "image_per_1k": None,
+        "audio_second_per_1k": None,
         "source": "price list of 2026-03-01",
     }
+
+
+def test_what_few_models_charge_for_is_shown_where_it_has_a_price(run: Run, books: Books, tmp_path: Path) -> None:
+    (tmp_path / "searching.toml").write_text(SEARCHING)
+    assert "web search" not in run("rates", "list").out
+    run("rates", "load", tmp_path / "searching.toml")
+    heading, first, _ = run("rates", "list").lines[:3]
+    assert heading.split()[5:12] == ["input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h",
+                                     "web_search"]  # fmt: skip
+    assert first.split()[5:12] == ["3.000", "-", "3.75", "15.000", "-", "6", "10"]
+    lines = [line.split() for line in run("rates", "show", "searching").lines]
+    assert ["web", "search", "10.00", "10000"] in lines
+    assert "audio" not in run("rates", "show", "searching").out
 
 
 @pytest.mark.parametrize("name", ["z-ai/glm-5", "wcode/z-ai/glm-5"])

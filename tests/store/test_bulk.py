@@ -30,7 +30,7 @@ def read_back(books: Books) -> list[Call]:
 def test_texts_are_kept_to_the_letter(books: Books, text: str) -> None:
     names = ("provider", "endpoint", "request_model", "response_model", "response_id", "user", "finish_reason")
     texts: dict[str, Any] = dict.fromkeys(names, text)
-    usage = replace(used(1, 1), block=text, anomalies=(text, "", text))
+    usage = replace(used(1, 1), block=text, anomalies=(text, "t" + text))
     odd = replace(made(), **texts, tags={"t" + text: text, "": ""}, usage=usage)
     assert books.deliver(made(number=0), odd, made(number=2)) == [Verdict.INSERTED] * 3
     assert read_back(books)[1] == odd

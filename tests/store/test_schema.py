@@ -33,7 +33,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "9999"
-down_revision = "0002"
+down_revision = "0003"
 
 def upgrade() -> None:
     op.create_table("one", sa.Column("id", sa.Integer(), primary_key=True))
@@ -74,7 +74,9 @@ def shape(conn: Connection) -> dict[str, dict[str, object]]:
     found = sa.inspect(conn)
     return {
         table: {
-            "columns": {one["name"]: (str(one["type"]), one["nullable"]) for one in found.get_columns(table)},
+            "columns": {
+                one["name"]: (str(one["type"]), one["nullable"], one["default"]) for one in found.get_columns(table)
+            },
             "key": found.get_pk_constraint(table),
             "unique": sorted(str(one) for one in found.get_unique_constraints(table)),
             "foreign": sorted(str(one) for one in found.get_foreign_keys(table)),

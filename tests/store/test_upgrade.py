@@ -1,6 +1,8 @@
 """A store that an older program made and filled, after its upgrade."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,27 +13,43 @@ from sqlalchemy import Connection, Engine
 
 from accounting.backup import Holdings, back_up, restore
 from accounting.errors import SchemaMismatch
-from accounting.rollup import roll_all
+from accounting.rollup import Rolled, roll_all
 from accounting.store import is_postgresql, open_engine, prepare, reading, schema, writing
-from accounting.store.tables import metadata
+from accounting.store.tables import metadata, spend_by_tag
+from accounting.usage import Call
 from accounting.verify import verify
-from tests.books import NOON, Books, at, made
+from tests.books import NOON, Books, at, made, used
 from tests.databases import Database
 from tests.spending import spending
 
+StoreOf = Callable[[str], Engine]
+
 
 @pytest.fixture
-def old(database: Database) -> Iterator[Engine]:
+def store_of(database: Database) -> Iterator[StoreOf]:
+    """Makes a store of a revision, empty."""
+    made: list[Engine] = []
+
+    def of(revision: str) -> Engine:
+        engine = open_engine(database.empty())
+        made.append(engine)
+        prepare(engine)
+        with writing(engine) as conn:
+            config = Config()
+            config.set_main_option("script_location", str(schema.migrations()).replace("%", "%%"))
+            config.attributes["connection"] = conn
+            command.upgrade(config, revision)
+        return engine
+
+    yield of
+    for engine in made:
+        engine.dispose()
+
+
+@pytest.fixture
+def old(store_of: StoreOf) -> Engine:
     """A store of the first revision, empty."""
-    engine = open_engine(database.empty())
-    prepare(engine)
-    with writing(engine) as conn:
-        config = Config()
-        config.set_main_option("script_location", str(schema.migrations()).replace("%", "%%"))
-        config.attributes["connection"] = conn
-        command.upgrade(config, "0001")
-    yield engine
-    engine.dispose()
+    return store_of("0001")
 
 
 def fill(old: Engine, books: Books) -> None:
@@ -65,6 +83,43 @@ def test_calls_of_an_older_store_are_rolled_up_anew_with_their_tags(old: Engine,
     assert len(spending(books)["spend_by_tag"]) == 3
     assert verify(upgraded.engine).differences == ()
     upgraded.close()
+
+
+def flagged(number: int) -> Call:
+    usage = replace(used(1000, 200), anomalies=("total_mismatch", "hidden_output"))
+    return made(number=number, usage=usage, tags={"feature": "rerank"})
+
+
+def test_anomalies_of_an_older_store_are_in_its_sums_after_an_upgrade(store_of: StoreOf, books: Books) -> None:
+    old = store_of("0002")
+    books.deliver(flagged(1), made(number=2))
+    books.roll()
+    books.deliver(flagged(3))
+    fill(old, books)
+    with writing(old) as conn:
+        conn.execute(spend_by_tag.delete().where(spend_by_tag.c.tag == "anomaly"))  # nobody rolled them up then
+    assert schema.upgrade(old) == "0002"
+    roll_all(old, lambda: NOON)
+    books.roll()
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        assert spending(upgraded) == spending(books)
+        found = {(row["tag"], row["value"]): row["calls"] for row in upgraded.rows(spend_by_tag)}
+        assert found[("anomaly", "total_mismatch")] == found[("anomaly", "hidden_output")] == 2
+        assert verify(upgraded.engine).differences == ()
+
+
+def test_sums_of_an_older_store_without_an_anomaly_stay_as_they_are(store_of: StoreOf, books: Books) -> None:
+    old = store_of("0002")
+    books.deliver(made(number=1, tags={"feature": "rerank"}), made(number=2))
+    books.roll()
+    books.deliver(made(number=3, tags={"feature": "rerank"}))
+    fill(old, books)
+    schema.upgrade(old)
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        assert spending(upgraded) == spending(books)
+        assert verify(upgraded.engine).differences == ()
+        assert roll_all(old, lambda: NOON) == books.roll() == Rolled(batches=1, calls=1)
+        assert spending(upgraded) == spending(books)
 
 
 def test_a_backup_comes_before_an_upgrade(old: Engine, books: Books, tmp_path: Path) -> None:
