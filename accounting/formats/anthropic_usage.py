@@ -55,8 +55,9 @@ def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
 
 def sub_calls(block: object, final: bool = True) -> tuple[SubCall, ...]:
     """What each advisor used, of its own model."""
-    advisors = ((at(each, "model"), each) for each in _iterations(block) if at(each, "type") == "advisor_message")
-    return tuple(SubCall(model, _alone(each, final)) for named, each in advisors if (model := text(named)))
+    named = _named(_iterations(block))
+    advisors = [(place, each) for place, each in named if at(each, "type") == "advisor_message" and _is_known(each)]
+    return tuple(SubCall(text(at(each, "model")) or "", _alone(place, each, final)) for place, each in advisors)
 
 
 def fallback_model(block: object) -> object:
@@ -109,9 +110,9 @@ def _stated(block: object, tokens: _Tokens, searches: int | None, final: bool, c
     )
 
 
-def _alone(iteration: object, final: bool) -> Usage:
+def _alone(place: str, iteration: object, final: bool) -> Usage:
     counts = Counts()
-    return _stated(iteration, _tokens(iteration, counts), None, final, counts)
+    return _stated(iteration, _tokens({place: iteration}, counts, place), None, final, counts)
 
 
 def _with_iterations(top: _Tokens, block: object, final: bool, counts: Counts) -> _Tokens:

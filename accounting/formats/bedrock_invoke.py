@@ -1,9 +1,9 @@
 """Amazon Bedrock's InvokeModel, which passes a model's own answer on; streamed, piece by piece in binary frames.
 
 Source: Amazon Bedrock API reference, InvokeModel and InvokeModelWithResponseStream. Claude answers as at Anthropic,
-OpenAI's models and others as chat completions, Nova as Converse does. Whatever the model, the last piece of a stream
-has Bedrock's own counts, `amazon-bedrock-invocationMetrics`. A whole answer has them in headers alone, which are not
-looked at here.
+OpenAI's models and others as chat completions, Nova as Converse does; Llama and Titan's embeddings have counts
+of their own. Whatever the model, the last piece of a stream has Bedrock's counts, `amazon-bedrock-invocationMetrics`. A
+whole answer has those in headers alone, which are not looked at here.
 """
 
 import binascii
@@ -15,9 +15,9 @@ from typing import Any
 
 from accounting.counts import Counts
 from accounting.formats import anthropic, bedrock, openai_chat
-from accounting.formats.wire import Answer, Ask, at, kept_block, loads, stated_usage, whole
+from accounting.formats.wire import Answer, Ask, at, kept_block, loads, stated_usage, text, whole
 from accounting.sse import Event
-from accounting.usage import Usage
+from accounting.usage import Usage, UsageSource
 
 name = "bedrock_invoke"
 suffixes: tuple[str, ...] = (
@@ -55,6 +55,8 @@ def answer(body: object) -> Answer:
         return bedrock.answer(body)
     if at(block, "prompt_tokens") is not None:
         return openai_chat.answer(body)
+    if isinstance(body, Mapping) and not body.keys().isdisjoint(_INPUT):
+        return Answer(finish_reason=text(body.get("stop_reason")), usage=_at_top(body))
     return Answer(usage=_unread(block), failed=bool(at(body, "error")))
 
 
@@ -94,7 +96,7 @@ class Reader:
 
     def answer(self) -> Answer:
         said = self._claude.answer()
-        usage = said.usage if said.usage.block is not None else self._counted()
+        usage = self._counted() if said.usage.source is UsageSource.MISSING else said.usage
         off = ("event_unreadable",) if self._unread else ()
         return replace(said, usage=replace(usage, anomalies=(*usage.anomalies, *off)))
 
@@ -114,6 +116,19 @@ def _piece(event: Event) -> Event:
         return Event(event.raw, "", b64decode(found[1]))
     except binascii.Error:
         return Event(event.raw, oversized=True)
+
+
+_INPUT = ("prompt_token_count", "inputTextTokenCount")
+_OUTPUT = "generation_token_count"
+
+
+def _at_top(body: Mapping[str, Any]) -> Usage:
+    """Llama's counts, or those of Titan's embeddings, among the rest of the answer; an embedding has no output."""
+    counts = Counts()
+    block = {name: body[name] for name in (*_INPUT, _OUTPUT) if name in body}
+    llama, titan = (counts.read(block, name) for name in _INPUT)
+    made = 0 if "embedding" in body else counts.read(block, _OUTPUT)
+    return stated_usage(block, counts, input_tokens=titan if llama is None else llama, output_tokens=made)
 
 
 def _metered(metrics: object) -> Usage:

@@ -22,7 +22,8 @@ suffixes: tuple[str, ...] = (
     *("*:batchGenerateContent", "interactions"),  # Gemini
     *("*:embedContent", "*:batchEmbedContents", "*:predict", "*:predictLongRunning"),
     *("*:rawPredict", "*:streamRawPredict"),  # Vertex, for other vendors' models
-    *("async-invoke", "model-invocation-job"),  # Bedrock
+    *("async-invoke", "model-invocation-job", "model/*/invoke-with-bidirectional-stream"),  # Bedrock
+    *("guardrail/*/version/*/apply", "guardrail-checks/invoke"),
     *("v2/chat", "v2/embed", "v1/rerank", "v2/rerank", "v1/ocr"),  # Cohere, Voyage, Mistral
 )
 providers: tuple[str, ...] = ()

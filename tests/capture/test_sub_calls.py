@@ -6,7 +6,7 @@ from accounting import attribute
 from accounting.usage import Outcome, UsageSource, id_time
 from tests.capture.callers import Caller
 from tests.capture.conftest import Journaled
-from tests.capture.wire import Server, plain
+from tests.capture.wire import Server, plain, stream
 
 BODY = json.dumps({
     "id": "resp_1",
@@ -45,3 +45,24 @@ def test_it_shares_who_asked_and_when_and_has_a_model_and_usage_of_its_own(
     for name in SHARED:
         assert getattr(below, name) == getattr(call, name), name
     assert id_time(below.id) == call.started_at
+
+
+def test_an_advisor_in_a_stream_is_a_call_of_its_own_model(
+    server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    advised = [
+        {"type": "message", "input_tokens": 2414, "output_tokens": 3200},
+        {"type": "advisor_message", "model": "claude-opus-4-7", "input_tokens": 2728, "output_tokens": 874},
+    ]
+    body = b"".join(
+        f"data: {json.dumps(event)}\n\n".encode()
+        for event in (
+            {"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 2414}}},
+            {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 3200, "iterations": advised}},
+            {"type": "message_stop"},
+        )
+    )
+    server.says(stream(body))
+    assert caller.post(server.url + "/v1/messages", {"model": "claude-x", "stream": True}).body == body
+    used = [(each.model, each.usage.input_tokens, each.usage.output_tokens) for each in journaled.calls()]
+    assert used == [("claude-x", 2414, 3200), ("claude-opus-4-7", 2728, 874)]

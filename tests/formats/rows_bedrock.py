@@ -222,8 +222,22 @@ ROWS = [
         model="openai.gpt-oss-20b-1:0",
     ),
     _invoke(
+        "Llama's answer has its counts at the top",
+        {"generation": "Hi", "prompt_token_count": 25, "generation_token_count": 41, "stop_reason": "stop"},
+        {"input_tokens": 25, "output_tokens": 41},
+        told_by_shape=False,
+        told_by_shape_alone=False,
+    ),
+    _invoke(
+        "Titan's embedding has no output",
+        {"embedding": [0.5, 0.25], "inputTextTokenCount": 7},
+        {"input_tokens": 7, "output_tokens": 0},
+        told_by_shape=False,
+        told_by_shape_alone=False,
+    ),
+    _invoke(
         "another model's answer counts in headers alone",
-        {"generation": "Hi", "stop_reason": "stop"},
+        {"outputs": [{"text": "Hi", "stop_reason": "stop"}]},
         {},
         source="missing",
         anomalies=("format_unread",),

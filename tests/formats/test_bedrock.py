@@ -72,12 +72,23 @@ def test_metadata_that_comes_again_is_not_added() -> None:
     assert fed(bedrock.Reader(), METADATA * 3).answer() == fed(bedrock.Reader(), METADATA).answer()
 
 
-def claude(*events: object) -> StreamReader:
-    return fed(bedrock_invoke.Reader(), b"".join(chunk(event) for event in events))
-
-
 START = {"type": "message_start", "message": {"model": "claude", "usage": {"input_tokens": 5, "output_tokens": 1}}}
 BEGIN = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+UNKNOWN = frame("novelty", {"usage": {"inputTokens": 99}})
+NOISE = [UNKNOWN, frame("chunk", {"bytes": ""}), frame("initial-response", b""), chunk({"type": "ping"})]
+
+
+@given(noise=st.lists(st.lists(st.sampled_from(NOISE), max_size=2), min_size=3, max_size=3))
+def test_unknown_frames_in_between_change_nothing(noise: list[list[bytes]]) -> None:
+    stream = b"".join(b"".join([*before, each]) for before, each in zip(noise, [TEXT, STOP, METADATA], strict=True))
+    assert fed(bedrock.Reader(), stream).answer() == fed(bedrock.Reader(), TEXT + STOP + METADATA).answer()
+    spoken = [chunk(START), chunk(BEGIN), chunk({"type": "message_stop"})]
+    stream = b"".join(b"".join([*before, each]) for before, each in zip(noise, spoken, strict=True))
+    assert fed(bedrock_invoke.Reader(), stream).answer() == fed(bedrock_invoke.Reader(), b"".join(spoken)).answer()
+
+
+def claude(*events: object) -> StreamReader:
+    return fed(bedrock_invoke.Reader(), b"".join(chunk(event) for event in events))
 
 
 def test_claude_s_stream_begins_and_ends_as_anthropic_s() -> None:
