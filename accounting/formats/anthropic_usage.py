@@ -55,6 +55,8 @@ def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
 
 def sub_calls(block: object, final: bool = True) -> tuple[SubCall, ...]:
     """What each advisor used, of its own model."""
+    if at(block, "iterations") is None:
+        return ()
     named = _named(_iterations(block))
     advisors = [(place, each) for place, each in named if at(each, "type") == "advisor_message" and _is_known(each)]
     return tuple(SubCall(text(at(each, "model")) or "", _alone(place, each, final)) for place, each in advisors)
@@ -62,6 +64,8 @@ def sub_calls(block: object, final: bool = True) -> tuple[SubCall, ...]:
 
 def fallback_model(block: object) -> object:
     """The model that answered where the one that was asked declined; a stream begins with the latter's name."""
+    if at(block, "iterations") is None:
+        return None
     last_first = reversed(_iterations(block))
     return next((at(each, "model") for each in last_first if at(each, "type") == "fallback_message"), None)
 
