@@ -86,7 +86,7 @@ def usage(block: object, final: bool = True, unread: bool = False, *, reasoning_
         cache_write_1h=write_1h,
         audio_input=audio_beside or audio,
         image_input=parts.get("image_input"),
-        output_tokens=_output(tokens_in, completion, reasoning, total, reasoning_beside, counts),
+        output_tokens=output_by_total(tokens_in, completion, reasoning, total, counts, reasoning_beside),
         reasoning=reasoning,
         audio_output=parts.get("audio_output"),
         image_output=parts.get("image_output"),
@@ -171,16 +171,16 @@ def _audio_beside(gap: int, audio: int, seconds: int, reasoning: int, counts: Co
     return audio if audio and gap == audio + reasoning else gap
 
 
-def _output(
+def output_by_total(
     tokens_in: int | None,
     completion: int | None,
     reasoning: int | None,
     total: int | None,
-    reasoning_beside: bool,
     counts: Counts,
+    reasoning_beside: bool = False,
 ) -> int | None:
     """The provider's total decides: reasoning may stand beside the completion (xAI), or show in the total alone
-    (Gemini). Where the total is short, the parts hold."""
+    (Gemini). Where the total is short, the parts hold; `reasoning_beside` where there is none."""
     if total is None or tokens_in is None:
         return completion + (reasoning or 0) if reasoning_beside and completion is not None else completion
     beyond = total - tokens_in - (completion or 0)

@@ -21,11 +21,7 @@ def stated_cost(block: object, counts: Counts) -> Money | None:
     if ticks is not None:
         return _from_ticks(ticks, counts)
     cost = at(block, "cost")
-    if cost is None:
-        return None
-    amount = cost.get("total_cost") if isinstance(cost, Mapping) else cost
-    # Whoever parsed the body before us may have made it a float; its shortest spelling is what was written.
-    return provider_cost(repr(amount) if isinstance(amount, float) else amount, "USD", counts)
+    return provider_cost(cost.get("total_cost") if isinstance(cost, Mapping) else cost, "USD", counts)
 
 
 def _from_ticks(ticks: object, counts: Counts) -> Money | None:

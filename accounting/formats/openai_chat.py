@@ -37,10 +37,10 @@ def ask(body: Mapping[str, Any], path: str) -> Ask:
 def deployment(path: str) -> str | None:
     """What stands for the model in a path that names none: Azure's deployment, Databricks' endpoint."""
     found = _DEPLOYMENT.search(path)
-    return text(found[1]) if found else None
+    return text(found[1] or found[2]) if found else None
 
 
-_DEPLOYMENT = re.compile(r"/(?:openai/deployments|serving-endpoints)/([^/?]+)/(?!completions)")
+_DEPLOYMENT = re.compile(r"/openai/deployments/([^/?]+)/|/serving-endpoints/([^/?]+)/invocations")
 
 
 def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -75,12 +75,14 @@ _TIER = re.compile(rb'"service_tier"\s*:\s*"')
 class Reader:
     """Reads a streamed answer. Each usage block replaces the one before: where many come, they are cumulative."""
 
-    def __init__(self, read: ReadsUsage = usage) -> None:
+    def __init__(self, read: ReadsUsage = usage, open_ended: bool = False) -> None:
+        """`open_ended`: the end of the body may be all that follows the finish reason."""
         self.terminal = False
         self.may_end = False
         self.usage_only = False
         self.token_seen = False
         self._usage_of = read
+        self._open_ended = open_ended
         self._answer = Answer()
         self._block: object = None
         self._final = False
@@ -112,6 +114,7 @@ class Reader:
         )
         self._block = self._block if block is None or (block == {} and self._block) else block
         self.token_seen = self.token_seen or bool(choices)
+        self.may_end = self._open_ended and self._answer.finish_reason is not None
         stated = isinstance(block, Mapping)
         self.usage_only = choices == [] and (stated or _says_only_usage(chunk)) and not self._answer.failed
         self._final = self._final or (self.usage_only and stated)

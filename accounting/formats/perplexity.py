@@ -2,7 +2,7 @@
 
 Source: docs.perplexity.ai, pricing and chat completions. Deep research reads sources and reasons over them before it
 answers, and bills both beside prompt and completion, at prices of their own; the total leaves both out. Its `cost`
-lists what was billed, and multiplies out so. Streams state their usage in every chunk, unasked.
+lists what was billed, and multiplies out so. Streams state their usage in every chunk, unasked, and need no `[DONE]`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ def answer(body: object) -> Answer:
 
 
 def stream() -> Reader:
-    return Reader(usage)
+    return Reader(usage, open_ended=True)
 
 
 def usage(block: object, final: bool = True, unread: bool = False) -> Usage:

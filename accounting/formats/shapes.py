@@ -62,6 +62,33 @@ def _is_openai_chat(body: Body) -> bool:
     return "choices" in body or "x_groq" in body or _has(body, "usage", "prompt_tokens", "completion_tokens")
 
 
+def _is_openai_completions(body: Body) -> bool:
+    """Chat completions but for the choices, which hold their text themselves."""
+    return body.get("object") == "text_completion" or "text" in _first(body.get("choices"))
+
+
+def _is_openai_embeddings(body: Body) -> bool:
+    return "embedding" in _first(body.get("data"))
+
+
+def _is_openai_images(body: Body) -> bool:
+    kind, image = body.get("type"), _first(body.get("data"))
+    named = isinstance(kind, str) and kind.startswith(("image_generation.", "image_edit."))
+    return named or "b64_json" in image or "revised_prompt" in image or ("created" in body and "url" in image)
+
+
+def _is_openai_audio(body: Body) -> bool:
+    kind = body.get("type")
+    if isinstance(kind, str):
+        return kind.startswith(("transcript.", "transcription.", "speech.audio."))
+    return "text" in body and ("duration" in body or _has(body, "usage", "seconds", "input_tokens", "prompt_tokens"))
+
+
+def _first(several: object) -> Body:
+    first = several[0] if isinstance(several, list) and several else None
+    return first if isinstance(first, Mapping) else {}
+
+
 def _is_gemini(body: Body) -> bool:
     return "candidates" in body or "usageMetadata" in body or "promptFeedback" in body
 
@@ -82,6 +109,10 @@ def _has(body: Body, block: str, *names: str) -> bool:
 _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("anthropic", _is_anthropic),
     ("openai_responses", _is_openai_responses),
+    ("openai_completions", _is_openai_completions),
+    ("openai_embeddings", _is_openai_embeddings),
+    ("openai_images", _is_openai_images),
+    ("openai_audio", _is_openai_audio),
     ("openai_chat", _is_openai_chat),
     ("gemini", _is_gemini),
     ("bedrock", _is_bedrock),

@@ -15,9 +15,7 @@ from accounting.usage import Usage
 
 name = "unread"
 suffixes: tuple[str, ...] = (
-    *("completions", "embeddings", "batches", "fine_tuning/jobs"),
-    *("images/generations", "images/edits", "images/variations", "videos", "realtime/calls"),
-    *("audio/speech", "audio/transcriptions", "audio/translations", "threads/runs", "threads/*/runs"),
+    *("batches", "fine_tuning/jobs", "videos", "realtime/calls", "threads/runs", "threads/*/runs"),
     *("v1/complete", "messages/batches"),  # Anthropic; above: OpenAI, and those who follow it
     *("*:batchGenerateContent", "interactions"),  # Gemini
     *("*:embedContent", "*:batchEmbedContents", "*:predict", "*:predictLongRunning"),
