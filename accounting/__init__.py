@@ -7,8 +7,13 @@
     client.chat.completions.create(...)  # nothing else changes
 
 Then, in a shell: `accounting report --by key`.
+
+For the usage of a response alone, without any books:
+
+    accounting.extract(response.content)  # Usage(input_tokens=…, output_tokens=…, …)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from accounting.attribution import attribute
@@ -29,6 +34,7 @@ from accounting.errors import (
 from accounting.usage import Usage
 
 if TYPE_CHECKING:
+    from accounting.extraction import extract
     from accounting.httpx_clients import AsyncClient, Client
 
 __version__ = "0.1.0"
@@ -41,6 +47,7 @@ __all__ = [
     "MeteredTransport",
     "AsyncMeteredTransport",
     "flush",
+    "extract",
     "Usage",
     "AccountingError",
     "AlreadyMetered",
@@ -57,10 +64,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # httpx is imported for those who use its clients, not for everybody.
-    if name in ("Client", "AsyncClient"):
-        from accounting import httpx_clients
+_LATE = {
+    "Client": "accounting.httpx_clients",
+    "AsyncClient": "accounting.httpx_clients",
+    "extract": "accounting.extraction",
+}
+"""Imported for those who use them, not for everybody: httpx, and every wire format."""
 
-        return getattr(httpx_clients, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(_LATE[name]), name)
+    return found

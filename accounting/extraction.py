@@ -6,6 +6,7 @@ client.
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from accounting import eventstream, sse
@@ -30,19 +31,41 @@ _SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 """How server-sent events begin, and no JSON does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What was read of a response, and how: `format` by its name, empty where nothing told it."""
+
+    answer: Answer
+    format: str = ""
+    told_by: str = ""
+    """What told the format: "path" or "shape"."""
+    is_stream: bool = False
+
+
 def extract(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Usage:
-    """The usage that a response states; `read` says what goes in."""
-    return read(body, provider=provider, path=path, content_type=content_type).usage
+    """What a response used, from its body or from the bytes of its stream.
+
+    `body` is the response's JSON as it was parsed (a dict or a list), its text, or its bytes; a stream's bytes may be
+    server-sent events or Amazon's binary frames. `path` is the request's, as in "/v1/messages", and tells the wire
+    format; without it the shape of the answer does. `provider` names the upstream as in `accounting rates list`, as
+    some providers say other things in the same shape.
+
+    Nothing is raised for what the bytes are: what can't be read is None, and `anomalies` says why. A TypeError is for
+    what can be no response at all.
+
+        accounting.extract(response.content, provider="xai", path="/v1/chat/completions")
+        accounting.extract(completion.model_dump())  # of an SDK
+    """
+    return examine(body, provider=provider, path=path, content_type=content_type).answer.usage
 
 
 def read(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Answer:
-    """All that a response says of itself.
+    """All that a response says of itself; its arguments are those of `extract`."""
+    return examine(body, provider=provider, path=path, content_type=content_type).answer
 
-    `body`: its JSON as it was parsed (a mapping or a list), its text, or its bytes, a whole body's or a stream's.
-    `path` is the request's, and tells the wire format; without one the shape of the body does. `provider`, by its
-    name in `providers.toml`, tells dialects of one shape apart. Raises TypeError for anything else, and nothing
-    for whatever the bytes are.
-    """
+
+def examine(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Extraction:
+    """The same, and how it was read."""
     match = find("POST", f"/{path.lstrip('/')}", provider) if path else None
     chosen = match.format if match else None
     if isinstance(body, Mapping | list):
@@ -84,28 +107,28 @@ def _begins_with_a_frame(data: bytes) -> bool:
     return len(data) >= 12 and crc32(data[:8]) == int.from_bytes(data[8:12])
 
 
-def _of_body(body: object, chosen: Format | None, provider: str) -> Answer:
+def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
     if chosen is not None:
-        return reread(chosen, body, chosen.answer(body))
+        return Extraction(reread(chosen, body, chosen.answer(body)), chosen.name, "path")
     told = _told(sniff(body), provider)
-    return _nothing("format_unknown") if told is None else told.answer(body)
+    return _nothing("format_unknown") if told is None else Extraction(told.answer(body), told.name, "shape")
 
 
-def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Answer:
+def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Extraction:
     format_ = chosen or _told(sniff_stream(events), provider)
     if format_ is None:
-        return _nothing("format_unknown")
+        return replace(_nothing("format_unknown"), is_stream=True)
     reader = format_.stream()
     first = next((event for event in events if event.data), None)
     reader = beside(format_, reader, first) if chosen and first else reader
     for event in events:
         reader.feed(event)
-    return reader.answer()
+    return Extraction(reader.answer(), format_.name, "path" if chosen else "shape", is_stream=True)
 
 
 def _told(shape: Format | None, provider: str) -> Format | None:
     return dialect(shape, provider) if shape else None
 
 
-def _nothing(anomaly: str) -> Answer:
-    return Answer(usage=Usage(anomalies=(anomaly,)))
+def _nothing(anomaly: str) -> Extraction:
+    return Extraction(Answer(usage=Usage(anomalies=(anomaly,))))

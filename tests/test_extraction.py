@@ -5,7 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from accounting.extraction import extract, read
+import accounting
+from accounting.extraction import examine, extract, read
 from accounting.limits import MAX_BODY
 from accounting.money import Money
 from accounting.usage import Usage, UsageSource
@@ -79,6 +80,16 @@ def test_the_content_type_tells_a_stream_from_a_body() -> None:
 def test_a_cost_that_was_parsed_as_a_float_is_the_one_that_was_written() -> None:
     body = json.loads('{"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.00014}}')
     assert extract(body).provider_cost == Money(Decimal("0.00014"), "USD")
+
+
+def test_it_is_one_of_the_public_names() -> None:
+    assert accounting.extract(CHAT).output_tokens == 210
+
+
+def test_how_it_was_read_can_be_asked() -> None:
+    found = examine(STREAM, path="/v1/chat/completions")
+    assert (found.format, found.told_by, found.is_stream) == ("openai_chat", "path", True)
+    assert examine(b"").told_by == ""
 
 
 def test_all_else_that_it_says_of_itself_is_read_too() -> None:

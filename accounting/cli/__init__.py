@@ -1,8 +1,8 @@
 """The command line, one file a group of commands. Settings, the clock and the console are read here and nowhere below.
 
-Exit codes: 0 done; 1 the books don't balance, a job failed, or the doctor found something bad; 2 it could not be done,
-and a sentence says why; 130 it was interrupted; 141 the reader of the pipe left
-before the end, as with any program that SIGPIPE ends.
+Exit codes: 0 done; 1 the books don't balance, a job failed, the doctor found something bad, or an answer tells no
+usage; 2 it could not be done, and a sentence says why; 130 it was interrupted; 141 the reader of the pipe left before
+the end, as with any program that SIGPIPE ends.
 """
 
 import errno
@@ -19,6 +19,7 @@ from accounting.cli import (
     calls,
     demo,
     doctor,
+    extract,
     handovers,
     keys,
     moving,
@@ -54,6 +55,7 @@ app.command()(calls.calls)
 app.command()(verify.verify)
 app.command()(rebuild.rebuild)
 app.command()(doctor.doctor)
+app.command()(extract.extract)
 app.command()(work.work)
 app.command()(work.rollup)
 app.command()(work.deliver)

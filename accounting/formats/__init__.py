@@ -35,12 +35,14 @@ __all__ = [
     "SubCall",
     "beside",
     "dialect",
+    "every",
     "find",
     "loads",
     "reread",
     "sniff",
     "sniff_stream",
     "splitter",
+    "stream_types",
 ]
 
 _FORMATS: tuple[Format, ...] = (
@@ -106,6 +108,11 @@ def find(method: str, path: str, provider: str) -> Match | None:
     return _DIALECTS.get((provider, endpoint)) or _ANYBODYS.get(endpoint)
 
 
+def every() -> tuple[Format, ...]:
+    """All of them; the last is the one for what is recorded and can't be read yet."""
+    return _FORMATS
+
+
 def dialect(general: Format, provider: str) -> Format:
     """The provider's own dialect of a format, where it has one."""
     own = (_DIALECTS.get((provider, suffix)) for suffix in general.suffixes)
@@ -122,6 +129,11 @@ def splitter(content_type: str) -> StreamSplitter | None:
     """What cuts a body of this type into events; None where such a body is read whole."""
     made = _SPLITTERS.get(content_type.partition(";")[0].strip().lower())
     return made() if made else None
+
+
+def stream_types() -> tuple[str, ...]:
+    """The content types that are cut into events."""
+    return tuple(_SPLITTERS)
 
 
 _BY_NAME = {each.name: each for each in _FORMATS}

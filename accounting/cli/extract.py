@@ -1,0 +1,200 @@
+"""`accounting extract`: what a saved answer of a provider says that it used, and where it says so."""
+
+import json
+import sys
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from accounting import formats
+from accounting.anomalies import Meaning, meaning
+from accounting.cli.books import AsJson, out, put_json
+from accounting.counts import Reading, watched
+from accounting.errors import ConfigurationError
+from accounting.extraction import Extraction, examine
+from accounting.formats import Answer, Format
+from accounting.money import plain
+from accounting.sheets import Cell, Column, Sheet, counted, printable, say, show
+from accounting.usage import COUNTED, Usage, UsageSource
+
+MAX_FILE = 64 * 2**20
+"""Bytes of a file that are read: of a whole body fewer are, but a stream may be longer."""
+
+_SHOWN = 60
+"""Characters of a value that are shown where a number was to be."""
+
+File = Annotated[
+    str | None, typer.Argument(metavar="FILE", help="The answer as it came, a body or a stream; - reads the input.")
+]
+Provider = Annotated[str, typer.Option(help="Who sent it, as in the rate cards: some say other things in one shape.")]
+RequestPath = Annotated[str, typer.Option("--path", help="The request's, as /v1/messages; else the shape tells.")]
+ContentType = Annotated[str, typer.Option(help="The answer's; else its first bytes tell a stream from a body.")]
+Formats = Annotated[bool, typer.Option("--formats", help="List what can be read instead, and what is only recorded.")]
+
+
+def extract(
+    file: File = None,
+    provider: Provider = "",
+    path: RequestPath = "",
+    content_type: ContentType = "",
+    as_json: AsJson = False,
+    list_formats: Formats = False,
+) -> None:
+    """What one answer used, read from its bytes alone: each count, where it stood, and what was off about it.
+
+    Nothing is written down. Ends with 1 where the answer tells no usage.
+    """
+    if list_formats:
+        _put_formats(as_json)
+        return
+    if file is None:
+        raise ConfigurationError("Which answer? Give a file, or - for the input; --formats lists what can be read.")
+    data = _bytes(file)
+    with watched() as readings:
+        found = examine(data, provider=provider, path=path, content_type=content_type)
+    if as_json:
+        put_json(_fields(found, readings, len(data)))
+    else:
+        _show(found, readings, len(data))
+    if found.answer.usage.source is UsageSource.MISSING:
+        raise typer.Exit(1)
+
+
+def _bytes(file: str) -> bytes:
+    try:
+        if file == "-":
+            data = sys.stdin.buffer.read(MAX_FILE + 1)
+        else:
+            with Path(file).open("rb") as opened:
+                data = opened.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(f"Can't read {file}: {error.strerror}.") from error
+    name = "The input" if file == "-" else file
+    if not data:
+        raise ConfigurationError(f"{name} is empty; expected an answer's body, or the bytes of its stream.")
+    if len(data) > MAX_FILE:
+        raise ConfigurationError(f"{name} has more than {MAX_FILE >> 20} MiB; expected one answer's body or stream.")
+    return data
+
+
+def _show(found: Extraction, readings: list[Reading], size: int) -> None:
+    answer = found.answer
+    say(out(), _how(found, size), "")
+    show(out(), Sheet((Column("what", figure=False), Column("used")), tuple(_counts(answer.usage))))
+    say(out(), "", *_facts(answer))
+    for sub in answer.sub_calls:
+        say(out(), "", f"Beside it, of the model {printable(sub.model)}:", "")
+        show(out(), Sheet((Column("what", figure=False), Column("used")), tuple(_counts(sub.usage))))
+    if readings:
+        say(out(), "", "Read from the usage block:", "")
+        show(out(), _where(readings))
+    for name, known in _meanings(answer):
+        say(out(), "", f"{printable(name)}: {known.what} {known.rule}" if known else printable(name))
+
+
+def _how(found: Extraction, size: int) -> str:
+    kind = "A stream" if found.is_stream else "A body"
+    by = {"path": "as its path says", "shape": "by its shape"}.get(found.told_by, "")
+    return f"{kind} of {counted(size, 'byte')}, " + (f"read as {found.format}, {by}." if by else "not read.")
+
+
+def _counts(usage: Usage) -> list[tuple[Cell, ...]]:
+    """What is known; of input and output that they are unknown, too."""
+    named = ((name, getattr(usage, name)) for name in COUNTED)
+    always = ("input_tokens", "output_tokens")
+    return [(name.replace("_", " "), count) for name, count in named if count is not None or name in always]
+
+
+def _facts(answer: Answer) -> list[str]:
+    cost = answer.usage.provider_cost
+    facts = {
+        "usage": str(answer.usage.source),
+        "model": answer.model,
+        "id": answer.id,
+        "finish reason": answer.finish_reason,
+        "service tier": answer.service_tier,
+        "stated cost": f"{plain(cost.amount)} {cost.currency}" if cost else None,
+        "failed": "yes: it holds an error" if answer.failed else None,
+        "pending": "yes: a later poll will tell what it used" if answer.pending else None,
+    }
+    return [f"{name:<13}  {printable(value)}" for name, value in facts.items() if value]
+
+
+def _where(readings: list[Reading]) -> Sheet:
+    columns = (Column("path", figure=False), Column("stated"), Column("taken"))
+    return Sheet(columns, tuple((".".join(one.path), _stated(one.stated), one.taken) for one in _once(readings)))
+
+
+def _once(readings: list[Reading]) -> list[Reading]:
+    """Each place once, in order: some formats look again."""
+    return list({one.path: one for one in readings}.values())
+
+
+def _stated(value: object) -> str:
+    """As it stood there, so that a number can be told from one written as text."""
+    text = str(value) if isinstance(value, Decimal) else json.dumps(value, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _meanings(answer: Answer) -> list[tuple[str, Meaning | None]]:
+    usages = [answer.usage, *(sub.usage for sub in answer.sub_calls)]
+    return [(name, meaning(name)) for name in dict.fromkeys(name for usage in usages for name in usage.anomalies)]
+
+
+def _fields(found: Extraction, readings: list[Reading], size: int) -> dict[str, Any]:
+    answer = found.answer
+    return {
+        "format": found.format or None,
+        "told_by": found.told_by or None,
+        "stream": found.is_stream,
+        "bytes": size,
+        "usage": _usage_fields(answer.usage),
+        "model": answer.model,
+        "id": answer.id,
+        "finish_reason": answer.finish_reason,
+        "service_tier": answer.service_tier,
+        "failed": answer.failed,
+        "pending": answer.pending,
+        "sub_calls": [{"model": sub.model, "usage": _usage_fields(sub.usage)} for sub in answer.sub_calls],
+        "read": [{"path": one.path, "stated": _stated(one.stated), "taken": one.taken} for one in _once(readings)],
+        "anomalies": [
+            {"name": name, "meaning": known and known.what, "rule": known and known.rule}
+            for name, known in _meanings(answer)
+        ],
+    }
+
+
+def _usage_fields(usage: Usage) -> dict[str, Any]:
+    cost = usage.provider_cost
+    return {
+        **{name: getattr(usage, name) for name in COUNTED},
+        "source": usage.source,
+        "provider_cost": cost and {"amount": cost.amount, "currency": cost.currency},
+        "anomalies": usage.anomalies,
+        "block": usage.block,
+    }
+
+
+def _put_formats(as_json: bool) -> None:
+    *read, unread = formats.every()
+    if as_json:
+        put_json(
+            {
+                "formats": [_format_fields(each) for each in read],
+                "recorded_unread": unread.suffixes,
+                "streams": formats.stream_types(),
+            }
+        )
+        return
+    columns = (Column("format", figure=False), Column("of", figure=False), Column("paths that end with", figure=False))
+    rows = [(each.name, ", ".join(each.providers) or "all", ", ".join(each.suffixes)) for each in read]
+    show(out(), Sheet(columns, tuple(rows)))
+    say(out(), "", "Streams of the types " + ", ".join(formats.stream_types()) + ".")
+    say(out(), "", "Recorded as calls, their usage not read yet:", "")
+    say(out(), *(f"  {suffix}" for suffix in unread.suffixes))
+
+
+def _format_fields(format_: Format) -> dict[str, Any]:
+    return {"name": format_.name, "providers": format_.providers, "paths": format_.suffixes}
