@@ -69,7 +69,7 @@ def test_the_same_as_json(run: Run, file: Path) -> None:
     assert (found["format"], found["told_by"], found["stream"], found["bytes"]) == ("openai_chat", "path", False, 224)
     assert (found["usage"]["output_tokens"], found["usage"]["cache_read_tokens"]) == (210, None)
     assert found["usage"]["provider_cost"] == {"amount": "0.00014", "currency": "USD"}
-    assert found["read"][1] == {"path": "completion_tokens", "stated": '"210"', "taken": 210}
+    assert found["read"][1] == {"path": ["completion_tokens"], "stated": '"210"', "taken": 210}
     assert [anomaly["name"] for anomaly in found["anomalies"]] == ["completion_tokens_text", "reasoning_exceeds_output"]
     assert found["anomalies"][1]["rule"] == "It is taken to be all of that."
 
