@@ -5,6 +5,7 @@ Providers are data: the shipped `providers.toml`, and the user's own (`ACCOUNTIN
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -15,13 +16,40 @@ from accounting.places import data_directory
 
 SHIPPED = Path(__file__).with_name("providers.toml")
 
+MAX_REMEMBERED = 1000
+"""Hosts whose pattern is remembered; a process calls few, and what calls more pays the search each time."""
+
+
+class Hosts(dict[str, str]):
+    """Provider names by host, or by `host:port`; beside them those of patterns, for hosts that aren't listed."""
+
+    def __init__(self, exact: Mapping[str, str], patterns: list[tuple[re.Pattern[str], str]]) -> None:
+        super().__init__(exact)
+        self._patterns = patterns
+        self._remembered: dict[str, str] = {}
+
+    def like(self, host: str) -> str:
+        """The name of the first pattern that fits; empty where none does."""
+        name = self._remembered.get(host)
+        if name is None:
+            name = next((name for pattern, name in self._patterns if pattern.fullmatch(host)), "")
+            if len(self._remembered) < MAX_REMEMBERED:
+                self._remembered[host] = name
+        return name
+
 
 def provider_of(host: str, port: int | None, names: Mapping[str, str]) -> str:
-    """The provider's name; `names` is by host, or by `host:port` where a port was listed."""
+    """The provider's name; `names` is by host, or by `host:port` where a port was listed. A listed host goes before
+    a pattern."""
     host = host.lower()
     if port is None:
-        return names.get(host, host)
-    return names.get(f"{host}:{port}") or names.get(host) or f"{host}:{port}"
+        return names.get(host) or _like(names, host) or host
+    here = f"{host}:{port}"
+    return names.get(here) or names.get(host) or _like(names, here) or _like(names, host) or here
+
+
+def _like(names: Mapping[str, str], host: str) -> str:
+    return names.like(host) if isinstance(names, Hosts) else ""
 
 
 def known_hosts() -> Mapping[str, str]:
@@ -32,11 +60,22 @@ def known_hosts() -> Mapping[str, str]:
 
 
 @cache
-def _hosts(own: Path, required: bool) -> Mapping[str, str]:
-    hosts = _read(SHIPPED)
-    if required or own.is_file():
-        hosts |= _read(own)
-    return hosts
+def _hosts(own: Path, required: bool) -> Hosts:
+    return merged(_read(own) if required or own.is_file() else {}, _read(SHIPPED))
+
+
+def merged(own: Mapping[str, str], shipped: Mapping[str, str]) -> Hosts:
+    """Two lists as one: a host or a pattern of one's own goes before any that is shipped, a longer pattern before a
+    shorter one."""
+    mine = _patterns(own)
+    left = {host: name for host, name in shipped.items() if not any(pattern.fullmatch(host) for pattern, _ in mine)}
+    exact = {host: name for host, name in {**left, **own}.items() if "*" not in host}
+    return Hosts(exact, [*mine, *_patterns(shipped)])
+
+
+def _patterns(names: Mapping[str, str]) -> list[tuple[re.Pattern[str], str]]:
+    longest_first = sorted((host for host in names if "*" in host), key=len, reverse=True)
+    return [(re.compile(re.escape(host).replace(r"\*", r"[^:]+")), names[host]) for host in longest_first]
 
 
 def _read(file: Path) -> dict[str, str]:

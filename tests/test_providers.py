@@ -1,9 +1,11 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from accounting.errors import ConfigurationError
-from accounting.providers import known_hosts, provider_of
+from accounting.formats import _FORMATS
+from accounting.providers import MAX_REMEMBERED, SHIPPED, known_hosts, merged, provider_of
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +48,50 @@ def test_a_file_that_is_no_providers_list_is_named(tmp_path: Path, content: byte
     (tmp_path / "providers.toml").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"providers\.toml is no providers file"):
         known_hosts()
+
+
+@pytest.mark.parametrize(("host", "provider"), [
+    ("us.api.openai.com", "openai"), ("eu-west-1.api.x.ai", "xai"), ("api.eu.mistral.ai", "mistral"),
+    ("ours.openai.azure.com", "azure"), ("ours.services.ai.azure.com", "azure"),
+    ("models.inference.ai.azure.com", "github"),
+    ("us-east5-aiplatform.googleapis.com", "vertex"), ("aiplatform.eu.rep.googleapis.com", "vertex"),
+    ("generativelanguage.googleapis.com", "gemini"),
+    ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock"),
+    ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "bedrock"),
+    ("org-account.snowflakecomputing.com", "snowflake"), ("adb-1.2.azuredatabricks.net", "databricks"),
+    ("llm-x.cn-beijing.maas.aliyuncs.com", "dashscope"), ("cn-hongkong.dashscope.aliyuncs.com", "dashscope"),
+    ("localhost", "localhost"), ("openai.azure.com.evil.test", "openai.azure.com.evil.test"),
+    (".openai.azure.com", ".openai.azure.com"), ("s3.us-east-1.amazonaws.com", "s3.us-east-1.amazonaws.com"),
+])  # fmt: skip
+def test_a_pattern_tells_the_hosts_of_one_s_own_and_of_regions(host: str, provider: str) -> None:
+    assert [provider_of(host, None, known_hosts()) for _ in range(2)] == [provider] * 2
+
+
+def test_a_listed_host_goes_before_a_pattern_and_a_longer_pattern_before_a_shorter_one() -> None:
+    names = merged({}, {"*.test": "any", "*.lab.test": "lab", "gpu.lab.test": "gpu", "*.lab.test:8001": "first"})
+    hosts = [("gpu.lab.test", 8001), ("a.lab.test", None), ("a.lab.test", 8001), ("a.lab.test", 9), ("a.b.test", 8001)]
+    assert [provider_of(host, port, names) for host, port in hosts] == ["gpu", "lab", "first", "lab", "any"]
+
+
+def test_a_pattern_of_one_s_own_goes_before_what_is_shipped() -> None:
+    shipped = {"api.x.test": "x", "*.long.x.test": "longer", "y.test": "y"}
+    names = merged({"*.x.test": "ours"}, shipped)
+    hosts = ["api.x.test", "a.long.x.test", "y.test"]
+    assert [provider_of(host, None, names) for host in hosts] == ["ours", "ours", "y"]
+
+
+def test_no_more_hosts_are_remembered_than_stated() -> None:
+    names = merged({}, {"*.x.test": "x"})
+    found = {provider_of(f"{n}.x.test", None, names) for n in range(MAX_REMEMBERED + 10)}
+    assert (found, len(names._remembered)) == ({"x"}, MAX_REMEMBERED)
+
+
+def test_no_host_is_shipped_twice() -> None:
+    entries = tomllib.loads(SHIPPED.read_text("utf-8"))["provider"]
+    hosts, names = [host for entry in entries for host in entry["hosts"]], [entry["name"] for entry in entries]
+    assert (len(set(hosts)), len(set(names))) == (len(hosts), len(names))
+
+
+def test_each_dialect_is_that_of_a_provider_that_is_shipped() -> None:
+    shipped = {entry["name"] for entry in tomllib.loads(SHIPPED.read_text("utf-8"))["provider"]}
+    assert {name for each in _FORMATS for name in each.providers} <= shipped
