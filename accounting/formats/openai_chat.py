@@ -86,6 +86,7 @@ class Reader:
         self._answer = Answer()
         self._block: object = None
         self._final = False
+        self._fell = False
         self._unread = False
 
     def feed(self, event: Event) -> None:
@@ -112,6 +113,7 @@ class Reader:
             failed=before.failed or failed or _failed(chunk),
             service_tier=_tier(chunk, block) or before.service_tier,
         )
+        self._fell = self._fell or _falls(self._block, block)
         self._block = self._block if block is None or (block == {} and self._block) else block
         self.token_seen = self.token_seen or bool(choices)
         self.may_end = self._open_ended and self._answer.finish_reason is not None
@@ -122,7 +124,16 @@ class Reader:
     def answer(self) -> Answer:
         known = self._answer
         final = self.terminal or self._final or known.failed or known.finish_reason is not None
-        return replace(known, usage=self._usage_of(self._block, final, self._unread))
+        found = self._usage_of(self._block, final, self._unread)
+        if self._fell:
+            found = replace(found, anomalies=(*found.anomalies, "usage_fell"))
+        return replace(known, usage=found)
+
+
+def _falls(before: object, now: object) -> bool:
+    """Whether a later block counts less than the one before, as no cumulative one does; the later one holds."""
+    was, is_now = at(before, "completion_tokens"), at(now, "completion_tokens")
+    return type(was) is int and type(is_now) is int and is_now < was
 
 
 def _says_only_usage(chunk: object) -> bool:

@@ -16,6 +16,9 @@ from accounting.usage import Usage
 name = "unread"
 suffixes: tuple[str, ...] = (
     *("batches", "fine_tuning/jobs", "videos", "realtime/calls", "threads/runs", "threads/*/runs"),
+    *("videos/*/remix", "videos/edits", "videos/extensions", "videos/generations"),
+    *("services/aigc/*/*", "services/embeddings/*/*"),  # DashScope's own
+    *("image_generation", "video_generation", "t2a_v2"),  # MiniMax
     *("v1/complete", "messages/batches"),  # Anthropic; above: OpenAI, and those who follow it
     *("*:batchGenerateContent", "interactions"),  # Gemini
     *("*:embedContent", "*:batchEmbedContents", "*:predict", "*:predictLongRunning"),

@@ -104,6 +104,13 @@ _TOGETHER = [
         source="partial",
     ),
     row(
+        "vLLM and SGLang: counts that fall",
+        "gpu.internal",
+        sse(chunk(usage=usage(100, 3)), chunk("", "stop", usage=usage(100, 0)), "[DONE]"),
+        (100, 0),
+        "usage_fell",
+    ),
+    row(
         "Baseten: reasoning of one more than the completion, and so the total",
         "baseten",
         sse(

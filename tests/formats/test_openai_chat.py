@@ -202,3 +202,33 @@ def test_an_event_too_large_to_be_read_leaves_its_mark() -> None:
             reader.feed(part)
     assert reader.terminal
     assert reader.answer().usage.anomalies == ("event_too_large",)
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1/chat/completions", None),
+        ("/openai/deployments/ours/chat/completions?api-version=2024-10-21", "ours"),
+        ("/serving-endpoints/ours/invocations", "ours"),
+        ("/serving-endpoints/chat/completions", None),
+    ],
+)
+def test_a_model_may_stand_in_the_path_alone(path: str, model: str | None) -> None:
+    assert ask({}, path) == Ask(model)
+    assert ask({"model": "m"}, path) == Ask("m")
+
+
+@pytest.mark.parametrize("tier", [None, "", 5])
+def test_a_tier_that_is_told_later_is_found_and_one_that_is_none_is_not(tier: object) -> None:
+    reader = fed(content(service_tier=tier), content(service_tier="priority"), content(service_tier=tier), DONE)
+    assert reader.answer().service_tier == "priority"
+    assert fed(content(service_tier=tier), FINISH, DONE).answer().service_tier is None
+
+
+def test_the_tier_that_is_told_with_the_end_holds() -> None:
+    assert fed(content(service_tier="auto"), {**FINISH, "service_tier": "Default"}).answer().service_tier == "default"
+
+
+def test_an_empty_usage_does_not_take_a_stated_one_away() -> None:
+    reader = fed(content(usage={}), content(usage=block(5, 7)), {**FINISH, "usage": {}}, DONE)
+    assert (reader.answer().usage.quantities.output, reader.answer().usage.anomalies) == (7, ())
