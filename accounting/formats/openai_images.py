@@ -1,8 +1,8 @@
 """OpenAI's images, and those of others who follow it.
 
-Source: OpenAI API reference, images response and its stream's events. Newer models state tokens; elsewhere an image
-is what is billed, so images are counted in any case. Drawings as SVG are made by another model, whose usage stands
-beside.
+Source: OpenAI API reference, images response and its stream's events. Newer models state tokens and are billed by
+them; where none are stated, images are what is billed, and counted. Drawings as SVG are made by another model, whose
+usage stands beside.
 """
 
 import re
@@ -43,21 +43,22 @@ def answer(body: object) -> Answer:
 
 
 def usage(block: object, images: int | None = None, unread: bool = False) -> Usage:
-    """Token counts of a `usage` block, and the images that came with it."""
+    """Token counts of a `usage` block, or the images that came where it has none."""
     counts = begun(unread)
     if block is None and images is None:
         return Usage(anomalies=tuple(counts.anomalies))
     tokens_in, reasoning = counts.read(block, "input_tokens"), counts.read(block, "reasoning_tokens")
+    tokens_out = _output(block, tokens_in, reasoning, counts)
     return stated_usage(
         block,
         counts,
         input_tokens=tokens_in,
         cache_read=counts.read(block, "input_tokens_details", "cached_tokens"),
         image_input=counts.read(block, "input_tokens_details", "image_tokens"),
-        output_tokens=_output(block, tokens_in, reasoning, counts),
+        output_tokens=tokens_out,
         reasoning=reasoning,
         image_output=counts.read(block, "output_tokens_details", "image_tokens"),
-        images=images,
+        images=images if tokens_in is None and tokens_out is None else None,
         cost=stated_cost(block, counts),
     )
 

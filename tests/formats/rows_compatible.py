@@ -182,16 +182,16 @@ _XAI = [
         "xai",
         whole(
             usage(
-                *(279, 6, 374),
-                prompt_tokens_details={"text_tokens": 279, "audio_tokens": 0, "image_tokens": 0, "cached_tokens": 255},
-                **reasoned(89, audio_tokens=0, accepted_prediction_tokens=0, rejected_prediction_tokens=0),
-                num_sources_used=3,
-                cost_in_usd_ticks=633_750,
+                *(31721, 761, 32929),
+                **cached(128, text_tokens=31721, audio_tokens=0, image_tokens=0),
+                **reasoned(447, audio_tokens=0, accepted_prediction_tokens=0, rejected_prediction_tokens=0),
+                num_sources_used=0,
+                cost_in_usd_ticks=425_368_500,
             )
         ),
-        (279, 95, 255, 89),
+        (31721, 1208, 128, 447),
         more={"audio_input_tokens": 0, "image_input_tokens": 0, "audio_output_tokens": 0},
-        cost=usd("0.000063375"),
+        cost=usd("0.04253685"),
     ),
     row(
         "xAI chat: reasoning stands beside where there is no total, too",
@@ -201,6 +201,12 @@ _XAI = [
         ),
         (279, 95, UNKNOWN, 89),
         told_by_shape_alone=False,
+    ),
+    row(
+        "xAI chat: reasoning beside, of more than the completion",
+        "xai",
+        on_finish(usage(279, 6, 374, **reasoned(89), num_sources_used=3)),
+        (279, 95, UNKNOWN, 89),
     ),
 ]
 

@@ -122,7 +122,7 @@ _IMAGES = [
         provider="openai",
         path="/v1/images/edits",
         sent=_images(2, usage=_IMAGE_USAGE),
-        usage={**_IMAGE_COUNTS, "images": 2},
+        usage=_IMAGE_COUNTS,
     ),
     Row(
         name="OpenAI images: a drawing's model is billed beside",
@@ -136,7 +136,7 @@ _IMAGES = [
                 "total_tokens": 1600,
             },
         ),
-        usage={**_IMAGE_COUNTS, "images": 1},
+        usage=_IMAGE_COUNTS,
         sub_calls=(("gpt-5.4", {"input_tokens": 700, "output_tokens": 900, "reasoning_tokens": 300}),),
     ),
     Row(
@@ -148,7 +148,7 @@ _IMAGES = [
             _streamed("image_generation.partial_image", partial_image_index=1),
             _streamed("image_generation.completed", usage=_IMAGE_USAGE),
         ),
-        usage={**_IMAGE_COUNTS, "images": 1},
+        usage=_IMAGE_COUNTS,
     ),
     Row(
         name="OpenAI images: a stream whose events have no names",
@@ -159,7 +159,7 @@ _IMAGES = [
             _streamed("image_edit.completed", usage=_IMAGE_USAGE),
             "[DONE]",
         ),
-        usage={**_IMAGE_COUNTS, "images": 1},
+        usage=_IMAGE_COUNTS,
     ),
     Row(
         name="OpenAI images: an error in a stream",
@@ -179,6 +179,15 @@ _IMAGES = [
         path="/v1/images/generations",
         sent={"created": 1, "data": [{"url": "https://i.example/1"}, {"url": "https://i.example/2"}]},
         usage={"images": 2},
+    ),
+    Row(
+        name="OpenAI images: a stream without usage",
+        provider="gpu.internal",
+        path="/v1/images/generations",
+        sent=named(
+            _streamed("image_generation.partial_image", partial_image_index=0), _streamed("image_generation.completed")
+        ),
+        usage={"images": 1},
     ),
     Row(
         name="OpenAI images: a cost in ticks and no tokens, as xAI's",
