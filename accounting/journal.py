@@ -78,6 +78,16 @@ class Journal:
             self._add_below(sub_calls)
             return number
 
+    def amend(self, call: Call, sub_calls: Sequence[Call] = ()) -> None:
+        """Write down a call once more, of which more is known now than when it ended, and its sub-calls.
+
+        It counts as begun now: what was said to be complete stays so, as far as anybody could know then.
+        """
+        with self.lock, self._at_once():
+            started_at = max(_microseconds(datetime.now(UTC)), self._promised)
+            for each in (call, *sub_calls):
+                self._put(started_at, each.encode(), ended=True)
+
     def recount(self) -> None:
         """Count anew what is open and what is ready: an interrupt between a statement and its count leaves them off."""
         with self.lock:
@@ -255,16 +265,16 @@ class Journal:
     def _add_below(self, sub_calls: Sequence[Call]) -> None:
         """Write sub-calls down beside their call, whose start they share: what was let in has room for them."""
         for call in sub_calls:
-            self._put(call.started_at, call.encode(), ended=True)
+            self._put(_microseconds(call.started_at), call.encode(), ended=True)
 
     def _insert(self, started_at: datetime, payload: bytes, ended: bool) -> int:
         self._make_room()
-        return self._put(started_at, payload, ended)
+        return self._put(_microseconds(started_at), payload, ended)
 
-    def _put(self, started_at: datetime, payload: bytes, ended: bool) -> int:
+    def _put(self, started_at: int, payload: bytes, ended: bool) -> int:
         number = self._connection.execute(
             "INSERT INTO calls (started_at, payload, ended) VALUES (?, ?, ?)",
-            (_microseconds(started_at), payload, ended),
+            (started_at, payload, ended),
         ).lastrowid
         assert number is not None  # noqa: S101 - an INSERT has one
         self._highest = max(self._highest, number)

@@ -41,11 +41,12 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a started call ended, and the sub-calls that its answer told of."""
+    """How a call ended, and the sub-calls that its answer told of. `amends`: an ending was written down before."""
 
     ticket: Ticket
     call: Call
     sub_calls: tuple[Call, ...] = ()
+    amends: bool = False
 
 
 class Recorder:
@@ -80,7 +81,13 @@ class Recorder:
 
     def finish(self, ticket: Ticket, call: Call, sub_calls: tuple[Call, ...] = ()) -> None:
         """Write down how the call ended, and its sub-calls with it."""
-        ending = Ending(ticket, call, sub_calls)
+        self._finish(Ending(ticket, call, sub_calls))
+
+    def amend(self, call: Call, sub_calls: tuple[Call, ...] = ()) -> None:
+        """Write down what became known of a call only after it had ended here, under a number of its own."""
+        self._finish(Ending(Ticket(call), call, sub_calls, amends=True))
+
+    def _finish(self, ending: Ending) -> None:
         try:
             self._write(ending)
         except Exception as error:  # noqa: BLE001 - counted, and tried again
@@ -178,7 +185,9 @@ class Recorder:
 
     def _write(self, ending: Ending) -> None:
         ticket = ending.ticket
-        if ticket.journal is None or ticket.number is None:
+        if ending.amends:
+            self._opened().amend(ending.call, ending.sub_calls)
+        elif ticket.journal is None or ticket.number is None:
             self._opened().add(ending.call, ending.sub_calls)
             self._adrift.pop(ending.call.id, None)
         elif ticket.journal is self._journal:

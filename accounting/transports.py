@@ -13,8 +13,10 @@ from functools import cache
 from types import ModuleType, TracebackType
 from typing import Any
 
-from accounting.capture import Metering, Outgoing, Sent, Tap, tap_on
+from accounting.capture import Metering, Tap, tap_on
 from accounting.errors import JournalUnavailable, UnsupportedClient
+from accounting.outgoing import Outgoing, Sent
+from accounting.polls import Poll
 from accounting.recorder import recorder
 
 _metered: ContextVar[bool] = ContextVar("accounting_metered", default=False)
@@ -35,7 +37,7 @@ class Guard:
     __slots__ = ("tap",)
 
     def __init__(self) -> None:
-        self.tap: Tap | None = None
+        self.tap: Tap | Poll | None = None
 
     def __enter__(self) -> None: ...
 

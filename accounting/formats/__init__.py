@@ -30,6 +30,7 @@ __all__ = [
     "Ask",
     "Format",
     "Match",
+    "Polled",
     "StreamReader",
     "StreamSplitter",
     "SubCall",
@@ -38,6 +39,7 @@ __all__ = [
     "every",
     "find",
     "loads",
+    "polled",
     "reread",
     "sniff",
     "sniff_stream",
@@ -111,6 +113,29 @@ def find(method: str, path: str, provider: str) -> Match | None:
 def every() -> tuple[Format, ...]:
     """All of them; the last is the one for what is recorded and can't be read yet."""
     return _FORMATS
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The answer that a request asks for once more: how to read it, and its id."""
+
+    format: Format
+    id: str
+
+
+_POLL = re.compile(r"(.+)/([^/]+?)/?\Z")
+
+
+def polled(method: str, path: str, provider: str) -> Polled | None:
+    """Which answer a request polls, or cancels: what is below the path by which it was asked for."""
+    path = path.partition("?")[0]
+    if method == "POST" and path.endswith("/cancel"):
+        path = path.removesuffix("/cancel")
+    elif method != "GET":
+        return None
+    parts = _POLL.match(path)
+    match = find("POST", parts[1], provider) if parts else None
+    return Polled(match.format, parts[2]) if parts and match else None
 
 
 def dialect(general: Format, provider: str) -> Format:

@@ -9,10 +9,14 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cache
 
+from accounting.limits import MAX_DEPTH
+
 HEAD = 1024
 """Bytes at the start of an event in which its kind is looked for."""
 TAIL = 64 * 2**10
 """Bytes at the end of an event in which its counts are looked for; a request's tools are repeated before them."""
+LONGEST = 16 * 2**10
+"""Characters of a single value there."""
 _TRIES = 4
 
 _KIND = re.compile(rb'^event: ?(\S+)|"type"\s*:\s*"([\w.]+)"', re.MULTILINE)
@@ -54,8 +58,11 @@ def _values(text: str, name: str, opening: str) -> Iterator[object]:
     """From the last one back."""
     places = [found.end() for found in _named(name, opening).finditer(text)]
     for place in reversed(places[-_TRIES:]):
+        begun = text[place : place + LONGEST]
+        if begun.count("{") + begun.count("[") > MAX_DEPTH:
+            continue
         try:
-            value, _ = _value_at(text, place)
+            value, _ = _value_at(begun)
         except (ValueError, ArithmeticError, RecursionError):
             continue
         yield value

@@ -1,12 +1,14 @@
 """A journal of the test's own, that nobody delivers, and a server."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accounting import capture, recorder
+from accounting import capture, polls, recorder
+from accounting.journal import Standing
 from accounting.places import journal_directory, sqlite_url
 from accounting.usage import Call
 from tests.capture.callers import FLAVOURS, Caller, Flavour
@@ -56,6 +58,11 @@ class Journaled:
         assert journal is not None
         journal.abandon_open()
 
+    def standing(self, delivering: frozenset[int] = frozenset()) -> Standing:
+        journal = recorder.recorder()._journal
+        assert journal is not None
+        return journal.standing(datetime.now(UTC), delivering)
+
     def bytes(self) -> bytes:
         """All that lies on the disk."""
         directory = journal_directory(recorder.recorder().url)
@@ -74,6 +81,7 @@ def journaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journ
     monkeypatch.delenv("ACCOUNTING_PROVIDERS", raising=False)
     monkeypatch.setattr(recorder, "Delivery", Undelivered)
     monkeypatch.setattr(capture, "_declined", set())
+    monkeypatch.setattr(polls, "_expected", {})
     journaled = Journaled()
     yield journaled
     faults = journaled.faults()

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from accounting import capture
+from accounting import capture, reception
 from accounting.decoding import Decoder
 from accounting.limits import MAX_BODY
 from accounting.usage import Outcome, Usage, UsageSource
@@ -116,13 +116,13 @@ def test_a_body_that_unpacks_beyond_reason_is_flagged_and_never_unpacked_whole(
 def test_a_body_above_the_limit_passes_unread_and_is_flagged(
     server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capture, "MAX_BODY", len(JSON) - 1)
+    monkeypatch.setattr(reception, "MAX_BODY", len(JSON) - 1)
     server.says(plain(JSON))
     assert caller.post(server.url + CHAT, ASK).body == JSON
     call = journaled.only()
     assert (call.outcome, call.usage.anomalies) == (Outcome.FINISHED, ("body_too_large",))
 
-    monkeypatch.setattr(capture, "MAX_BODY", len(JSON))
+    monkeypatch.setattr(reception, "MAX_BODY", len(JSON))
     caller.post(server.url + CHAT, ASK)
     assert journaled.calls()[1].usage.input_tokens == 9
 
@@ -130,7 +130,7 @@ def test_a_body_above_the_limit_passes_unread_and_is_flagged(
 def test_a_stream_may_be_longer_than_any_body(
     server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capture, "MAX_BODY", 200)
+    monkeypatch.setattr(reception, "MAX_BODY", 200)
     server.says(stream(OPENAI))
     caller.post(server.url + CHAT, ASK_STREAM)
     assert journaled.only().usage.input_tokens == 9

@@ -1,0 +1,87 @@
+"""A request as it is about to be sent, and how it is sent instead where its answer could not be read otherwise."""
+
+import json
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounting.decoding import READABLE
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request as it is about to be sent: names of headers in lower case.
+
+    `body` is None where its bytes are not in memory; `extensions` is the request's own dictionary.
+    """
+
+    method: str
+    host: str
+    port: int | None
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None
+    extensions: MutableMapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """How the request is sent instead: `body` None leaves it as it is."""
+
+    headers: Mapping[str, str]
+    body: bytes | None = None
+
+
+def outgoing(sent: Sent, said: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> Outgoing | None:
+    """The request that goes out in place of the caller's, or None where it can go as it is."""
+    if wanted is not None and sent.body is not None:
+        asking = _with_added(sent.body, said, wanted)
+        # Encoded, the extra event could not be taken out again.
+        return Outgoing({"accept-encoding": "identity", "content-length": str(len(asking))}, asking)
+    codings = [coding.strip() for coding in sent.headers.get("accept-encoding", "").split(",") if coding.strip()]
+    readable = [coding for coding in codings if coding.partition(";")[0].strip().lower() in READABLE]
+    if len(readable) == len(codings):
+        return None
+    return Outgoing({"accept-encoding": ", ".join(readable) or "identity"})
+
+
+def _with_added(body: bytes, said: Mapping[str, Any], wanted: Mapping[str, Any]) -> bytes:
+    """The body with what is wanted put into it; every other byte of the caller's stays."""
+    text = body.decode("utf-8", "surrogateescape")
+    for name, value in wanted.items():
+        put = json.dumps(value, default=float)
+        if name not in said:
+            text = text.replace("{", f"{{{json.dumps(name)}: {put},", 1)
+        elif value is not said[name]:
+            start, end = _place(text, name)
+            text = text[:start] + put + text[end:]
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _place(text: str, name: str) -> tuple[int, int]:
+    """Where in a JSON object's text the value of one of its names stands; of two, the one that holds."""
+    place, at = (0, 0), _skip(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = _decoded_at(text, at)
+        start = _skip(text, at)
+        _, end = _decoded_at(text, start)
+        place, at = (start, end) if key == name else place, _skip(text, end)
+    return place
+
+
+_BETWEEN = re.compile(r"[\s:,]*")
+_decoded_at = json.JSONDecoder().raw_decode
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BETWEEN.match(text, at)
+    return found.end() if found else at
+
+
+def is_signed(headers: Mapping[str, str]) -> bool:
+    """Whether the body must arrive as it is: a header vouches for its bytes."""
+    return headers.get("authorization", "").startswith("AWS4-") or not _VOUCHING.isdisjoint(headers)
+
+
+_VOUCHING = frozenset({"content-digest", "content-md5", "digest", "signature", "x-amz-content-sha256"})

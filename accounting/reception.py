@@ -1,0 +1,138 @@
+"""One answer as it is received: its headers, then its bytes in any chunking. No I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from accounting.decoding import Decoder, Unreadable
+from accounting.formats import Answer, Format, StreamReader, StreamSplitter, beside, loads, reread, splitter
+from accounting.limits import MAX_BODY
+from accounting.sse import Splitter
+
+_UNTOLD = ("", "text/plain")
+"""What home-made servers call an event stream when they forget to say what it is."""
+
+_MEDIA = re.compile(r"(audio|image|video)/|application/(octet-stream|pdf|zip)$")
+
+
+class Reception:
+    """Reads one answer; what it says is known so far at any time.
+
+    `streamed`: a stream was asked for. `stripping`: the event that has the usage and nothing else is to be taken out.
+    """
+
+    def __init__(self, format_: Format, *, streamed: bool = False, stripping: bool = False) -> None:
+        self.status: int | None = None
+        self.bytes_out = 0
+        self.first_token_at: datetime | None = None
+        self._format = format_
+        self._streamed = streamed
+        self._stripping = stripping
+        self._framed = False
+        self._decoder: Decoder | None = None
+        self._splitter: StreamSplitter | None = None
+        self._reader: StreamReader | None = None
+        self._is_looked_at = False  # a stream, at its first event with data
+        self._body = bytearray()
+        self._unreadable: str | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether its status is one of success."""
+        return 200 <= (self.status or 0) < 300
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the protocol's last event was seen; the end of a body is for the connection to tell."""
+        return self._reader is not None and self._reader.terminal
+
+    def headers(self, status: int, headers: Mapping[str, str], framed: bool) -> None:
+        """The answer begins. `framed`: its end can be told from a cut by the connection alone."""
+        self.status = status
+        self._framed = framed or "content-length" in headers or "transfer-encoding" in headers
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not self.is_good or _MEDIA.match(kind):
+            return  # media say nothing of usage, and reading megabytes of them as text would delay the caller
+        coding = coding_of(headers)
+        try:
+            self._decoder = Decoder(coding, MAX_BODY)
+        except Unreadable as reason:
+            self._unreadable = str(reason)
+        self._splitter = Splitter() if self._streamed and kind in _UNTOLD else splitter(kind)
+        if self._splitter is not None:
+            self._reader = self._format.stream()
+            self._stripping = self._stripping and coding == "identity"
+            # A stream may be longer than any body: its events are bounded one by one.
+            self._decoder = self._decoder and Decoder(coding, 2**62)
+
+    def read(self, held: bytes, chunk: bytes) -> tuple[bytes, bytes]:
+        """The next bytes, `held` being what was not passed on yet: what to pass on now, what to hold.
+
+        The newest piece of a plain body is held, so that the ending can be written down before the caller has all;
+        of an event stream only the event that is not complete yet, where one may have to be taken out, and what
+        may be its end, where the protocol has no last event.
+        """
+        self.bytes_out += len(chunk)
+        if self._splitter is None or self._reader is None:
+            self._body += self._decoded(chunk)
+            return held, chunk
+        kept = self._read_events(self._splitter, self._reader, chunk)
+        if self._stripping:
+            return kept, self._splitter.rest
+        return (held, chunk) if self._reader.may_end else (held + chunk, b"")
+
+    def read_rest(self) -> None:
+        """Some servers leave out the last blank line: what they said last counts all the same."""
+        if isinstance(self._splitter, Splitter) and self._reader is not None and self._splitter.rest:
+            for event in self._splitter.feed(b"\n\n"):
+                self._reader.feed(event)
+
+    def answer(self) -> tuple[Answer, bool]:
+        """What the answer said, and whether it was whole."""
+        if self._decoder is None:
+            known = self._format.answer(None) if self._reader is None else self._reader.answer()
+            return _flagged(known, self._unreadable), self._framed
+        if self._reader is not None:
+            return self._reader.answer(), self._reader.terminal or self._reader.may_end
+        body = loads(bytes(self._body))
+        if body is None and self._body:
+            is_whole = self._framed and self._decoder.is_whole
+            return _flagged(Answer(), "body_unreadable"), is_whole
+        is_whole = self._decoder.is_whole and (body is not None or self._framed)
+        return reread(self._format, body, self._format.answer(body)), is_whole
+
+    def _read_events(self, splitter: StreamSplitter, reader: StreamReader, chunk: bytes) -> bytes:
+        kept = []
+        for event in splitter.feed(self._decoded(chunk)):
+            if event.data and not self._is_looked_at:
+                self._is_looked_at = True
+                self._reader = reader = beside(self._format, reader, event)
+            reader.feed(event)
+            if not (self._stripping and reader.usage_only):
+                kept.append(event.raw)
+        if self.first_token_at is None and reader.token_seen:
+            self.first_token_at = datetime.now(UTC)
+        return b"".join(kept)
+
+    def _decoded(self, chunk: bytes) -> bytes:
+        if self._decoder is None:
+            return b""
+        try:
+            return self._decoder.feed(chunk)
+        except Unreadable as reason:
+            self._unreadable = str(reason)
+            self._decoder = None
+            self._body.clear()
+            return b""
+
+
+def coding_of(headers: Mapping[str, str]) -> str:
+    """How a body is encoded."""
+    return headers.get("content-encoding", "").strip().lower() or "identity"
+
+
+def _flagged(answer: Answer, anomaly: str | None) -> Answer:
+    if anomaly is None:
+        return answer
+    return replace(answer, usage=replace(answer.usage, anomalies=(*answer.usage.anomalies, anomaly)))
