@@ -66,7 +66,7 @@ class Counts:
         """
         value: object = block
         for step in path:
-            if type(value) is not dict and not isinstance(value, Mapping):  # as `wire.at`
+            if type(value) is not dict and (value is None or not isinstance(value, Mapping)):  # as `wire.at`
                 return None
             value = value.get(step)
         if value is None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from accounting import eventstream, sse
 from accounting.formats import (
@@ -101,9 +102,12 @@ def find(method: str, path: str, provider: str) -> Match | None:
     Any query is left out of account. Of two endings that fit, the longer one holds; of two formats that have it, the
     provider's own.
     """
-    if method != "POST":
-        return None
-    found = _PATH.search(path.partition("?")[0])  # the leftmost match is the longest ending
+    return _found(path.partition("?")[0], provider) if method == "POST" else None
+
+
+@lru_cache(1024)  # a program calls a few paths, over and over
+def _found(path: str, provider: str) -> Match | None:
+    found = _PATH.search(path)  # the leftmost match is the longest ending
     if not found or not found.lastindex:
         return None
     endpoint = _ENDPOINTS[found.lastindex - 1]

@@ -194,7 +194,8 @@ _LEVELS = {"[": 1, "{": 1, "]": -1, "}": -1}
 def at(value: object, *path: str) -> Any:
     """What lies at the path of keys; None where there is nothing."""
     for key in path:
-        if type(value) is not dict and not isinstance(value, Mapping):  # the second test costs ten times the first
+        # The last test costs ten times the others.
+        if type(value) is not dict and (value is None or not isinstance(value, Mapping)):
             return None
         value = value.get(key)
     return value
