@@ -7,6 +7,7 @@ total with the last. No event says that it is the last one: the end of the body 
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -93,16 +94,17 @@ class Reader:
 
     def answer(self, whole: bool = False) -> Answer:
         """`whole`: the answer is known to be all there is, whatever its parts say."""
-        known, final = self._answer, whole or self._final
-        flags = ["event_too_large"] if self._unread else []
+        known, final, counts = self._answer, whole or self._final, Counts()
+        if self._unread:
+            counts.flag("event_too_large")
         block = self._blocks.last if final else self._blocks.largest
         if self._blocks.withdrew_output(block):
-            flags.append("output_withdrawn")
+            counts.flag("output_withdrawn")
         return Answer(
             model=known.model,
             id=known.id,
             finish_reason=known.finish_reason,
-            usage=usage(block, final=final, flags=flags, web_searches=_billed(self._queries, known.model)),
+            usage=usage(block, counts, final=final, web_searches=_billed(self._queries, known.model)),
             failed=known.failed,
             service_tier=_tier(self._blocks.last),
         )
@@ -201,31 +203,58 @@ def _tier(block: object) -> str | None:
     return None if tier is None or tier.lower().endswith("unspecified") else tier.lower()
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a surface of the API calls the counts; `given`, `held` and `made` are its breakdowns by kind."""
+
+    prompt: str
+    tools: str
+    cached: str
+    candidates: str
+    thoughts: str
+    total: str
+    given: tuple[str, ...]
+    held: tuple[str, ...]
+    made: tuple[str, ...]
+    tokens: str
+
+
+NATIVE = Names(
+    prompt="promptTokenCount",
+    tools="toolUsePromptTokenCount",
+    cached="cachedContentTokenCount",
+    candidates=_OUTPUT,
+    thoughts="thoughtsTokenCount",
+    total="totalTokenCount",
+    given=("promptTokensDetails", "toolUsePromptTokensDetails"),
+    held=("cacheTokensDetails",),
+    made=("candidatesTokensDetails",),
+    tokens="tokenCount",
+)
+
+
 def usage(
-    block: object, *, final: bool = True, flags: list[str] | None = None, web_searches: int | None = None
+    block: object, counts: Counts, names: Names = NATIVE, *, final: bool = True, web_searches: int | None = None
 ) -> Usage:
-    """Token counts of a `usageMetadata` block.
+    """Token counts of a block.
 
     What tools put into the prompt stands beside it, and so do thoughts beside the candidates, but the total counts
-    all four. Cached tokens are within the prompt. `flags` were raised before; the total decides as in `_output`.
+    all four. Cached tokens are within the prompt. The total decides as in `_output`.
     """
-    counts = Counts()
-    for flag in flags or ():
-        counts.flag(flag)
     if block is None:
         return Usage(anomalies=tuple(counts.anomalies), web_searches=web_searches)
-    prompt, tools = counts.read(block, "promptTokenCount"), counts.read(block, "toolUsePromptTokenCount")
-    candidates, thoughts = counts.read(block, _OUTPUT), counts.read(block, "thoughtsTokenCount")
-    cached, total = counts.read(block, "cachedContentTokenCount"), counts.read(block, "totalTokenCount")
+    prompt, tools = counts.read(block, names.prompt), counts.read(block, names.tools)
+    candidates, thoughts = counts.read(block, names.candidates), counts.read(block, names.thoughts)
+    cached, total = counts.read(block, names.cached), counts.read(block, names.total)
     tokens_in = _input(prompt, tools, cached, _sum(candidates, thoughts) or 0, total, counts)
-    given, held, made = (kinds(block, fields, "tokenCount", counts) for fields in (_GIVEN, _HELD, _MADE))
+    given, held, made = (kinds(block, fields, names.tokens, counts) for fields in (names.given, names.held, names.made))
     return stated_usage(
         block,
         counts,
         input_tokens=tokens_in,
         cache_read=cached,
-        audio_input=uncached(given, held, "audio", counts),
-        image_input=uncached(given, held, "image", counts),
+        audio_input=_uncached(given, held, "audio", counts),
+        image_input=_uncached(given, held, "image", counts),
         output_tokens=_output(tokens_in, candidates, thoughts, total, counts),
         reasoning=thoughts,
         audio_output=made.get("audio"),
@@ -233,11 +262,6 @@ def usage(
         web_searches=web_searches,
         final=final,
     )
-
-
-_GIVEN = ("promptTokensDetails", "toolUsePromptTokensDetails")
-_HELD = ("cacheTokensDetails",)
-_MADE = ("candidatesTokensDetails",)
 
 
 def _input(
@@ -293,7 +317,7 @@ def kinds(block: object, fields: tuple[str, ...], count: str, counts: Counts) ->
 _APART = {"AUDIO": "audio", "IMAGE": "image", "audio": "audio", "image": "image"}
 
 
-def uncached(stated: Mapping[str, int], cached: Mapping[str, int], kind: str, counts: Counts) -> int | None:
+def _uncached(stated: Mapping[str, int], cached: Mapping[str, int], kind: str, counts: Counts) -> int | None:
     """The input of a kind that did not come from a cache."""
     tokens = stated.get(kind)
     return None if tokens is None else tokens - (within(cached.get(kind), tokens, counts, "cached_exceeds_input") or 0)

@@ -106,6 +106,27 @@ def _has(body: Body, block: str, *names: str) -> bool:
     return isinstance(stated, Mapping) and not stated.keys().isdisjoint(names)
 
 
+def _is_gemini_interaction(body: Body) -> bool:
+    kind = body.get("event_type")
+    return _has(body, "usage", "total_input_tokens") or (isinstance(kind, str) and kind.startswith("interaction."))
+
+
+def _is_gemini_embedding(body: Body) -> bool:
+    return "usageMetadata" in body and ("embedding" in body or "embeddings" in body)
+
+
+def _is_google_prediction(body: Body) -> bool:
+    return isinstance(body.get("predictions"), list)
+
+
+def _is_cohere(body: Body) -> bool:
+    told_by_block = _has(body, "usage", "billed_units", "tokens") or _has(body, "meta", "billed_units")
+    return told_by_block or body.get("type") in _COHERE or body.get("event_type") in _COHERE
+
+
+_COHERE = frozenset({"message-start", "message-end", "stream-start", "stream-end"})
+
+
 _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("anthropic", _is_anthropic),
     ("openai_responses", _is_openai_responses),
@@ -114,7 +135,11 @@ _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("openai_images", _is_openai_images),
     ("openai_audio", _is_openai_audio),
     ("openai_chat", _is_openai_chat),
+    ("gemini_embeddings", _is_gemini_embedding),
     ("gemini", _is_gemini),
+    ("gemini_interactions", _is_gemini_interaction),
+    ("google_predict", _is_google_prediction),
+    ("cohere", _is_cohere),
     ("bedrock", _is_bedrock),
     ("bedrock_invoke", _is_bedrock_invoke),
 )

@@ -20,12 +20,11 @@ suffixes: tuple[str, ...] = (
     *("services/aigc/*/*", "services/embeddings/*/*"),  # DashScope's own
     *("image_generation", "video_generation", "t2a_v2"),  # MiniMax
     *("v1/complete", "messages/batches"),  # Anthropic; above: OpenAI, and those who follow it
-    *("*:batchGenerateContent", "interactions"),  # Gemini
-    *("*:embedContent", "*:batchEmbedContents", "*:predict", "*:predictLongRunning"),
+    *("*:batchGenerateContent", "*:asyncBatchEmbedContent", "*:predictLongRunning"),  # Gemini, Vertex
     *("*:rawPredict", "*:streamRawPredict"),  # Vertex, for other vendors' models
     *("async-invoke", "model-invocation-job", "model/*/invoke-with-bidirectional-stream"),  # Bedrock
     *("guardrail/*/version/*/apply", "guardrail-checks/invoke"),
-    *("v2/chat", "v2/embed", "v1/rerank", "v2/rerank", "v1/ocr"),  # Cohere, Voyage, Mistral
+    *("v1/classify", "v1/ocr"),  # Cohere, billed by classification; Mistral, billed by page
 )
 providers: tuple[str, ...] = ()
 

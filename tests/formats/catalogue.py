@@ -46,6 +46,11 @@ SOURCES = (
     "Voyage",
     "Anthropic Messages",
     "Gemini native",
+    "Gemini Interactions",
+    "Gemini embeddings",
+    "Vertex predict",
+    "Cohere",
+    "Voyage",
     "Bedrock Converse",
     "Bedrock InvokeModel",
 )

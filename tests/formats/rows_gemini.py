@@ -45,11 +45,178 @@ def _whole(case: str, usage: object, counts: dict[str, int], **row: Any) -> Row:
     )
 
 
+def _interaction(status: str = "completed", usage: object = None) -> dict[str, Any]:
+    stated = {} if usage is None else {"usage": usage}
+    return {"id": "v1_ChczeFMx", "model": "gemini-3.5-flash", "status": status, **stated}
+
+
+def _events(*kinds: tuple[str, dict[str, Any]]) -> Sse:
+    """Named by their type, which stands in them, too, and comes last."""
+    return sse(*((kind, {**said, "event_type": kind}) for kind, said in kinds), ("done", "[DONE]"))
+
+
 def _stream(case: str, sent: Sse, counts: dict[str, int], **row: Any) -> Row:
     return Row(name=f"Gemini native: {case}", provider="gemini", path=STREAM, sent=sent, usage=counts, **row)
 
 
 _GROUNDED = {"webSearchQueries": ["", "euro 2024 final", "euro 2024 winner", "euro 2024 final"]}
+
+_COUNTED = {
+    "total_tokens": 1983,
+    "total_input_tokens": 22,
+    "input_tokens_by_modality": [{"modality": "text", "tokens": 22}],
+    "total_cached_tokens": 0,
+    "total_output_tokens": 590,
+    "total_tool_use_tokens": 1173,
+    "total_thought_tokens": 198,
+}
+_READ = {"input_tokens": 1195, "cache_read_tokens": 0, "output_tokens": 788, "reasoning_tokens": 198}
+_CREATED = ("interaction.created", {"interaction": _interaction("in_progress")})
+_DELTA = ("step.delta", {"index": 0, "delta": {"type": "text", "text": "Hi"}})
+
+_INTERACTIONS: list[tuple[str, object, dict[str, int], dict[str, Any]]] = [
+    (
+        "thoughts and what tools put in stand beside the rest",
+        {**_interaction(usage=_COUNTED), "service_tier": "flex"},
+        _READ,
+        {"model": "gemini-3.5-flash", "service_tier": "flex"},
+    ),
+    (
+        "audio, cached and not, and searches by Google's own count",
+        _interaction(
+            usage={
+                **{"total_input_tokens": 900, "total_cached_tokens": 400, "total_output_tokens": 60},
+                **{"total_thought_tokens": 0, "total_tokens": 960},
+                "input_tokens_by_modality": [
+                    {"modality": "text", "tokens": 300},
+                    {"modality": "audio", "tokens": 600},
+                ],
+                "cached_tokens_by_modality": [{"modality": "audio", "tokens": 400}],
+                "output_tokens_by_modality": [{"modality": "image", "tokens": 50}],
+                "grounding_tool_count": [{"type": "google_search", "count": 3}, {"type": "google_maps", "count": 1}],
+            },
+        ),
+        {
+            **{"input_tokens": 900, "cache_read_tokens": 400, "audio_input_tokens": 200, "output_tokens": 60},
+            **{"reasoning_tokens": 0, "image_output_tokens": 50, "web_searches": 3},
+        },
+        {},
+    ),
+    (
+        "one that runs in the background states no usage yet",
+        {**_interaction("in_progress"), "object": "interaction", "background": True},
+        {},
+        {"source": "missing", "pending": True, "told_by_shape": False, "told_by_shape_alone": False},
+    ),
+    (
+        "one that failed",
+        _interaction("failed", _COUNTED),
+        _READ,
+        {"failed": True},
+    ),
+    (
+        "a stream's last event has the grand total",
+        _events(
+            _CREATED,
+            ("interaction.status_update", {"interaction_id": "v1_ChczeFMx", "status": "in_progress"}),
+            ("step.start", {"index": 0}),
+            (
+                "step.delta",
+                {"index": 0, "delta": {"type": "text", "text": "H"}, "metadata": {"total_usage": {"total_tokens": 9}}},
+            ),
+            ("step.stop", {"index": 0}),
+            ("interaction.completed", {"interaction": _interaction(usage=_COUNTED)}),
+        ),
+        _READ,
+        {"model": "gemini-3.5-flash"},
+    ),
+    (
+        "a stream by the names of the first version",
+        _events(
+            ("interaction.start", {"interaction": _interaction("in_progress")}),
+            ("content.delta", {"delta": {"type": "text", "text": "Hi"}}),
+            ("interaction.complete", {"interaction": _interaction(usage=_COUNTED)}),
+        ),
+        _READ,
+        {},
+    ),
+    (
+        "a stream that fails keeps what it last stated",
+        _events(
+            _CREATED,
+            (
+                "step.delta",
+                {"metadata": {"total_usage": {"total_input_tokens": 9, "total_output_tokens": 4, "total_tokens": 13}}},
+            ),
+            ("error", {"error": {"code": "internal", "message": "Internal error"}}),
+        ),
+        {"input_tokens": 9, "output_tokens": 4},
+        {"failed": True, "source": "partial"},
+    ),
+]
+
+_PICTURE = {"modality": "IMAGE", "tokenCount": 258}
+
+_EMBEDDINGS: list[tuple[str, str, object, dict[str, int], dict[str, Any]]] = [
+    (
+        "a text",
+        "batchEmbedContents",
+        {
+            "embeddings": [{"values": [0.1]}],
+            "usageMetadata": {"promptTokenCount": 5, "promptTokenDetails": [{"modality": "TEXT", "tokenCount": 5}]},
+        },
+        {"input_tokens": 5, "output_tokens": 0},
+        {},
+    ),
+    (
+        "a picture",
+        "embedContent",
+        {
+            "embedding": {"values": [0.1]},
+            "usageMetadata": {"promptTokenCount": 258, "promptTokenDetails": [_PICTURE]},
+        },
+        {"input_tokens": 258, "image_input_tokens": 258, "output_tokens": 0},
+        {},
+    ),
+    (
+        "a model that states no usage",
+        "embedContent",
+        {"embedding": {"values": [0.1]}},
+        {},
+        {"source": "missing", "told_by_shape": False, "told_by_shape_alone": False},
+    ),
+]
+
+_PREDICTIONS: list[tuple[str, str, list[object], dict[str, int], dict[str, Any]]] = [
+    (
+        "pictures are billed one by one, those held back by a filter aside",
+        "imagen-4.0-generate-001",
+        [
+            {"mimeType": "image/png", "bytesBase64Encoded": "iVBORw0KGgo="},
+            {"mimeType": "image/png", "gcsUri": "gs://bucket/1.png"},
+            {"raiFilteredReason": "Unable to show generated images."},
+        ],
+        {"images": 2},
+        {},
+    ),
+    (
+        "each text's tokens stand beside its vector",
+        "text-embedding-005",
+        [
+            {"embeddings": {"statistics": {"token_count": 3, "truncated": False}, "values": [0.1]}},
+            {"embeddings": {"statistics": {"token_count": 2, "truncated": False}, "values": [0.1]}},
+        ],
+        {"input_tokens": 5, "output_tokens": 0},
+        {},
+    ),
+    (
+        "what states neither is left unread",
+        "timesfm-2.0",
+        [{"point_forecast": [1.5]}],
+        {},
+        {"source": "missing", "anomalies": ("format_unread",)},
+    ),
+]
 
 ROWS = [
     _whole(
@@ -250,5 +417,38 @@ ROWS = [
         {"input_tokens": 11, "output_tokens": 8},
         source="partial",
         failed=True,
+    ),
+    *(
+        Row(
+            name=f"Gemini Interactions: {case}",
+            provider="gemini",
+            path="/v1beta/interactions",
+            sent=sent,
+            usage=counts,
+            **row,
+        )
+        for case, sent, counts, row in _INTERACTIONS
+    ),
+    *(
+        Row(
+            name=f"Gemini embeddings: {case}",
+            provider="gemini",
+            path=f"/v1beta/models/gemini-embedding-2:{method}",
+            sent=sent,
+            usage=counts,
+            **row,
+        )
+        for case, method, sent, counts, row in _EMBEDDINGS
+    ),
+    *(
+        Row(
+            name=f"Vertex predict: {case}",
+            provider="vertex",
+            path=f"/v1/projects/p/locations/l/publishers/google/models/{model}:predict",
+            sent={"predictions": predictions, "deployedModelId": "1"},
+            usage=counts,
+            **row,
+        )
+        for case, model, predictions, counts, row in _PREDICTIONS
     ),
 ]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.formats import Answer, Ask
-from accounting.formats.gemini import Reader, answer, ask, asking_for_usage, usage
+from accounting.formats.gemini import Reader, answer, ask, asking_for_usage
 from accounting.sse import Event, Splitter
-from accounting.usage import Quantities, UsageSource
+from accounting.usage import Quantities, Usage, UsageSource
 
 COUNTED = {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}
 STOP = {"finishReason": "STOP"}
@@ -19,6 +19,10 @@ WORD = {"content": {"parts": [{"text": "Hi"}]}}
 
 def event(*candidates: dict[str, Any], **fields: object) -> Event:
     return Event(b"", "", json.dumps({"candidates": list(candidates), **fields}).encode())
+
+
+def usage(block: object) -> Usage:
+    return answer({"usageMetadata": block}).usage
 
 
 def fed(*events: Event) -> Reader:
