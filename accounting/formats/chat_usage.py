@@ -4,7 +4,7 @@ Source: OpenAI API reference, chat completion object; what others make of it is 
 """
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from accounting.counts import Counts
 from accounting.formats.costs import stated_cost
@@ -38,6 +38,7 @@ _NAMES = {
     "reasoning_tokens": "reasoning",  # Azure's older serverless models, as is the next
     "audio_prompt_tokens": "audio_input",
     "num_search_queries": "web_searches",  # Perplexity
+    "prompt_audio_seconds": "audio_seconds",  # Mistral
 }
 """Where a quantity is stated, and which, as named in `stated_usage`; after the parts of its own object."""
 
@@ -67,39 +68,23 @@ def usage(block: object, final: bool = True, unread: bool = False, *, reasoning_
     if block is None:
         return Usage(anomalies=tuple(counts.anomalies))
     prompt, completion = counts.read(block, "prompt_tokens"), counts.read(block, "completion_tokens")
-    total = counts.read(block, "total_tokens")
-    parts = _parts(block, counts)
-    read, reasoning, audio = parts.get("cache_read"), parts.get("reasoning"), parts.get("audio_input")
-    write, write_1h = _cache_write(block, parts.get("cache_write"), counts)
-    seconds = _seconds(block, counts)
+    total, parts = counts.read(block, "total_tokens"), _parts(block, counts)
     _check_split(block, prompt, counts)
-    gap = 0 if prompt is None or completion is None or total is None else total - prompt - completion
-    cached_beside = _cached_beside(gap, prompt or 0, (read or 0) + (write or 0), reasoning or 0, counts)
-    audio_beside = _audio_beside(gap - cached_beside, audio or 0, seconds or 0, reasoning or 0, counts)
-    tokens_in = None if prompt is None else prompt + cached_beside + audio_beside
+    tokens_in = _input(prompt, completion, total, parts, counts)
+    tokens_out = output_by_total(tokens_in, completion, parts.get("reasoning"), total, counts, reasoning_beside)
+    cost = stated_cost(block, counts)
     return stated_usage(
-        block,
-        counts,
-        input_tokens=tokens_in,
-        cache_read=read,
-        cache_write=write,
-        cache_write_1h=write_1h,
-        audio_input=audio_beside or audio,
-        image_input=parts.get("image_input"),
-        output_tokens=output_by_total(tokens_in, completion, reasoning, total, counts, reasoning_beside),
-        reasoning=reasoning,
-        audio_output=parts.get("audio_output"),
-        image_output=parts.get("image_output"),
-        web_searches=parts.get("web_searches"),
-        audio_seconds=seconds,
-        cost=stated_cost(block, counts),
-        final=final,
+        block, counts, input_tokens=tokens_in, output_tokens=tokens_out, cost=cost, final=final, **parts
     )
 
 
-def _parts(block: object, counts: Counts) -> dict[str, int]:
-    """What a block states beside its three sums, by `_PARTS` and `_NAMES`; only what stands there is looked up."""
-    found: dict[str, int] = {}
+_Parts = dict[str, Any]
+"""What a block states beside its three sums, by its name in `stated_usage`."""
+
+
+def _parts(block: object, counts: Counts) -> _Parts:
+    """By `_PARTS` and `_NAMES`; only what stands there is looked up."""
+    found: _Parts = {}
     if not isinstance(block, Mapping):
         return found
     for name in block:
@@ -109,12 +94,15 @@ def _parts(block: object, counts: Counts) -> dict[str, int]:
                 if part in quantities:
                     _keep(found, quantities[part], counts.read(block, name, part), counts)
     for name in block:
-        if name in _NAMES:
+        # Mistral writes an empty object where it heard nothing.
+        if name in _NAMES and block[name] != {}:
             _keep(found, _NAMES[name], counts.read(block, name), counts)
+    if at(block, *_LIVES) is not None:
+        _keep_lives(found, block, counts)
     return found
 
 
-def _keep(found: dict[str, int], quantity: str, count: int | None, counts: Counts) -> None:
+def _keep(found: _Parts, quantity: str, count: int | None, counts: Counts) -> None:
     """The first that is not 0: a zero at one place must not hide what another one says."""
     if count is None:
         return
@@ -124,27 +112,18 @@ def _keep(found: dict[str, int], quantity: str, count: int | None, counts: Count
     found[quantity] = before or count
 
 
-def _cache_write(block: object, written: int | None, counts: Counts) -> tuple[int | None, int | None]:
-    """The tokens written, and those of them for an hour. Where the breakdown by lifetime says more (Qwen), it holds."""
-    if at(block, *_LIVES) is None:
-        return written, None
-    lives = [counts.read(block, *_LIVES, f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
-    broken_down = sum(count or 0 for count in lives)
-    if written is not None and broken_down > written:
-        counts.flag("cache_write_mismatch")
-    known = written is not None or lives != [None, None]
-    return max(written or 0, broken_down) if known else None, lives[1]
-
-
 _LIVES = ("prompt_tokens_details", "cache_creation")
 
 
-def _seconds(block: object, counts: Counts) -> int | None:
-    """Mistral's seconds of audio heard; it writes an empty object where there was none."""
-    return None if isinstance(at(block, *_SECONDS), Mapping) else counts.read(block, *_SECONDS)
-
-
-_SECONDS = ("prompt_audio_seconds",)
+def _keep_lives(found: _Parts, block: object, counts: Counts) -> None:
+    """What was written to a cache, by how long it lasts (Qwen). Where that adds up to more than the sum, it holds."""
+    lives = [counts.read(block, *_LIVES, f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
+    if lives == [None, None]:
+        return
+    written, broken_down = found.get("cache_write"), sum(count or 0 for count in lives)
+    if written is not None and broken_down > written:
+        counts.flag("cache_write_mismatch")
+    found |= {"cache_write": max(written or 0, broken_down), "cache_write_1h": lives[1]}
 
 
 def _check_split(block: object, prompt: int | None, counts: Counts) -> None:
@@ -154,21 +133,24 @@ def _check_split(block: object, prompt: int | None, counts: Counts) -> None:
         counts.flag("cache_split_mismatch")
 
 
-def _cached_beside(gap: int, prompt: int, cached: int, reasoning: int, counts: Counts) -> int:
-    """The cached tokens, where the total proves that the prompt leaves them out."""
-    if not cached or (gap == reasoning and cached <= prompt) or gap not in (cached, cached + reasoning):
-        return 0
-    counts.flag("cached_beside_input")
-    return cached
-
-
-def _audio_beside(gap: int, audio: int, seconds: int, reasoning: int, counts: Counts) -> int:
-    """The audio tokens, where the total proves that the prompt leaves them out: Mistral's does, and of older answers
-    the total alone tells them, beside the seconds heard."""
-    if gap <= 0 or gap == reasoning or not (seconds or (audio and gap in (audio, audio + reasoning))):
-        return 0
-    counts.flag("audio_beside_input")
-    return audio if audio and gap == audio + reasoning else gap
+def _input(prompt: int | None, completion: int | None, total: int | None, parts: _Parts, counts: Counts) -> int | None:
+    """The prompt, and what the total proves to stand beside it: cached tokens, or what was heard (Mistral's, and of its
+    older answers the total alone tells how much, beside the seconds)."""
+    if prompt is None or completion is None or total is None:
+        return prompt
+    beyond, reasoning = total - prompt - completion, parts.get("reasoning", 0)
+    cached: int = parts.get("cache_read", 0) + parts.get("cache_write", 0)
+    heard: int = parts.get("audio_input", 0)
+    if beyond <= 0 or (beyond == reasoning and cached <= prompt):
+        return prompt
+    if beyond in (cached, cached + reasoning):
+        counts.flag("cached_beside_input")
+        return prompt + cached
+    if parts.get("audio_seconds") or (heard and beyond in (heard, heard + reasoning)):
+        counts.flag("audio_beside_input")
+        parts["audio_input"] = heard if heard and beyond == heard + reasoning else beyond
+        return prompt + int(parts["audio_input"])
+    return prompt
 
 
 def output_by_total(

@@ -112,7 +112,7 @@ class Reader:
         self._last = (self._last + piece)[-_LOOKED_AT:]
         if not piece.endswith((b"\n", b"\r")):
             return
-        found = _USAGE.search(self._last)
+        found = _USAGE.match(self._last, max(self._last.rfind(b'"usage"'), 0))
         if found:
             self._made(self._last.rstrip(), loads(found[1]), None)
             self._last = b""

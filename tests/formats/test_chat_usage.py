@@ -248,3 +248,15 @@ def test_cached_tokens_beside_a_prompt_are_proven_with_reasoning_beside_the_comp
     found = usage(block(10, 7, total_tokens=152, cached_tokens=130, reasoning_tokens=5))
     assert found.quantities == Quantities(140, 130, 0, 12, 5, requests=1)
     assert found.anomalies == ("cached_beside_input",)
+
+
+def test_more_cached_than_prompt_is_clamped_where_the_total_shows_reasoning_alone_beside() -> None:
+    found = usage(block(100, 7, total_tokens=137, cached_tokens=200, reasoning_tokens=30))
+    assert found.quantities == Quantities(100, 100, 0, 37, 30, requests=1)
+    assert found.anomalies == ("cached_exceeds_input",)
+
+
+def test_what_was_heard_and_reasoning_may_both_stand_beside() -> None:
+    found = usage(block(3, 41, total_tokens=424, prompt_tokens_details={"audio_tokens": 375}, reasoning_tokens=5))
+    assert (found.input_tokens, found.audio_input_tokens, found.output_tokens) == (378, 375, 46)
+    assert found.anomalies == ("audio_beside_input",)
