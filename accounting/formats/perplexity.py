@@ -2,25 +2,33 @@
 
 Source: docs.perplexity.ai, pricing and chat completions. Deep research reads sources and reasons over them before it
 answers, and bills both beside prompt and completion, at prices of their own; the total leaves both out. Its `cost`
-lists what was billed, and multiplies out so. Streams state their usage in every chunk, unasked, and need no `[DONE]`.
+lists what was billed, and multiplies out so. It may be asked for now and polled later. Streams state their usage in
+every chunk, unasked, and need no `[DONE]`.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from accounting.counts import Counts
 from accounting.formats import openai_chat
 from accounting.formats.chat_usage import begun
 from accounting.formats.costs import stated_cost
-from accounting.formats.openai_chat import Reader, ask
-from accounting.formats.wire import Answer, at, stated_usage
+from accounting.formats.openai_chat import Reader
+from accounting.formats.wire import Answer, Ask, at, stated_usage, text
 from accounting.usage import Usage
 
 __all__ = ["answer", "ask", "asking_for_usage", "name", "providers", "stream", "suffixes", "usage"]
 
 name = "perplexity_chat"
-suffixes: tuple[str, ...] = ("chat/completions", "v1/sonar")
+suffixes: tuple[str, ...] = ("chat/completions", "v1/sonar", "async/chat/completions", "async/sonar")
 providers: tuple[str, ...] = ("perplexity",)
+
+
+def ask(body: Mapping[str, Any], path: str) -> Ask:
+    """What is asked for later is put in an envelope."""
+    later = body.get("request")
+    return openai_chat.ask(later if isinstance(later, Mapping) else body, path)
 
 
 def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001 - every format is asked
@@ -29,7 +37,17 @@ def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa:
 
 
 def answer(body: object) -> Answer:
-    return openai_chat.answer(body, usage)
+    """One that was asked for later comes in an envelope, empty until it is there."""
+    if not isinstance(body, Mapping) or "response" not in body:
+        return openai_chat.answer(body, usage)
+    made = openai_chat.answer(body["response"], usage)
+    return replace(
+        made,
+        model=made.model or text(body.get("model")),
+        id=text(body.get("id")),
+        failed=made.failed or body.get("status") == "FAILED",
+        pending=body.get("status") in ("CREATED", "IN_PROGRESS"),
+    )
 
 
 def stream() -> Reader:

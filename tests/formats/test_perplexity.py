@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from accounting.formats import find
-from accounting.formats.perplexity import asking_for_usage, name, stream, usage
+from accounting.formats import Ask, find, polled
+from accounting.formats.perplexity import answer, ask, asking_for_usage, name, stream, usage
 from accounting.sse import Event
 
 
@@ -55,3 +55,15 @@ def test_the_end_of_the_body_may_be_all_that_follows_the_finish_reason() -> None
     assert ends == [(False, False), (True, False)]
     reader.feed(Event(b"", "", b"[DONE]"))
     assert reader.terminal
+
+
+def test_what_is_asked_for_later_is_read_from_its_envelope_and_polled_below_its_path() -> None:
+    assert ask({"request": {"model": "m", "max_tokens": 5}}, "/v1/async/sonar") == Ask("m", max_tokens=5)
+    asked, poll = find("POST", "/v1/async/sonar", "perplexity"), polled("GET", "/v1/async/sonar/a1", "perplexity")
+    assert asked is not None
+    assert poll is not None
+    assert (asked.format.name, poll.format.name, poll.id) == (name, name, "a1")
+
+
+def test_a_status_without_an_envelope_is_that_of_the_answer() -> None:
+    assert not answer({"status": "CREATED", "choices": [], "usage": block()}).pending
