@@ -61,7 +61,8 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined and not is_signed(sent.headers)
     wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
     tap = Tap(match.format, sent.host, outgoing(sent, fields, wanted), asked=wanted is not None)
-    tap.start(recorder(), _started(metering, sent, provider, match.endpoint, match.format.ask(fields, sent.path)))
+    ask = match.format.ask(fields or sent.form, sent.path)
+    tap.start(recorder(), _started(metering, sent, provider, match.endpoint, ask))
     return tap
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from accounting.decoding import READABLE
@@ -13,7 +13,8 @@ from accounting.decoding import READABLE
 class Sent:
     """A request as it is about to be sent: names of headers in lower case.
 
-    `body` is None where its bytes are not in memory; `extensions` is the request's own dictionary.
+    `body` is None where its bytes are not in memory; `extensions` is the request's own dictionary. `form` has the plain
+    fields of a form, whose bytes never are.
     """
 
     method: str
@@ -23,6 +24,18 @@ class Sent:
     headers: Mapping[str, str]
     body: bytes | None
     extensions: MutableMapping[str, Any]
+    form: Mapping[str, str] = field(default_factory=dict)
+
+
+def form_of(stream: object) -> dict[str, str]:
+    """The plain fields of a form as httpx will send it, its files left alone; empty for any other stream."""
+    fields = getattr(stream, "fields", None)
+    named = ((getattr(each, "name", None), getattr(each, "value", None)) for each in _listed(fields))
+    return {name: value for name, value in named if isinstance(name, str) and isinstance(value, str)}
+
+
+def _listed(fields: object) -> list[object]:
+    return fields if isinstance(fields, list) else []
 
 
 @dataclass(frozen=True, slots=True)

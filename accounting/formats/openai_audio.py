@@ -23,8 +23,8 @@ providers: tuple[str, ...] = ()
 
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:
-    """What is heard comes as a form, which is not read; what is to be spoken, as JSON."""
-    streamed = body.get("stream") is True or body.get("stream_format") == "sse"
+    """What is heard comes as a form, whose fields are texts; what is to be spoken, as JSON."""
+    streamed = body.get("stream") in (True, "true") or body.get("stream_format") == "sse"
     return Ask(model=text(body.get("model")) or deployment(path), stream=streamed)
 
 

@@ -23,7 +23,8 @@ providers: tuple[str, ...] = ()
 
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:
-    return Ask(model=text(body.get("model")) or deployment(path), stream=body.get("stream") is True)
+    """Edits come as a form, whose fields are texts."""
+    return Ask(model=text(body.get("model")) or deployment(path), stream=body.get("stream") in (True, "true"))
 
 
 def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001 - every format is asked

@@ -95,7 +95,8 @@ class Format(Protocol):
     """Whose dialect it is, by the names of `providers.toml`; empty: everybody's who has none of their own."""
 
     def ask(self, body: Mapping[str, Any], path: str) -> Ask:
-        """`body` is empty where the request's is no JSON object in memory; some name the model in the path alone."""
+        """`body` is a form's plain fields where the request is one, and empty where it is no JSON object in memory
+        either; some name the model in the path alone."""
 
     def asking_for_usage(self, body: Mapping[str, Any]) -> dict[str, Any] | None:
         """The request body that also asks for usage; None where it already does, or needn't."""

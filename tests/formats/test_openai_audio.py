@@ -9,9 +9,10 @@ from accounting.sse import Event
 from accounting.usage import UsageSource
 
 
-def test_speech_asks_in_json_and_a_transcript_in_a_form_that_is_not_read() -> None:
+def test_speech_asks_in_json_and_a_transcript_in_a_form() -> None:
     assert ask({"model": "tts-1", "stream_format": "sse"}, "/v1/audio/speech") == Ask("tts-1", True)
-    assert ask({}, "/v1/audio/transcriptions") == Ask()
+    assert ask({"model": "whisper-1", "stream": "true"}, "/v1/audio/transcriptions") == Ask("whisper-1", True)
+    assert ask({"stream": ["odd"]}, "/v1/audio/transcriptions") == Ask()
 
 
 @pytest.mark.parametrize("body", [None, "1\n00:00:00,000 --> 00:00:01,000\nHi", {"text": "Hi"}])
