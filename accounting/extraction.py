@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from zlib import crc32
 
-from accounting import eventstream, sse
+from accounting import eventstream, jsonvalues, sse
 from accounting.formats import (
     Answer,
     Format,
@@ -81,7 +81,7 @@ def examine(body: object, *, provider: str = "", path: str = "", content_type: s
     if len(data) > MAX_BODY:
         return _nothing("body_too_large")
     value = loads(data)
-    return _nothing("body_unreadable") if value is None and data else _of_body(value, chosen, provider)
+    return _of_values(data, chosen, provider) if value is None and data else _of_body(value, chosen, provider)
 
 
 def events_of(cutter: StreamSplitter, chunks: Iterable[bytes]) -> list[Event]:
@@ -112,6 +112,12 @@ def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
         return Extraction(reread(chosen, body, chosen.answer(body)), chosen.name, "path")
     told = _told(sniff(body), provider)
     return _nothing("format_unknown") if told is None else Extraction(told.answer(body), told.name, "shape")
+
+
+def _of_values(data: bytes, chosen: Format | None, provider: str) -> Extraction:
+    """Of what is no JSON by itself: objects one a line, or a list of them that was cut."""
+    events = [event for event in jsonvalues.Splitter().feed(data) if event.data]
+    return _of_stream(events, chosen, provider) if events else _nothing("body_unreadable")
 
 
 def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Extraction:

@@ -59,7 +59,11 @@ class Reception:
             self._decoder = Decoder(coding, MAX_BODY)
         except Unreadable as reason:
             self._unreadable = str(reason)
-        self._splitter = Splitter() if self._streamed and kind in _UNTOLD else splitter(kind)
+        self._splitter = (
+            Splitter()
+            if self._streamed and kind in _UNTOLD
+            else splitter(kind, self._format if self._streamed else None)
+        )
         if self._splitter is not None:
             self._reader = self._format.stream()
             self._stripping = self._stripping and coding == "identity"

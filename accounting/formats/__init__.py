@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from accounting import eventstream, sse
+from accounting import eventstream, jsonvalues, sse
 from accounting.formats import (
     anthropic,
     bedrock,
@@ -159,12 +159,22 @@ def dialect(general: Format, provider: str) -> Format:
 _SPLITTERS: dict[str, Callable[[], StreamSplitter]] = {
     "text/event-stream": sse.Splitter,
     "application/vnd.amazon.eventstream": eventstream.Splitter,
+    "application/stream+json": jsonvalues.Splitter,  # Cohere's first version
+    "application/x-ndjson": jsonvalues.Splitter,
 }
+_STREAMED_AS_A_LIST: tuple[Format, ...] = (gemini,)
+"""Whose streams are one JSON list, each element an event, unless events are asked for."""
 
 
-def splitter(content_type: str) -> StreamSplitter | None:
-    """What cuts a body of this type into events; None where such a body is read whole."""
-    made = _SPLITTERS.get(content_type.partition(";")[0].strip().lower())
+def splitter(content_type: str, streamed: Format | None = None) -> StreamSplitter | None:
+    """What cuts a body of this type into events; None where such a body is read whole.
+
+    `streamed`: the format in which a stream was asked for.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json" and streamed in _STREAMED_AS_A_LIST:
+        return jsonvalues.Splitter()
+    made = _SPLITTERS.get(kind)
     return made() if made else None
 
 

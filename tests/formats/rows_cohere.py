@@ -1,5 +1,6 @@
 """Cohere, and rerank as others offer it."""
 
+import json
 from typing import Any
 
 from tests.formats.catalogue import Row, named, sse
@@ -27,6 +28,17 @@ _CACHED = {
     "cached_tokens": 2928,
 }
 _READ = {"input_tokens": 2406, "cache_read_tokens": 2406, "output_tokens": 19}
+
+_FIRST_VERSION = (
+    {"event_type": "stream-start", "generation_id": "g", "is_finished": False},
+    {"event_type": "text-generation", "text": "Hi", "is_finished": False},
+    {
+        "event_type": "stream-end",
+        "finish_reason": "COMPLETE",
+        "is_finished": True,
+        "response": {"response_id": _ID, "generation_id": "g", "text": "Hi", "meta": _CACHED},
+    },
+)
 
 ROWS = [
     _row("what is billed counts, and of that at most all was cached", CHAT, _chat(_CACHED), _READ),
@@ -66,17 +78,15 @@ ROWS = [
     _row(
         "version 1 repeats the whole answer at a stream's end",
         "/v1/chat",
-        sse(
-            {"event_type": "stream-start", "generation_id": "g", "is_finished": False},
-            {"event_type": "text-generation", "text": "Hi", "is_finished": False},
-            {
-                "event_type": "stream-end",
-                "finish_reason": "COMPLETE",
-                "is_finished": True,
-                "response": {"response_id": _ID, "generation_id": "g", "text": "Hi", "meta": _CACHED},
-            },
-        ),
+        sse(*_FIRST_VERSION),
         _READ,
+    ),
+    _row(
+        "version 1 streams an object a line",
+        "/v1/chat",
+        b"".join(json.dumps(said).encode() + b"\n" for said in _FIRST_VERSION),
+        _READ,
+        content_type="application/stream+json",
     ),
     _row("version 1, whole", "/v1/chat", {"response_id": _ID, "text": "Hi", "meta": _CACHED}, _READ),
     _row(

@@ -1,5 +1,6 @@
 """Google's own API, on Google AI and on Vertex."""
 
+import json
 from typing import Any
 
 from tests.formats.catalogue import Row, Sse, sse
@@ -334,6 +335,15 @@ ROWS = [
         ],
         usage={"input_tokens": 4, "output_tokens": 9},
         model="gemini-2.5-flash",
+    ),
+    Row(
+        name="Gemini native: of a stream as a list that was cut the elements count",
+        provider="gemini",
+        path=STREAM,
+        sent=json.dumps([_said(_tokens(prompt=4, candidates=2, total=6)), _said()]).encode()[:-9],
+        usage={"input_tokens": 4, "output_tokens": 2},
+        source="partial",
+        content_type="application/json",
     ),
     _stream(
         "a stream is cumulative",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from accounting import eventstream
+from accounting import eventstream, jsonvalues
 from accounting.counts import Counts
 from accounting.formats import (
     _FORMATS,
@@ -325,12 +325,18 @@ def test_what_buys_nothing_is_no_call(method: str, path: str) -> None:
         ("text/event-stream; charset=utf-8", Splitter),
         (" Text/Event-Stream", Splitter),
         ("application/vnd.amazon.eventstream", eventstream.Splitter),
+        ("application/stream+json", jsonvalues.Splitter),
         ("application/json", type(None)),
         ("", type(None)),
     ],
 )
 def test_the_content_type_tells_how_a_stream_is_cut(content_type: str, cut_by: type) -> None:
     assert isinstance(splitter(content_type), cut_by)
+
+
+def test_json_is_cut_only_where_it_is_asked_for_as_a_stream_and_that_is_a_list() -> None:
+    assert isinstance(splitter("application/json; charset=UTF-8", gemini), jsonvalues.Splitter)
+    assert splitter("application/json", openai_chat) is None
 
 
 def test_fractions_are_read_to_the_digit_that_was_written() -> None:
