@@ -71,12 +71,15 @@ class Counts:
             value = value.get(step)
         if value is None:
             return None
-        taken = self._bounded(value, path[-1]) if type(value) is int else self._odd(value, path[-1])
+        taken = self.bounded(value, path[-1]) if type(value) is int else self._odd(value, path[-1])
         if self._readings is not None:
             self._readings.append(Reading(path, value, taken))
         return taken
 
-    def _bounded(self, value: int, name: str) -> int | None:
+    def bounded(self, value: int | None, name: str) -> int | None:
+        """The number, or None where it is no count: a sum of counts may be past what each may be."""
+        if value is None:
+            return None
         if value < 0:
             self.flag(f"{name}_negative")
             return None
@@ -88,7 +91,7 @@ class Counts:
     def _odd(self, value: object, name: str) -> int | None:
         if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
             self.flag(f"{name}_text")
-            return self._bounded(int(value), name)
+            return self.bounded(int(value), name)
         if isinstance(value, float | Decimal) and _is_finite(value):
             return self._rounded_up(value, name)
         self.flag(f"{name}_unreadable")
@@ -96,9 +99,9 @@ class Counts:
 
     def _rounded_up(self, value: float | Decimal, name: str) -> int | None:
         if not 0 <= value <= MAX_COUNT:  # and it may have more digits than a whole number can be made of in time
-            return self._bounded(-1 if value < 0 else MAX_COUNT + 1, name)
+            return self.bounded(-1 if value < 0 else MAX_COUNT + 1, name)
         self.flag(f"{name}_fraction")
-        return self._bounded(math.ceil(value), name)
+        return self.bounded(math.ceil(value), name)
 
 
 def _is_finite(value: float | Decimal) -> bool:

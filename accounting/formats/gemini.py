@@ -307,7 +307,7 @@ def kinds(block: object, fields: tuple[str, ...], count: str, counts: Counts) ->
     for field in fields:
         lines = at(block, field)
         for line in lines if isinstance(lines, list) else ():
-            kind = _APART.get(at(line, "modality"))
+            kind = _APART.get(text(at(line, "modality")) or "")
             tokens = counts.read({field: {kind: at(line, count)}}, field, kind) if kind else None
             if kind and tokens is not None:
                 found[kind] = found.get(kind, 0) + tokens

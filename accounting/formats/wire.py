@@ -262,6 +262,7 @@ def stated_usage(
     priced without it; audio and images of the input may overlap what came from a cache, which is taken to come first.
     `final` False: the counts are those of an answer that was still going on.
     """
+    input_tokens, output_tokens = counts.bounded(input_tokens, "input"), counts.bounded(output_tokens, "output")
     fresh, rest = _Rest(input_tokens, counts), _Rest(output_tokens, counts)
     read = fresh.part(cache_read, "cached_exceeds_input")
     write = fresh.part(cache_write, "cache_write_exceeds_input")
