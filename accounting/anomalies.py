@@ -69,6 +69,10 @@ _NAMES = {
         "The last event of the stream states no output, though earlier ones did.",
         "The provider's last word holds.",
     ),
+    "usage_fell": Meaning(
+        "A later event of the stream states less than an earlier one: its counts may be no running sums.",
+        "The last one holds.",
+    ),
     "cached_beside_input": Meaning(
         "The total shows that the cached tokens stand beside the input, not in it.", "They are added to it."
     ),

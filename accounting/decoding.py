@@ -1,10 +1,15 @@
 """Our own copy of an encoded body, decoded as it arrives; the caller's bytes stay as they came."""
 
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 READABLE = ("identity", "gzip", "deflate")
 """Content codings that we can read, with nothing beyond the standard library."""
+
+
+PIECE = 2**16
+"""Bytes that are unpacked at a time."""
 
 
 class Unreadable(Exception):
@@ -24,29 +29,36 @@ class Decoder:
 
     def feed(self, data: bytes) -> bytes:
         """The decoded bytes; raises `Unreadable`."""
-        if self._coding != "identity":
-            data = self._inflated(data)
-        self._left -= len(data)
-        if self._left < 0:
-            raise Unreadable("body_too_large")
-        return data
+        return b"".join(self.pieces(data))
+
+    def pieces(self, data: bytes) -> Iterator[bytes]:
+        """The same in pieces, as a few bytes may unpack to more than there is memory."""
+        for piece in [data] if self._coding == "identity" else self._inflated(data):
+            self._left -= len(piece)
+            if self._left < 0:
+                raise Unreadable("body_too_large")
+            yield piece
 
     @property
     def is_whole(self) -> bool:
         """Whether the coding's own end was seen; a compressed body may be cut without anybody noticing."""
         return self._coding == "identity" or (self._inflate is not None and self._inflate.eof)
 
-    def _inflated(self, data: bytes) -> bytes:
+    def _inflated(self, data: bytes) -> Iterator[bytes]:
         if self._inflate is None:
             self._head = data = self._head + data
             if len(data) < 2:
-                return b""
+                return
             self._inflate = zlib.decompressobj(wbits=_window(self._coding, data))
-        try:
-            inflated: bytes = self._inflate.decompress(data, self._left + 1)
-        except zlib.error as error:
-            raise Unreadable("encoding_broken") from error
-        return inflated
+        piece = b""
+        # What follows the coding's own end is not part of it, and would pile up.
+        while not self._inflate.eof and (data or len(piece) == PIECE):
+            try:
+                piece = self._inflate.decompress(data, PIECE)
+            except zlib.error as error:
+                raise Unreadable("encoding_broken") from error
+            data = self._inflate.unconsumed_tail
+            yield piece
 
 
 def _window(coding: str, head: bytes) -> int:

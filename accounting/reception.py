@@ -1,17 +1,19 @@
 """One answer as it is received: its headers, then its bytes in any chunking. No I/O."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from accounting.decoding import Decoder, Unreadable
 from accounting.formats import Answer, Format, StreamReader, StreamSplitter, beside, loads, reread, splitter
-from accounting.limits import MAX_BODY
+from accounting.limits import MAX_BODY, MAX_UNPACKED
 from accounting.sse import Splitter
 
 _UNTOLD = ("", "text/plain")
 """What home-made servers call an event stream when they forget to say what it is."""
+
+_ENDLESS = 2**62
 
 _MEDIA = re.compile(r"(audio|image|video)/|application/(octet-stream|pdf|zip)$")
 
@@ -68,7 +70,7 @@ class Reception:
             self._reader = self._format.stream()
             self._stripping = self._stripping and coding == "identity"
             # A stream may be longer than any body: its events are bounded one by one.
-            self._decoder = self._decoder and Decoder(coding, 2**62)
+            self._decoder = self._decoder and Decoder(coding, _ENDLESS if coding == "identity" else MAX_UNPACKED)
 
     def read(self, held: bytes, chunk: bytes) -> tuple[bytes, bytes]:
         """The next bytes, `held` being what was not passed on yet: what to pass on now, what to hold.
@@ -79,7 +81,8 @@ class Reception:
         """
         self.bytes_out += len(chunk)
         if self._splitter is None or self._reader is None:
-            self._body += self._decoded(chunk)
+            for piece in self._decoded(chunk):
+                self._body += piece
             return held, chunk
         kept = self._read_events(self._splitter, self._reader, chunk)
         if self._stripping:
@@ -107,28 +110,28 @@ class Reception:
         return reread(self._format, body, self._format.answer(body)), is_whole
 
     def _read_events(self, splitter: StreamSplitter, reader: StreamReader, chunk: bytes) -> bytes:
+        """What stays of the events that the chunk completes, where one may be taken out."""
         kept = []
-        for event in splitter.feed(self._decoded(chunk)):
+        for event in (event for piece in self._decoded(chunk) for event in splitter.feed(piece)):
             if event.data and not self._is_looked_at:
                 self._is_looked_at = True
                 self._reader = reader = beside(self._format, reader, event)
             reader.feed(event)
-            if not (self._stripping and reader.usage_only):
+            if self._stripping and not reader.usage_only:
                 kept.append(event.raw)
         if self.first_token_at is None and reader.token_seen:
             self.first_token_at = datetime.now(UTC)
         return b"".join(kept)
 
-    def _decoded(self, chunk: bytes) -> bytes:
+    def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         if self._decoder is None:
-            return b""
+            return
         try:
-            return self._decoder.feed(chunk)
+            yield from self._decoder.pieces(chunk)
         except Unreadable as reason:
             self._unreadable = str(reason)
             self._decoder = None
             self._body.clear()
-            return b""
 
 
 def coding_of(headers: Mapping[str, str]) -> str:

@@ -6,7 +6,9 @@ from decimal import Decimal
 import pytest
 
 import accounting
+from accounting import formats
 from accounting.extraction import examine, extract, read
+from accounting.formats import shapes
 from accounting.limits import MAX_BODY
 from accounting.money import Money
 from accounting.usage import Usage, UsageSource
@@ -112,3 +114,8 @@ def test_a_stream_in_another_shape_than_its_endpoint_s_is_read_by_its_shape_and_
 def test_an_answer_of_which_no_shape_tells_more_stays_as_its_format_reads_it() -> None:
     empty = {"type": "message", "usage": None}
     assert extract(empty, path="/v1/chat/completions") == extract(empty, path="/v1/messages") == Usage()
+
+
+def test_every_format_has_a_shape_but_dialects_and_what_cannot_be_read() -> None:
+    general = [each.name for each in formats.every() if not each.providers and each.name != "unread"]
+    assert sorted(name for name, _ in shapes._SIGNS) == sorted(general)

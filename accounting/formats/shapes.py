@@ -39,9 +39,7 @@ def shape_of_stream(events: Iterable[Event]) -> str | None:
 
 
 def _is_anthropic(body: Body) -> bool:
-    kind = body.get("type")
-    named = isinstance(kind, str) and kind in _ANTHROPIC
-    return named or _has(body, "usage", "cache_creation_input_tokens", "cache_read_input_tokens")
+    return _kind(body) in _ANTHROPIC or _has(body, "usage", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 _ANTHROPIC = frozenset(
@@ -50,10 +48,9 @@ _ANTHROPIC = frozenset(
 
 
 def _is_openai_responses(body: Body) -> bool:
-    kind = body.get("type")
     return (
         body.get("object") in ("response", "response.compaction")
-        or (isinstance(kind, str) and kind.startswith("response."))
+        or _kind(body).startswith("response.")
         or (isinstance(body.get("output"), list) and _has(body, "usage", "output_tokens_details"))
     )
 
@@ -72,21 +69,15 @@ def _is_openai_embeddings(body: Body) -> bool:
 
 
 def _is_openai_images(body: Body) -> bool:
-    kind, image = body.get("type"), _first(body.get("data"))
-    named = isinstance(kind, str) and kind.startswith(("image_generation.", "image_edit."))
+    image = _first(body.get("data"))
+    named = _kind(body).startswith(("image_generation.", "image_edit."))
     return named or "b64_json" in image or "revised_prompt" in image or ("created" in body and "url" in image)
 
 
 def _is_openai_audio(body: Body) -> bool:
-    kind = body.get("type")
-    if isinstance(kind, str):
+    if kind := _kind(body):
         return kind.startswith(("transcript.", "transcription.", "speech.audio."))
     return "text" in body and ("duration" in body or _has(body, "usage", "seconds", "input_tokens", "prompt_tokens"))
-
-
-def _first(several: object) -> Body:
-    first = several[0] if isinstance(several, list) and several else None
-    return first if isinstance(first, Mapping) else {}
 
 
 def _is_gemini(body: Body) -> bool:
@@ -101,14 +92,8 @@ def _is_bedrock_invoke(body: Body) -> bool:
     return isinstance(body.get("bytes"), str) and body.keys() <= {"bytes", "p"}
 
 
-def _has(body: Body, block: str, *names: str) -> bool:
-    stated = body.get(block)
-    return isinstance(stated, Mapping) and not stated.keys().isdisjoint(names)
-
-
 def _is_gemini_interaction(body: Body) -> bool:
-    kind = body.get("event_type")
-    return _has(body, "usage", "total_input_tokens") or (isinstance(kind, str) and kind.startswith("interaction."))
+    return _has(body, "usage", "total_input_tokens") or _kind(body, "event_type").startswith("interaction.")
 
 
 def _is_gemini_embedding(body: Body) -> bool:
@@ -121,10 +106,25 @@ def _is_google_prediction(body: Body) -> bool:
 
 def _is_cohere(body: Body) -> bool:
     told_by_block = _has(body, "usage", "billed_units", "tokens") or _has(body, "meta", "billed_units")
-    return told_by_block or body.get("type") in _COHERE or body.get("event_type") in _COHERE
+    return told_by_block or not _COHERE.isdisjoint((_kind(body), _kind(body, "event_type")))
 
 
 _COHERE = frozenset({"message-start", "message-end", "stream-start", "stream-end"})
+
+
+def _kind(body: Body, name: str = "type") -> str:
+    kind = body.get(name)
+    return kind if isinstance(kind, str) else ""
+
+
+def _has(body: Body, block: str, *names: str) -> bool:
+    stated = body.get(block)
+    return isinstance(stated, Mapping) and not stated.keys().isdisjoint(names)
+
+
+def _first(several: object) -> Body:
+    first = several[0] if isinstance(several, list) and several else None
+    return first if isinstance(first, Mapping) else {}
 
 
 _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
