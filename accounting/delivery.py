@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event, RLock, Thread
 
-from accounting import replay
+from accounting import replay, snapshots
 from accounting.errors import AccountingError, StoreAway, Undelivered
 from accounting.journal import Journal
 from accounting.journals import orphans
@@ -122,6 +122,7 @@ class Delivery:
         self.busy = RLock()  # held while the journal or the store is worked on
         self._failures = 0  # in a row
         self._is_hopeless = False
+        self._learn_at = 0.0
         self._bell = Event()  # somebody wants a round now
         self._round = Event()  # a round has ended
         self._stop_at: float | None = None
@@ -193,7 +194,20 @@ class Delivery:
             log.debug("Delivery to the store failed: %s", error)
             return False
         self._failures = 0
+        if heartbeat and not closing:
+            self._learn(self._destination)
         return True
+
+    def _learn(self, destination: Destination) -> None:
+        """Fetch what the store has learned for estimates, if it is time. Without it the last or the priors hold."""
+        if time.monotonic() < self._learn_at:
+            return
+        self._learn_at = time.monotonic() + snapshots.FRESH_SECONDS
+        try:
+            with self.busy:
+                snapshots.refresh(snapshots.file_of(self._url), destination.estimates, time.time())
+        except Exception as error:  # noqa: BLE001 - calls are delivered all the same
+            self._faults.count("estimates", error)
 
 
 def pause(failures: int) -> float:

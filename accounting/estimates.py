@@ -7,10 +7,10 @@ priors. Estimates stand beside what providers state, never in it.
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,9 @@ class Basis(StrEnum):
     MODEL = "model"
     PROVIDER = "provider"
     PRIORS = "priors"
+
+
+_BASES = list(Basis)
 
 
 class Place(NamedTuple):
@@ -149,7 +152,7 @@ def estimate(
     if bytes_out is not None:
         output_tokens, output_known = _tokens(snapshot, asked._replace(endpoint=endpoint, stream=stream), bytes_out)
     most = MAX_COUNT if max_tokens is None else max_tokens
-    weakest = max(known, size_known, output_known, key=list(Basis).index)
+    weakest = max(known, size_known, output_known, key=_BASES.index)
     return Estimate(input_tokens, min(output_tokens, most), min(sizes.high, most), weakest)
 
 
@@ -206,25 +209,23 @@ def _of_call(snapshot: Snapshot, call: Call, bytes_out: int | None) -> Estimate:
     )
 
 
-def steps(place: Place) -> Iterator[tuple[Basis, Place]]:
-    """Where to look for a line, from near to far."""
-    yield Basis.SCRIPT, place
-    yield Basis.MODEL, place._replace(script="")
-    yield Basis.PROVIDER, place._replace(script="", model="")
-
-
 def _tokens(snapshot: Snapshot, place: Place, size: int) -> tuple[int, Basis]:
+    """By the nearest line there is."""
+    provider, model, endpoint, stream, _ = place
+    if line := snapshot.lines.get(place):
+        return line.at(size), Basis.SCRIPT
     expected = priors().tokens(place, size)
-    for basis, step in steps(place):
-        line = snapshot.lines.get(step)
-        if line is not None:
-            return line.at(size if step.script else expected), basis
+    if line := snapshot.lines.get(Place(provider, model, endpoint, stream)):
+        return line.at(expected), Basis.MODEL
+    if line := snapshot.lines.get(Place(provider, "", endpoint, stream)):
+        return line.at(expected), Basis.PROVIDER
     return expected, Basis.PRIORS
 
 
 def _sizes(snapshot: Snapshot, provider: str, model: str, key: str) -> tuple[Sizes, Basis]:
+    """Lengths are of a model, whatever its script: what is learned of them is as near as it gets."""
     found = snapshot.sizes.get((provider, model, key)) or snapshot.sizes.get((provider, model, ""))
-    return (priors().sizes, Basis.PRIORS) if found is None else (found, Basis.MODEL)
+    return (priors().sizes, Basis.PRIORS) if found is None else (found, Basis.SCRIPT)
 
 
 class Framing(NamedTuple):
@@ -263,6 +264,7 @@ class Priors:
         return self.input.get(script) or self.input[LATIN]
 
 
+@lru_cache(maxsize=256)
 def _last_part(endpoint: str) -> str:
     return endpoint.rpartition("/")[2]
 

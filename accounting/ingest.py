@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from accounting import entries, sources, stamps, versions
+from accounting import entries, learning, sources, stamps, versions
 from accounting.entries import Looked, Read, Refused
 from accounting.errors import StoreMissing
 from accounting.ports import Batch, Entry, Receipt, SourceReport, Verdict
@@ -42,6 +42,13 @@ class StoreDestination:
         # Looked up in the store as it is now: one that was replaced by a backup since must not pass for the former.
         with reading(self._engine) as conn:
             return Receipt(verdicts, *sources.held(conn, batch.source.journal))
+
+    def estimates(self) -> bytes | None:
+        """See `ports.Destination`."""
+        with reading(self._engine) as conn:
+            schema.check_stamp(conn)
+            learned = learning.snapshot(conn)
+        return learned.encode() if learned.lines else None
 
     def close(self) -> None:
         self._engine.dispose()

@@ -83,6 +83,9 @@ class Destination(Protocol):
     def deliver(self, batch: Batch) -> Receipt:
         """What became of the entries, and what is held of their journal."""
 
+    def estimates(self) -> bytes | None:
+        """What its store has learned for estimates, as the file of a host holds it; None where that is nothing yet."""
+
     def close(self) -> None:
         """Give back connections. The destination is not used again."""
 

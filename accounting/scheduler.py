@@ -19,7 +19,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Connection, Engine, or_, select, update
 
-from accounting import delivery, rollup
+from accounting import delivery, learning, rollup
 from accounting.sheets import counted
 from accounting.store import insert, reading, writing
 from accounting.store.tables import job_runs, jobs, store
@@ -84,6 +84,11 @@ def _deliver_orphans(desk: Desk) -> str:
     return _from(drained.calls, counted(drained.journals, "journal")) if drained.journals else ""
 
 
+def _learn(desk: Desk) -> str:
+    learned = learning.learn(desk.engine, desk.clock)
+    return f"learned from {counted(learned.calls, 'call')}" if learned.calls else ""
+
+
 def _from(calls: int, where: str) -> str:
     return f"{counted(calls, 'call')} from {where}"
 
@@ -92,6 +97,7 @@ def _from(calls: int, where: str) -> str:
 JOBS = (
     Job("rollup", timedelta(seconds=15), timedelta(minutes=5), _roll),
     Job(f"deliver on {socket.gethostname()}", timedelta(minutes=1), timedelta(minutes=15), _deliver_orphans),
+    Job("estimates", timedelta(hours=1), timedelta(minutes=15), _learn),
 )
 
 

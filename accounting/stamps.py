@@ -11,13 +11,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from accounting import keys, periods, projects, ratebook
+from accounting import keys, learning, periods, projects, ratebook
 from accounting.errors import RateCardError
+from accounting.estimates import NOTHING, Snapshot, beyond, lacks_usage
 from accounting.keys import Payers
 from accounting.projects import Calendar
 from accounting.rates import UNPRICED, RateBook, unpriced_units
 from accounting.store import Lock, hold, transact
-from accounting.usage import COUNTED, Call, counted
+from accounting.usage import COUNTED, Call, UsageSource, counted
 
 T = TypeVar("T")
 
@@ -83,7 +84,10 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """What the books know about the calls of one batch. `rates` is None where they can't be read."""
+    """What the books know about the calls of one batch. `rates` is None where they can't be read.
+
+    What is `learned` is at hand for calls that lack usage alone.
+    """
 
     calendar: Calendar
     rates: RateBook | None
@@ -92,6 +96,7 @@ class Stamps:
     payers: Payers
     times: dict[tuple[int, int], tuple[datetime, date]] = field(default_factory=dict)
     """What `_times` found so far; a batch spans few quarter hours."""
+    learned: Snapshot = NOTHING
 
     def row(self, call: Call) -> dict[str, Any]:
         """The call's row in `calls`, but for how it came here."""
@@ -142,7 +147,7 @@ class Stamps:
             rate_id,
             quarter,
             billed_on,
-            *_NOT_ESTIMATED,
+            *(_NOT_ESTIMATED if usage.source is UsageSource.PROVIDER else self._estimated(call)),
         )
 
     def _times(self, project_id: int, at: datetime) -> tuple[datetime, date]:
@@ -180,6 +185,13 @@ class Stamps:
             anomalies.append(f"unpriced_{name}")
         return rate.id, anomalies
 
+    def _estimated(self, call: Call) -> tuple[int | None, int | None]:
+        """What the call likely used in and out beyond what was stated."""
+        try:
+            return beyond(self.learned, call) if lacks_usage(call) else _NOT_ESTIMATED
+        except Exception:  # noqa: BLE001 - a call without an estimate is better than none
+            return _NOT_ESTIMATED
+
 
 def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
     """The stamps for these calls; their projects and keys get a row if they are new.
@@ -188,10 +200,13 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
     """
     hold(conn, Lock.INGEST, shared=True)
     last4, models, named, unnamed = dict[str, str](), set[tuple[str, str]](), set[str](), list[Call]()
+    lacking = set[tuple[str, str]]()
     for call in calls:  # once, as looking at thousands of them takes longer than anything that is done with them
         last4[call.key_fingerprint] = call.key_last4
         models.add((call.provider, call.model))
         named.add(call.project) if call.project else unnamed.append(call)
+        if call.usage.source is not UsageSource.PROVIDER:
+            lacking.add((call.provider, call.model))
     ids = keys.key_ids(conn, last4, now)
     payers = keys.payers(conn, ids.values())
     if not all(payers.at(ids[call.key_fingerprint], call.started_at) for call in unnamed):
@@ -202,6 +217,7 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
         projects=projects.project_ids(conn, named, now),
         keys=ids,
         payers=payers,
+        learned=learning.snapshot(conn, lacking) if lacking else NOTHING,
     )
 
 

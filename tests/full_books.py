@@ -63,6 +63,15 @@ def fill(books: Books) -> None:
         conn.execute(sa.insert(tables.key_projects).values(
             key_id=key.id, valid_from=LATER, project_id=project.id, decided_at=NOON, decided_by="ann@desk", why="hers"
         ))  # fmt: skip
+        conn.execute(sa.insert(tables.estimate_lines).values(
+            provider="wcode", model="z-ai/glm-5", endpoint="chat/completions", stream=True, script="", fixed=-12,
+            per_million=1_500_000, calls=40, examined=20, error=51, high_error=93, bias=-7, prior_error=480,
+            learned_at=NOON,
+        ))  # fmt: skip
+        conn.execute(sa.insert(tables.answer_sizes).values(
+            provider="wcode", model="z-ai/glm-5", key_id=key.id, calls=40, median_tokens=120, high_tokens=900,
+            learned_at=NOON,
+        ))  # fmt: skip
     move(books, "search")
 
 

@@ -1,5 +1,6 @@
 """Delivery, from a real journal into a destination that can be away, slow, or lose its replies."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 from accounting import delivery as delivery_module
 from accounting.delivery import BATCH, LONGEST_PAUSE, Delivery, Drained, Faults, deliver_orphans, hand_over, pause
 from accounting.errors import Undelivered
+from accounting.estimates import Sizes, Snapshot
 from accounting.journal import SUFFIX, Journal
 from accounting.journals import open_journal
 from accounting.places import journal_directory
+from accounting.snapshots import Local, file_of
 from accounting.usage import Call, Outcome
 from tests.warehouse import NOON, Warehouse, ended, started, until
 
@@ -150,6 +153,33 @@ def test_a_journal_with_nothing_to_deliver_says_that_it_lives(
     seen = [report.seen_at for report in warehouse.reports]
     assert seen == sorted(seen)
     assert seen[1] - seen[0] >= timedelta(seconds=0.05)
+
+
+def test_what_the_store_has_learned_is_fetched_seldom_and_lies_beside_the_journals(
+    warehouse: Warehouse, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "HEARTBEAT", 0.02)
+    monkeypatch.setattr(delivery_module, "AGE", 0.01)
+    learned = Snapshot(sizes={("wcode", "z-ai/glm-5", ""): Sizes(120, 900)})
+    warehouse.learned = learned.encode()
+    begin()
+    assert until(lambda: len(warehouse.reports) >= 4)
+    assert Local(file_of(URL)).snapshot() == learned
+    assert warehouse.asked_for_estimates == 1
+
+
+def test_what_was_learned_may_be_out_of_reach_without_delivery_coming_to_a_halt(
+    journal: Journal, warehouse: Warehouse, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_module, "HEARTBEAT", 0.02)
+    monkeypatch.setattr(delivery_module, "AGE", 0.01)
+    file_of(URL).mkdir()  # where a file should be, and an old one
+    os.utime(file_of(URL), (0, 0))
+    warehouse.learned = Snapshot().encode()
+    begin()
+    add(journal, 1)
+    assert until(lambda: len(warehouse.calls) == 1)
+    assert until(lambda: warehouse.reports[-1].faults == {"estimates": 1})
 
 
 def test_while_the_store_is_away_the_journal_keeps_everything(

@@ -23,6 +23,8 @@ class Warehouse:
         self.reports: list[SourceReport] = []
         self.tries = 0
         self.closed = False
+        self.learned: bytes | None = None
+        self.asked_for_estimates = 0
 
     def deliver(self, batch: Batch) -> Receipt:
         self.tries += 1
@@ -37,6 +39,12 @@ class Warehouse:
         if self.loses_replies:
             raise ConnectionError("the reply was lost after the commit")
         return Receipt(verdicts, *self._held(str(batch.source.journal)))
+
+    def estimates(self) -> bytes | None:
+        self.asked_for_estimates += 1
+        if self.away:
+            raise ConnectionError("the store is away")
+        return self.learned
 
     def close(self) -> None:
         self.closed = True

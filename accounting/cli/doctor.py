@@ -1,10 +1,11 @@
 """`accounting doctor`: whether all is well, in plain words, for people and for monitoring."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
+from accounting.cli import estimates
 from accounting.cli.books import AsJson, now, out, put_json
 from accounting.doctor import BAD, Finding, State, Verdict, examine
 from accounting.errors import ConfigurationError
@@ -16,8 +17,15 @@ from accounting.symptoms import Bench
 _STYLES = {State.OK: "green", State.LOOK: "yellow", State.BAD: "bold red"}
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    as_json: AsJson = False,
+    of_estimates: Annotated[
+        bool, typer.Option("--estimates", help="Show instead how good the estimates are of what calls used.")
+    ] = False,
+) -> None:
     """Look at the store, at delivery and at this host, and say what to do; exit with 1 if anything is bad."""
+    if of_estimates:
+        return estimates.show_errors(as_json)
     try:
         url = Settings().store_url
         engine = open_engine(url)

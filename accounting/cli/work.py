@@ -1,4 +1,4 @@
-"""`accounting work`: the scheduler in the foreground; `rollup` and `deliver` do its two jobs once."""
+"""`accounting work`: the scheduler in the foreground; `rollup`, `deliver` and `learn` do its jobs once."""
 
 import logging
 import shlex
@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from accounting import delivery
+from accounting import delivery, learning
 from accounting.cli.books import books, counting, err, now, out
 from accounting.rollup import roll_all
 from accounting.scheduler import JOBS, Desk, Job, Run, ringing
@@ -40,6 +40,14 @@ def rollup() -> None:
     with books() as engine, counting("Rolling up") as told:
         rolled = roll_all(engine, now, lambda so_far: told(so_far.calls))
     say(out(), f"Rolled up {counted(rolled.calls, 'call')} from {counted(rolled.batches, 'batch', 'batches')}.")
+
+
+def learn() -> None:
+    """Learn from the newest calls how many tokens their bytes are, once; see accounting doctor --estimates."""
+    with books() as engine:
+        learned = learning.learn(engine, now)
+    places = counted(learned.lines, "line")
+    say(out(), f"Learned {places} and {counted(learned.sizes, 'size')} from {counted(learned.calls, 'call')}.")
 
 
 def deliver(

@@ -343,6 +343,39 @@ spend_by_tag = Table(
     *_figures(),
 )
 
+# What was learned of calls' tokens by their bytes, see `learning`; errors in thousandths. It can all be learned again.
+estimate_lines = Table(
+    "estimate_lines",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),  # empty: all of the provider's
+    Column("endpoint", Text, primary_key=True),  # of answers; empty: requests
+    Column("stream", sa.Boolean, primary_key=True),
+    Column("script", Text, primary_key=True),  # empty: all
+    Column("fixed", sa.BigInteger, nullable=False),
+    Column("per_million", sa.BigInteger, nullable=False),
+    Column("calls", Integer, nullable=False),
+    Column("examined", Integer, nullable=False),
+    Column("error", sa.BigInteger, nullable=False),
+    Column("high_error", sa.BigInteger, nullable=False),
+    Column("bias", sa.BigInteger, nullable=False),
+    Column("prior_error", sa.BigInteger, nullable=False),
+    Column("learned_at", Instant, nullable=False),
+)
+
+# How long the answers of a model are, of a key's calls, or, by key 0, of all.
+answer_sizes = Table(
+    "answer_sizes",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("key_id", Integer, primary_key=True, autoincrement=False),
+    Column("calls", Integer, nullable=False),
+    Column("median_tokens", sa.BigInteger, nullable=False),
+    Column("high_tokens", sa.BigInteger, nullable=False),
+    Column("learned_at", Instant, nullable=False),
+)
+
 # What is due, who is on it and until when; APScheduler only rings the bell.
 jobs = Table(
     "jobs",

@@ -6,7 +6,7 @@ Revision 0003, after 0002.
 import sqlalchemy as sa
 from alembic import op
 
-from accounting.store.types import Exact
+from accounting.store.types import Exact, Instant
 
 revision = "0003"
 down_revision = "0002"
@@ -29,6 +29,7 @@ def upgrade() -> None:
     calls_use_more()
     spend_holds_more()
     rates_price_more()
+    calls_teach()
     roll_up_anomalies()
 
 
@@ -49,6 +50,35 @@ def spend_holds_more() -> None:
 def rates_price_more() -> None:
     for name in PRICES:
         op.add_column("rates", sa.Column(f"{name}_per_1k", Exact()))
+
+
+def calls_teach() -> None:
+    op.create_table(
+        "estimate_lines",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("endpoint", sa.Text(), nullable=False),
+        sa.Column("stream", sa.Boolean(), nullable=False),
+        sa.Column("script", sa.Text(), nullable=False),
+        sa.Column("fixed", sa.BigInteger(), nullable=False),
+        sa.Column("per_million", sa.BigInteger(), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("examined", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("error", "high_error", "bias", "prior_error")),
+        sa.Column("learned_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "model", "endpoint", "stream", "script", name="pk_estimate_lines"),
+    )
+    op.create_table(
+        "answer_sizes",
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("key_id", sa.Integer(), nullable=False, autoincrement=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("median_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("high_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("learned_at", Instant(), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "model", "key_id", name="pk_answer_sizes"),
+    )
 
 
 def roll_up_anomalies() -> None:

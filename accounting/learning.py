@@ -1,0 +1,366 @@
+"""What the store learns from its own finished calls: tokens by bytes, how far off that is, and how long answers are.
+
+A run looks at the newest calls, so many and no more, and writes what it finds in one transaction; one that was killed
+leaves what was learned before. Calls with even ids teach and those with odd ones examine, so the same books teach the
+same, and the error that is stated is that on calls the line has not seen. Models that were not called lately keep what
+was learned of them.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from statistics import median
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Table
+
+from accounting.estimates import MILLION, Line, Place, Sizes, Snapshot, is_estimated, priors
+from accounting.store import insert, reading, transact
+from accounting.store.tables import answer_sizes, calls, estimate_lines, keys, spend_days
+from accounting.usage import Outcome, UsageSource
+
+T = TypeVar("T", int, float)
+
+MOST_CALLS = 20_000
+"""So many of the newest calls are looked at in a run: about a second's work."""
+
+MOST_OF_A_MODEL = 1_000
+"""So many of them teach what there is to know of a model, or of any other place: more tell hardly more."""
+
+PAGE = 2_000
+
+ENOUGH = 20
+"""Calls by which a line, or how long answers are, is learned: from half of them, the other half examines."""
+
+KEPT = timedelta(days=90)
+"""What was not learned again for so long is forgotten: models change behind their names."""
+
+MOST_LINES = 2_000
+"""Lines, and as many sizes, that a snapshot holds at most, the newest and best founded; 200 KB in a host's file."""
+
+_SPREAD = 1.5
+"""The third quartile of sizes is at least so many times the first, where a slope can be told."""
+
+_HIGH = 95
+_PER_MILLE = 1_000
+
+
+class Lesson(NamedTuple):
+    """One call that teaches or examines: what its size was, what the priors would expect, and what it used."""
+
+    size: int
+    expected: int
+    tokens: int
+    examines: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A line and how far off it is on calls that it was not learned from, in thousandths.
+
+    `error` is that of half of them at most, `high_error` that of nine in ten; `bias` by how much their sum is too high;
+    `prior_error` is what half of them would be off at most by the priors alone.
+    """
+
+    line: Line
+    calls: int
+    examined: int
+    error: int
+    high_error: int
+    bias: int
+    prior_error: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What a run looked at, and of how many places it learned something."""
+
+    calls: int
+    lines: int
+    sizes: int
+
+
+class _Seen(NamedTuple):
+    """What is read of a call."""
+
+    id: UUID
+    provider: str
+    model: str
+    request_model: str | None
+    endpoint: str
+    stream: bool
+    script: str | None
+    key_id: int
+    bytes_in: int
+    bytes_out: int
+    input_tokens: int | None
+    output_tokens: int | None
+    outcome: str
+    usage_source: str
+    parent_id: UUID | None
+
+    @property
+    def teaches(self) -> bool:
+        """Whether its provider stated what it used, and that is a matter of its text."""
+        is_stated = self.outcome == Outcome.FINISHED and self.usage_source == UsageSource.PROVIDER
+        return is_stated and self.parent_id is None and self.script is not None and is_estimated(self.endpoint)
+
+    @property
+    def models(self) -> set[str]:
+        """A call that is cut knows only the name in its request; the one in an answer is often longer."""
+        return {self.model, self.request_model or self.model}
+
+
+_READ = [calls.c[name] for name in _Seen._fields]
+
+
+def learn(engine: Engine, clock: Callable[[], datetime]) -> Learned:
+    """Learn from the newest calls, and write it down."""
+    seen = list(_newest(engine))
+    lines = {place: fit for place, lessons in _lessons(seen).items() if (fit := fitted(place, lessons))}
+    sizes = {whose: found for whose, tokens in _answers(seen).items() if (found := sized(tokens))}
+    transact(engine, lambda conn: _keep(conn, lines, sizes, clock()))
+    return Learned(len(seen), len(lines), len(sizes))
+
+
+def _newest(engine: Engine) -> Iterator[_Seen]:
+    """The newest calls that teach, by their ids downwards; each page is a transaction of its own."""
+    of_models: Counter[tuple[str, str]] = Counter()
+    page: Sequence[Any] = ()
+    for _ in range(MOST_CALLS // PAGE):
+        with reading(engine) as conn:
+            page = conn.execute(_page(page[-1].id if page else None)).all()
+        for row in page:
+            seen = _Seen(*row)
+            whose = seen.provider, seen.model
+            if seen.teaches and of_models[whose] < MOST_OF_A_MODEL:
+                of_models[whose] += 1
+                yield seen
+        if len(page) < PAGE:
+            break
+
+
+def _page(below: UUID | None) -> sa.Select[Any]:
+    # Nothing is chosen here: of few that teach among many that don't, a page would be long in coming.
+    newest = sa.select(*_READ).order_by(calls.c.id.desc()).limit(PAGE)
+    return newest if below is None else newest.where(calls.c.id < below)
+
+
+def _lessons(seen: Iterable[_Seen]) -> dict[Place, list[Lesson]]:
+    """What there is to learn, by place: near ones with their script, and those that stand for all scripts or models."""
+    found: dict[Place, list[Lesson]] = defaultdict(list)
+    for call in seen:
+        for place, size, tokens in _told(call):
+            lesson = Lesson(size, priors().tokens(place, size), tokens, bool(call.id.int & 1))
+            for each in _places(place, call.models):
+                if len(lessons := found[each]) < MOST_OF_A_MODEL:
+                    lessons.append(lesson)
+    return found
+
+
+def _places(place: Place, models: Iterable[str]) -> Iterator[Place]:
+    for model in models:
+        yield place._replace(model=model)
+        yield place._replace(model=model, script="")
+    yield place._replace(model="", script="")
+
+
+def _told(call: _Seen) -> Iterator[tuple[Place, int, int]]:
+    place = Place(call.provider, call.model, script=call.script or "")
+    if call.bytes_in and call.input_tokens is not None:
+        yield place, call.bytes_in, call.input_tokens
+    if call.bytes_out and call.output_tokens is not None and not priors().is_silent(call.endpoint):
+        yield place._replace(endpoint=call.endpoint, stream=call.stream), call.bytes_out, call.output_tokens
+
+
+def fitted(place: Place, lessons: Sequence[Lesson]) -> Fit | None:
+    """The line that is less off on what it was learned from: one through nothing, or, of one script, any.
+
+    Both are medians of what single calls say, so that a few odd ones move them little. None where calls are too few.
+    """
+    teaching = [lesson for lesson in lessons if not lesson.examines]
+    examining = [lesson for lesson in lessons if lesson.examines]
+    if len(lessons) < ENOUGH or not teaching or not examining:
+        return None
+    size = _size_of(place)
+    lines = [_through_nothing(teaching, size)]
+    if place.script:
+        lines.append(_slanted(teaching, size))
+    line = min(lines, key=lambda each: median(_errors(teaching, lambda lesson: each.at(size(lesson)))))
+    return _examined(line, len(lessons), examining, size)
+
+
+_Size = Callable[[Lesson], int]
+
+
+def _size_of(place: Place) -> _Size:
+    """By what the tokens are counted there: see `Line`."""
+    return (lambda lesson: lesson.size) if place.script else (lambda lesson: lesson.expected)
+
+
+def _through_nothing(lessons: Sequence[Lesson], size: _Size) -> Line:
+    return Line(0, round(MILLION * median(lesson.tokens / max(size(lesson), 1) for lesson in lessons)))
+
+
+def _slanted(lessons: Sequence[Lesson], size: _Size) -> Line:
+    """Theil and Sen's line, from as many pairs as there are calls in a half: each with the one half the calls on.
+
+    Through nothing, too, where sizes differ too little to tell a slope.
+    """
+    ordered = sorted(lessons, key=size)
+    quarter = len(ordered) // 4
+    if size(ordered[-1 - quarter]) < _SPREAD * size(ordered[quarter]):
+        return _through_nothing(lessons, size)
+    pairs = zip(ordered, ordered[len(ordered) // 2 :], strict=False)
+    slopes = [(b.tokens - a.tokens) / (size(b) - size(a)) for a, b in pairs if size(b) > size(a)]
+    slope = max(median(slopes), 0.0)
+    fixed = median(lesson.tokens - slope * size(lesson) for lesson in lessons)
+    return Line(round(fixed), round(MILLION * slope))
+
+
+def _examined(line: Line, calls_: int, lessons: Sequence[Lesson], size: _Size) -> Fit:
+    errors = sorted(_errors(lessons, lambda lesson: line.at(size(lesson))))
+    real = sum(lesson.tokens for lesson in lessons)
+    told = sum(line.at(size(lesson)) for lesson in lessons)
+    return Fit(
+        line=line,
+        calls=calls_,
+        examined=len(lessons),
+        error=round(_rank(errors, 50)),
+        high_error=round(_rank(errors, 90)),
+        bias=round(_PER_MILLE * (told - real) / max(real, 1)),
+        prior_error=round(_rank(sorted(_errors(lessons, lambda lesson: lesson.expected)), 50)),
+    )
+
+
+def _errors(lessons: Iterable[Lesson], told: Callable[[Lesson], int]) -> list[float]:
+    """How far off each is, in thousandths of what was used."""
+    return [_PER_MILLE * abs(told(lesson) - lesson.tokens) / max(lesson.tokens, 1) for lesson in lessons]
+
+
+def _rank(ordered: Sequence[T], percent: int) -> T:
+    """The least that so many of a hundred don't exceed."""
+    return ordered[max(-(-len(ordered) * percent // 100), 1) - 1]
+
+
+_Whose = tuple[str, str, int]
+"""Provider, model, and the id of a key; 0 for all keys."""
+
+
+def _answers(seen: Iterable[_Seen]) -> dict[_Whose, list[int]]:
+    """Tokens of answers, by whose they are."""
+    found: dict[_Whose, list[int]] = defaultdict(list)
+    for call in seen:
+        if call.output_tokens is not None and not priors().is_silent(call.endpoint):
+            for model in call.models:
+                found[call.provider, model, 0].append(call.output_tokens)
+                found[call.provider, model, call.key_id].append(call.output_tokens)
+    return found
+
+
+def sized(tokens: Sequence[int]) -> tuple[Sizes, int] | None:
+    """How long answers are, and of how many calls that is known; None where they are too few."""
+    if len(tokens) < ENOUGH:
+        return None
+    ordered = sorted(tokens)
+    return Sizes(_rank(ordered, 50), _rank(ordered, _HIGH)), len(tokens)
+
+
+def _keep(
+    conn: Connection, lines: Mapping[Place, Fit], sizes: Mapping[_Whose, tuple[Sizes, int]], now: datetime
+) -> None:
+    _put(conn, estimate_lines, [_line_row(place, fit, now) for place, fit in sorted(lines.items())])
+    _put(conn, answer_sizes, [_size_row(whose, *found, now) for whose, found in sorted(sizes.items())])
+    for table in (estimate_lines, answer_sizes):
+        conn.execute(sa.delete(table).where(table.c.learned_at < now - KEPT))
+
+
+def _line_row(place: Place, fit: Fit, now: datetime) -> dict[str, Any]:
+    errors = {"error": fit.error, "high_error": fit.high_error, "bias": fit.bias, "prior_error": fit.prior_error}
+    counts = {"calls": fit.calls, "examined": fit.examined}
+    return {**place._asdict(), **fit.line._asdict(), **counts, **errors, "learned_at": now}
+
+
+def _size_row(whose: _Whose, sizes: Sizes, calls_: int, now: datetime) -> dict[str, Any]:
+    provider, model, key_id = whose
+    named = {"provider": provider, "model": model, "key_id": key_id}
+    return {**named, "calls": calls_, "median_tokens": sizes.median, "high_tokens": sizes.high, "learned_at": now}
+
+
+def _put(conn: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """In the place of what was there by the same key."""
+    if not rows:
+        return
+    statement = insert(conn, table)
+    key = [column.name for column in table.primary_key]
+    rest = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    conn.execute(statement.on_conflict_do_update(index_elements=key, set_=rest), rows)
+
+
+def snapshot(conn: Connection, models: Collection[tuple[str, str]] | None = None) -> Snapshot:
+    """What is learned: of these models, by provider and name, as far as any of them is concerned; None: of all."""
+    lines = conn.execute(_chosen(estimate_lines, sa.select(estimate_lines), models))
+    with_keys = sa.select(answer_sizes, keys.c.fingerprint).outerjoin(keys, keys.c.id == answer_sizes.c.key_id)
+    sizes = conn.execute(_chosen(answer_sizes, with_keys, models))
+    return Snapshot(
+        {_place(row): Line(row.fixed, row.per_million) for row in lines},
+        {
+            (row.provider, row.model, row.fingerprint if row.key_id else ""): Sizes(row.median_tokens, row.high_tokens)
+            for row in sizes
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a place, and since when."""
+
+    place: Place
+    fit: Fit
+    learned_at: datetime
+
+
+def known(conn: Connection) -> list[Known]:
+    """All that was learned, by provider and model."""
+    rows = conn.execute(sa.select(estimate_lines).order_by(*estimate_lines.primary_key))
+    return [Known(_place(row), _fit(row), row.learned_at) for row in rows]
+
+
+def _fit(row: Any) -> Fit:
+    line = Line(row.fixed, row.per_million)
+    return Fit(line, row.calls, row.examined, row.error, row.high_error, row.bias, row.prior_error)
+
+
+class Unlearned(NamedTuple):
+    """A model of which too little is known to learn from, and how many calls of it there were."""
+
+    provider: str
+    model: str
+    calls: int
+
+
+def unlearned(conn: Connection, today: date) -> list[Unlearned]:
+    """Models that were called lately, and of which nothing is learned."""
+    spent, line = spend_days, estimate_lines
+    is_known = sa.exists().where(line.c.provider == spent.c.provider, line.c.model == spent.c.model)
+    rows = (
+        sa.select(spent.c.provider, spent.c.model, sa.func.sum(spent.c.calls))
+        .where(spent.c.billed_on >= today - KEPT, spent.c.model != "", ~is_known)
+        .group_by(spent.c.provider, spent.c.model)
+        .order_by(spent.c.provider, spent.c.model)
+    )
+    return [Unlearned(provider, model, int(count)) for provider, model, count in conn.execute(rows)]
+
+
+def _place(row: Any) -> Place:
+    return Place(row.provider, row.model, row.endpoint, row.stream, row.script)
+
+
+def _chosen(table: Table, rows: sa.Select[Any], models: Collection[tuple[str, str]] | None) -> sa.Select[Any]:
+    if models is not None:
+        named = {model for _, model in models} | {""}
+        return rows.where(table.c.provider.in_({provider for provider, _ in models}), table.c.model.in_(named))
+    return rows.order_by(table.c.learned_at.desc(), table.c.calls.desc()).limit(MOST_LINES)
