@@ -55,7 +55,7 @@ def compare(generation: Generation, directory: Path) -> Comparison:
     with ThreadPoolExecutor(2) as threads:
         plain = threads.submit(_run, python, directory / "plain", [])
         metered = threads.submit(_run, python, directory / "metered", ["metered"])
-    calls, sources = _books(directory / "metered" / "books.sqlite3")
+    calls, sources = books(directory / "metered" / "books.sqlite3")
     return Comparison(generation, plain.result(), metered.result(), calls, sources)
 
 
@@ -63,18 +63,18 @@ def _run(python: Path, directory: Path, words: list[str]) -> Run:
     directory.mkdir()
     with Simulator() as provider:
         command = [str(python), "-m", "tests.sdks.driver", provider.url, *words]
-        environment = _environment(directory)
+        around = environment(directory)
         done = subprocess.run(
-            command, cwd=directory, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            command, cwd=directory, env=around, capture_output=True, text=True, timeout=SECONDS, check=False
         )
         if done.returncode:
             raise AssertionError(f"The driver ended with {done.returncode}:\n{done.stderr}")
         return Run(**json.loads(done.stdout), said=done.stderr, ledger=provider.ledger, received=[*provider.received])
 
 
-def _environment(directory: Path) -> dict[str, str]:
+def environment(directory: Path) -> dict[str, str]:
     """Ours without what would change where an SDK calls, or how; the books lie in the directory."""
-    foreign = ("OPENAI_", "ANTHROPIC_", "ACCOUNTING_", "PYTHON")
+    foreign = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "GEMINI_", "ACCOUNTING_", "PYTHON")
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -84,7 +84,7 @@ def _environment(directory: Path) -> dict[str, str]:
     return kept | books | {"PYTHONPATH": str(CHECKOUT), "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _books(file: Path) -> tuple[Mapping[str, Sequence[Row]], Sequence[Row]]:
+def books(file: Path) -> tuple[Mapping[str, Sequence[Row]], Sequence[Row]]:
     calls = tables.calls
     query = (
         sa.select(calls, tables.projects.c.name.label("project"), tables.keys.c.fingerprint, tables.keys.c.last4)
