@@ -13,11 +13,11 @@ from uuid import UUID
 
 from accounting import attribution, credentials, polls
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, Ask, Format, find, loads
+from accounting.formats import Answer, Ask, Format, find, loads, unknown
 from accounting.limits import MAX_BODY
 from accounting.outgoing import Outgoing, Sent, is_signed, outgoing
 from accounting.polls import Poll
-from accounting.providers import provider_of
+from accounting.providers import is_listed, provider_of
 from accounting.reception import Reception, coding_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.scripts import script_of
@@ -55,7 +55,12 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     provider = metering.provider or provider_of(sent.host, sent.port, metering.hosts)
     match = find(sent.method, sent.path, provider)
     if match is None:
-        return polls.tap_on(sent, provider)
+        poll = polls.tap_on(sent, provider)
+        if poll is not None or not is_listed(sent.host, sent.port, metering.hosts):
+            return poll
+        match = unknown(sent.method, sent.path, provider)
+    if match is None:
+        return None
     said = loads(sent.body) if sent.body is not None and len(sent.body) <= MAX_BODY else None
     fields = said if isinstance(said, dict) else {}
     may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined and not is_signed(sent.headers)

@@ -48,6 +48,11 @@ def provider_of(host: str, port: int | None, names: Mapping[str, str]) -> str:
     return names.get(here) or names.get(host) or _like(names, here) or _like(names, host) or here
 
 
+def is_listed(host: str, port: int | None, names: Mapping[str, str]) -> bool:
+    """Whether the host is a provider's, by the lists."""
+    return provider_of(host, port, names) not in (host.lower(), f"{host.lower()}:{port}")
+
+
 def _like(names: Mapping[str, str], host: str) -> str:
     return names.like(host) if isinstance(names, Hosts) else ""
 

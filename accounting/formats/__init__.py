@@ -1,7 +1,7 @@
 """The wire formats we read. A new one: a file here, and its line in `_FORMATS`."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -50,6 +50,7 @@ __all__ = [
     "sniff_stream",
     "splitter",
     "stream_types",
+    "unknown",
 ]
 
 _FORMATS: tuple[Format, ...] = (
@@ -72,9 +73,6 @@ _FORMATS: tuple[Format, ...] = (
     unread,
 )
 
-_FREE = ("threads/*/messages", "publishers/anthropic/models/count-tokens:rawPredict")
-"""Paths that end like a billed one and cost nothing."""
-
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -84,9 +82,9 @@ class Match:
     endpoint: str
 
 
-def _pattern(suffixes: list[str]) -> re.Pattern[str]:
+def _pattern(suffixes: Iterable[str]) -> re.Pattern[str]:
     """One group a suffix, so that the group that matched tells which."""
-    groups = (f"({re.escape(suffix)})".replace(r"\*", "[^/]+") for suffix in suffixes)
+    groups = (f"({re.escape(suffix)})".replace(r"\*\*", ".+").replace(r"\*", "[^/]+") for suffix in suffixes)
     return re.compile(rf"/(?:{'|'.join(groups)})/?\Z")
 
 
@@ -98,7 +96,9 @@ _DIALECTS = {
     for suffix in each.suffixes
 }
 _ENDPOINTS: list[str] = list(
-    dict.fromkeys([*_FREE, *(match.endpoint for match in _GENERAL), *(suffix for _, suffix in _DIALECTS)])
+    dict.fromkeys(
+        [*unread.ending_like_billed, *(match.endpoint for match in _GENERAL), *(suffix for _, suffix in _DIALECTS)]
+    )
 )
 _ANYBODYS = {match.endpoint: match for match in _GENERAL}
 _PATH = _pattern(_ENDPOINTS)
@@ -115,11 +115,42 @@ def find(method: str, path: str, provider: str) -> Match | None:
 
 @lru_cache(1024)  # a program calls a few paths, over and over
 def _found(path: str, provider: str) -> Match | None:
-    found = _PATH.search(path)  # the leftmost match is the longest ending
-    if not found or not found.lastindex:
-        return None
-    endpoint = _ENDPOINTS[found.lastindex - 1]
+    endpoint = _ending(path, _PATH, _ENDPOINTS)
     return _DIALECTS.get((provider, endpoint)) or _ANYBODYS.get(endpoint)
+
+
+def _ending(path: str, pattern: re.Pattern[str], endings: Sequence[str]) -> str:
+    """The one that the path ends with; empty for none. The leftmost match is the longest ending."""
+    found = pattern.search(path)
+    return endings[found.lastindex - 1] if found and found.lastindex else ""
+
+
+def unknown(method: str, path: str, provider: str) -> Match | None:
+    """What a request buys that `find` does not know, at a host of a provider that is listed; None where it is free."""
+    return _unknown(path.partition("?")[0], provider) if method == "POST" else None
+
+
+@lru_cache(1024)
+def _unknown(path: str, provider: str) -> Match | None:
+    named = _ending(path, _AT_PROVIDERS, _NAMED)
+    if named in unread.free or named in unread.free_of.get(provider, ()):
+        return None
+    if not named and provider in unread.many_sided:
+        return None
+    return Match(unread, named or _shape_of(path))
+
+
+# Of two that begin at the same place the one with fewer unknowns tells.
+_NAMED = sorted((*unread.at_providers, *unread.free), key=lambda suffix: suffix.count("*"))
+_AT_PROVIDERS = _pattern(_NAMED)
+_MOST_SEGMENTS = 4
+_WORD = re.compile(r"(?:v\d\w{0,8}|[A-Za-z][A-Za-z_-]{0,31})(?::[A-Za-z]{1,32})?")
+
+
+def _shape_of(path: str) -> str:
+    """The end of the path without what is somebody's own: an id, or a name with digits, becomes `*`."""
+    segments = [segment for segment in path.split("/") if segment][-_MOST_SEGMENTS:]
+    return "/".join(segment if _WORD.fullmatch(segment) else "*" for segment in segments) or "/"
 
 
 def every() -> tuple[Format, ...]:

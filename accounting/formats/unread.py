@@ -1,7 +1,12 @@
-"""Endpoints that cost money and that we can't read yet.
+"""Endpoints that cost money and that we can't read yet, and those that cost nothing.
 
-Their calls are written down with usage missing, so that no total hides them. One that gets a file of its own
-loses its line here.
+Calls of the first are written down with usage missing, so that no total hides them. One that gets a file of its own
+loses its line here. At the hosts of `providers.toml` that holds for every POST but the free ones, known or not;
+elsewhere only for `suffixes`, as anybody may serve `/files`. What goes through a WebSocket (Realtime, Live) is not
+seen at all: of such a session only the request that opens it is a call here.
+
+`*` stands for one segment of a path, `**` for what is left of it. Source: the APIs' references, and the paths in the
+OpenAI and Anthropic SDKs.
 """
 
 import re
@@ -27,6 +32,51 @@ suffixes: tuple[str, ...] = (
     *("v1/classify", "v1/ocr"),  # Cohere, billed by classification; Mistral, billed by page
 )
 providers: tuple[str, ...] = ()
+
+at_providers: tuple[str, ...] = (
+    *("files", "uploads/*/complete", "containers", "skills", "skills/*/versions"),
+    *("vector_stores", "vector_stores/*/files", "vector_stores/*/file_batches", "vector_stores/*/search"),
+    *("evals/*/runs", "fine_tuning/alpha/graders/run", "threads/*/runs/*/submit_tool_outputs"),
+    *("realtime/sessions", "realtime/transcription_sessions", "realtime/calls/*/accept", "live/sessions"),
+    *("realtime/client_secrets", "realtime/translations/client_secrets", "chatkit/sessions"),
+    *("agents/sessions", "agents/sessions/*/events", "agents/automations/*/invocations", "videos/characters"),
+    *("sessions", "sessions/*/events", "deployments/*/run", "dreams"),  # Anthropic's agents
+    *("cachedContents", "auth_tokens", "tunedModels", "fileSearchStores", "batchPredictionJobs"),  # Gemini, Vertex
+    *("embed-jobs", "finetuning/finetuned-models"),  # Cohere
+    *("conversations", "conversations/*", "conversations/*/items", "conversations/*/restart"),  # Mistral; see `free_of`
+)
+"""Recorded at a provider's own host alone, by these names; what is in no list goes by the shape of its path."""
+
+ending_like_billed: tuple[str, ...] = ("threads/*/messages", "publishers/anthropic/models/count-tokens:rawPredict")
+"""Free everywhere, though what they end with costs money where nothing stands before it."""
+
+free: tuple[str, ...] = (
+    *ending_like_billed,
+    *("count_tokens", "count-tokens", "*:countTokens", "*:computeTokens", "input_tokens", "tokenize", "detokenize"),
+    *("cancel", "*:cancel", "archive", "pause", "unpause", "resume", "stop", "hangup", "reject", "refer"),
+    *("activate", "deactivate", "validate", "*:fetchPredictOperation", "moderations", "event_logging/batch"),
+    *("chat/completions/*", "threads", "threads/*", "threads/*/messages/*", "threads/*/runs/*"),
+    *("assistants", "assistants/*", "uploads", "uploads/*/parts", "containers/*/files", "vector_stores/*"),
+    *("vector_stores/*/files/*", "evals", "evals/*", "skills/*", "fine_tuning/checkpoints/*/permissions"),
+    *("audio/voices", "audio/voice_consents", "audio/voice_consents/*", "agents", "agents/*"),
+    *("agents/automations", "agents/automations/*", "agents/sessions/*", "sessions/*", "sessions/*/resources/**"),
+    *("deployments", "deployments/*", "environments", "environments/**", "memory_stores", "memory_stores/**"),
+    *("vaults", "vaults/**", "tunnels", "tunnels/**", "user_profiles", "user_profiles/**"),
+    *("webhook_endpoints", "webhook_endpoints/**", "organization/**", "organizations/**"),
+    *("projects/*/roles", "projects/*/roles/*", "projects/*/users/*/roles", "projects/*/groups/*/roles"),
+    *("keys", "keys/*", "auth/keys", "auth/keys/code", "oauth/token", "oauth2/token", "check-api-key"),
+    *("datasets", "connectors", "connectors/*"),
+)
+"""What buys nothing: counting, cancelling, and what is only kept or looked after."""
+
+free_of: Mapping[str, tuple[str, ...]] = {
+    "openai": ("conversations", "conversations/*", "conversations/*/items"),
+    "azure": ("conversations", "conversations/*", "conversations/*/items"),
+}
+"""The same at one provider, where another one bills it."""
+
+many_sided: tuple[str, ...] = ("cloudflare", "databricks", "snowflake")
+"""Providers whose hosts serve much beside models: there a path that is in no list is none of ours."""
 
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - what its paths say differs

@@ -1,6 +1,7 @@
 """Requests of every kind, and what is written down of them."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -151,3 +152,21 @@ def test_requests_signed_with_one_access_key_are_of_one_key(
     first, second = journaled.calls()
     assert first.key_fingerprint == second.key_fingerprint
     assert first.key_last4 == "MPLE"
+
+
+def test_at_a_listed_host_what_nobody_knows_is_written_down(
+    server: Server, make_caller: MakeCaller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hosts = tmp_path / "mine.toml"
+    hosts.write_text(f'[[provider]]\nname = "mine"\nhosts = ["{server.url.removeprefix("http://")}"]\n')
+    server.says(plain(b'{"id": "x-1", "model": "sing-1"}'))
+    make_caller().metered().post(server.url + "/v1/songs", {"model": "sing"})
+    monkeypatch.setenv("ACCOUNTING_PROVIDERS", str(hosts))
+    caller = make_caller().metered(provider="other")
+    for path in ("/v1/songs", "/v1/tokenize", "/v1/files"):
+        caller.post(server.url + path, {"model": "sing"})
+    caller.receive(caller.request(server.url + "/v1/files", method="GET"))
+    song, file = journaled.calls()
+    assert (song.endpoint, song.provider, song.request_model) == ("v1/songs", "other", "sing")
+    assert (song.usage.source, song.usage.anomalies) == (UsageSource.MISSING, ("format_unread",))
+    assert file.endpoint == "files"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounting.formats import Ask
+from accounting.formats import Ask, find, unknown, unread
 from accounting.formats.unread import Reader, answer, ask, asking_for_usage
 from accounting.sse import Event
 from accounting.usage import UsageSource
@@ -42,3 +42,63 @@ def test_an_error_in_a_stream_is_a_failure(error: Event) -> None:
     reader = Reader()
     reader.feed(error)
     assert reader.answer().failed
+
+
+@pytest.mark.parametrize(
+    ("provider", "path", "endpoint"),
+    [
+        ("openai", "/v1/files", "files"),
+        ("openai", "/v1/uploads/u_1/complete?x=1", "uploads/*/complete"),
+        ("openai", "/v1/vector_stores/vs_1/search", "vector_stores/*/search"),
+        ("openai", "/v1/realtime/client_secrets", "realtime/client_secrets"),
+        ("openai", "/v1/agents/sessions", "agents/sessions"),
+        ("anthropic", "/v1/skills", "skills"),
+        ("gemini", "/v1beta/cachedContents", "cachedContents"),
+        ("gemini", "/upload/v1beta/files", "files"),
+        ("mistral", "/v1/conversations/c_1", "conversations/*"),
+        ("openai", "/v1/brand_new/thing_4f/makes/it", "brand_new/*/makes/it"),
+        ("vertex", "/v1/projects/p-1/locations/eu-west1/customJobs", "*/locations/*/customJobs"),
+        ("gemini", "/v1beta/models/gemini-9:sing", "v1beta/models/*"),
+        ("xai", "/", "/"),
+    ],
+)
+def test_at_a_providers_host_nothing_unknown_passes_in_silence(provider: str, path: str, endpoint: str) -> None:
+    match = unknown("POST", path, provider)
+    assert match is not None
+    assert (match.format.name, match.endpoint) == ("unread", endpoint)
+
+
+@pytest.mark.parametrize(
+    ("provider", "path"),
+    [
+        ("anthropic", "/v1/messages/count_tokens?beta=true"),
+        ("gemini", "/v1beta/models/gemini-3:countTokens"),
+        ("vertex", "/v1/publishers/anthropic/models/count-tokens:rawPredict"),
+        ("openai", "/v1/responses/input_tokens"),
+        ("openai", "/v1/responses/resp_1/cancel"),
+        ("openai", "/v1/moderations"),
+        ("openai", "/v1/conversations/c_1/items"),
+        ("openai", "/v1/chat/completions/c_1"),
+        ("openai", "/v1/containers/c_1/files"),
+        ("openai", "/v1/threads"),
+        ("openai", "/v1/organization/projects/p_1/users"),
+        ("openai", "/v1/agents/a_1"),
+        ("cohere", "/v1/tokenize"),
+        ("openrouter", "/api/v1/keys"),
+        ("databricks", "/api/2.0/sql/statements"),
+        ("cloudflare", "/client/v4/zones"),
+    ],
+)
+def test_what_is_free_or_none_of_ours_passes(provider: str, path: str) -> None:
+    assert find("POST", path, provider) is None
+    assert unknown("POST", path, provider) is None
+
+
+def test_reading_and_deleting_buy_nothing() -> None:
+    assert {unknown(method, "/v1/files", "openai") for method in ("GET", "DELETE", "HEAD", "PUT")} == {None}
+
+
+def test_an_endpoint_is_in_one_list_only() -> None:
+    listed = [*unread.suffixes, *unread.at_providers, *unread.free]
+    assert len(set(listed)) == len(listed)
+    assert [suffix for suffix in unread.free if find("POST", f"/{suffix}".replace("*", "x"), "") is not None] == []
