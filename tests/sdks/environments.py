@@ -1,7 +1,8 @@
 """Environments for generations of SDKs that can't share one: made once by pip, then kept in a cache.
 
 `ACCOUNTING_TEST_CACHE` says where, else it is the user's cache directory. An environment holds what this project
-needs to run, but not the project: that is the checkout, on PYTHONPATH.
+needs to run (unless the generation is asked about things alone), but not the project: that is the checkout, on
+PYTHONPATH.
 """
 
 import hashlib
@@ -24,10 +25,11 @@ SECONDS = 600
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """SDKs that can be installed together."""
+    """SDKs that can be installed together, by default with what this project needs to run beside them."""
 
     name: str
     requirements: tuple[str, ...]
+    runs_us: bool = True
 
 
 GENERATIONS = (
@@ -42,7 +44,7 @@ class EnvironmentMissing(Exception):
 
 def python_for(generation: Generation) -> Path:
     """The interpreter of the generation's environment. Raises `EnvironmentMissing`."""
-    requirements = sorted((*generation.requirements, *_needed_to_run()))
+    requirements = sorted((*generation.requirements, *(_needed_to_run() if generation.runs_us else ())))
     cache = _cache()
     home = cache / f"{generation.name}-{_key(requirements)}"
     cache.mkdir(parents=True, exist_ok=True)
