@@ -68,7 +68,7 @@ EVERYWHERE = {
     "openai_asked_for_usage": STREAM,
     "openai_error_with_usage_in_stream": Story(("failed",), stream=True, raises=True),
     "openai_recorded": Story(anomalies=("reasoning_exceeds_output",)),
-    "openai_embedded": Story(endpoint="embeddings", seen=False, anomalies=("format_unread",)),
+    "openai_embedded": Story(endpoint="embeddings"),
     "openai_models": Story(requests=0),
     "anthropic_counted": Story(requests=0),
 }
