@@ -68,7 +68,10 @@ class Reader:
         self.usage_only = False
         self.token_seen = False
         self.may_end = False
-        self._answer = Answer()
+        self._model: str | None = None
+        self._id: str | None = None
+        self._finish: str | None = None
+        self._failed = False
         self._blocks = _Blocks()
         self._queries: set[str] = set()
         self._final = False
@@ -94,40 +97,43 @@ class Reader:
 
     def answer(self, whole: bool = False) -> Answer:
         """`whole`: the answer is known to be all there is, whatever its parts say."""
-        known, final, counts = self._answer, whole or self._final, Counts()
+        final, counts = whole or self._final, Counts()
         if self._unread:
             counts.flag("event_too_large")
         block = self._blocks.last if final else self._blocks.largest
         if self._blocks.withdrew_output(block):
             counts.flag("output_withdrawn")
         return Answer(
-            model=known.model,
-            id=known.id,
-            finish_reason=known.finish_reason,
-            usage=usage(block, counts, final=final, web_searches=_billed(self._queries, known.model)),
-            failed=known.failed,
+            model=self._model,
+            id=self._id,
+            finish_reason=self._finish,
+            usage=usage(block, counts, final=final, web_searches=_billed(self._queries, self._model)),
+            failed=self._failed,
             service_tier=_tier(self._blocks.last),
         )
 
     def _read(self, chunk: object) -> None:
-        before, block = self._answer, at(chunk, "usageMetadata")
-        candidates = at(chunk, "candidates")
-        candidates = candidates if isinstance(candidates, list) else []
+        if not isinstance(chunk, Mapping):
+            return
+        self._model = text(chunk.get("modelVersion")) or self._model
+        self._id = text(chunk.get("responseId")) or self._id
+        self._failed = self._failed or bool(chunk.get("error"))
+        self._read_candidates(chunk)
+        block = chunk.get("usageMetadata")
+        if block is not None:
+            self._blocks.take(block)
+            self._final, self._unread = self.may_end, False
+
+    def _read_candidates(self, chunk: Mapping[str, Any]) -> None:
+        stated = chunk.get("candidates")
+        candidates = stated if isinstance(stated, list) else []
         finish = _finish(chunk, candidates)
-        self._answer = Answer(
-            model=text(at(chunk, "modelVersion")) or before.model,
-            id=text(at(chunk, "responseId")) or before.id,
-            finish_reason=finish or before.finish_reason,
-            failed=before.failed or bool(at(chunk, "error")),
-        )
+        self._finish = finish or self._finish
         self.token_seen = self.token_seen or bool(candidates)
         if candidates or finish:  # proxies put a finish reason before the content, too
             self.may_end = finish is not None
         for candidate in candidates:
             self._queries.update(_queries(candidate))
-        if block is not None:
-            self._blocks.take(block)
-            self._final, self._unread = self.may_end, False
 
     def _read_end(self, raw: bytes) -> None:
         """Usage, and what stands beside it, from the end of an event that came in pieces."""
@@ -161,7 +167,8 @@ class _Blocks:
             return
         self.last = block
         self._had_output = self._had_output or at(block, _OUTPUT) is not None
-        total = Counts().read(block, "totalTokenCount") or 0
+        stated = at(block, "totalTokenCount")
+        total = stated if type(stated) is int else Counts().read(block, "totalTokenCount") or 0
         if total >= self._most:
             self.largest, self._most = block, total
 
@@ -179,8 +186,10 @@ def _has_counts(block: object) -> bool:
 
 def _finish(chunk: object, candidates: list[Any]) -> str | None:
     """Why an answer ended, or why there is none."""
-    reasons = (text(at(candidate, "finishReason")) for candidate in candidates)
-    return next(filter(None, reasons), None) or text(at(chunk, "promptFeedback", "blockReason"))
+    for candidate in candidates:
+        if reason := text(at(candidate, "finishReason")):
+            return reason
+    return text(at(chunk, "promptFeedback", "blockReason"))
 
 
 def _queries(candidate: object) -> list[str]:
@@ -247,7 +256,8 @@ def usage(
     candidates, thoughts = counts.read(block, names.candidates), counts.read(block, names.thoughts)
     cached, total = counts.read(block, names.cached), counts.read(block, names.total)
     tokens_in = _input(prompt, tools, cached, _sum(candidates, thoughts) or 0, total, counts)
-    given, held, made = (kinds(block, fields, names.tokens, counts) for fields in (names.given, names.held, names.made))
+    given, held = kinds(block, names.given, names.tokens, counts), kinds(block, names.held, names.tokens, counts)
+    made = kinds(block, names.made, names.tokens, counts)
     return stated_usage(
         block,
         counts,
@@ -306,7 +316,9 @@ def kinds(block: object, fields: tuple[str, ...], count: str, counts: Counts) ->
     found: dict[str, int] = {}
     for field in fields:
         lines = at(block, field)
-        for line in lines if isinstance(lines, list) else ():
+        if not isinstance(lines, list):
+            continue
+        for line in lines:
             kind = _APART.get(text(at(line, "modality")) or "")
             tokens = counts.read({field: {kind: at(line, count)}}, field, kind) if kind else None
             if kind and tokens is not None:
