@@ -5,56 +5,25 @@ The rows of a vendor group are in a `rows_<group>.py`. A row's name is "source: 
 
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+from accounting.formats import Answer, Format, find
 from accounting.money import Money
+from accounting.usage import COUNTED, Usage
 
 SOURCES = (
-    "OpenAI chat",
-    "Azure OpenAI",
-    "OpenRouter",
-    "DeepSeek",
-    "Zhipu GLM",
-    "Qwen DashScope",
-    "Moonshot Kimi",
-    "Mistral",
-    "Groq",
-    "Cerebras",
-    "Crusoe",
-    "Snowflake",
-    "Hugging Face",
-    "Ollama",
-    "Heroku",
-    "Together",
-    "Fireworks",
-    "Baseten",
-    "MiniMax",
-    "vLLM and SGLang",
-    "Gemini OpenAI-compatible",
-    "xAI chat",
-    "Perplexity",
-    "OpenAI Responses",
-    "Azure Responses",
-    "OpenRouter Responses",
-    "xAI Responses",
-    "OpenAI completions",
-    "OpenAI embeddings",
-    "OpenAI images",
-    "OpenAI audio",
-    "Voyage",
-    "Anthropic Messages",
-    "Gemini native",
-    "Gemini Interactions",
-    "Gemini embeddings",
-    "Vertex predict",
-    "Cohere",
-    "Voyage",
-    "Bedrock Converse",
-    "Bedrock InvokeModel",
+    *("OpenAI chat", "OpenAI Responses", "OpenAI completions", "OpenAI embeddings", "OpenAI images", "OpenAI audio"),
+    *("OpenAI Realtime", "OpenAI batches", "Azure OpenAI", "Azure Responses", "Anthropic Messages"),
+    *("Bedrock Converse", "Bedrock InvokeModel"),
+    *("Gemini native", "Gemini Interactions", "Gemini OpenAI-compatible", "Gemini embeddings", "Vertex predict"),
+    *("xAI chat", "xAI Responses", "OpenRouter", "OpenRouter Responses", "DeepSeek", "Zhipu GLM", "Qwen DashScope"),
+    *("Moonshot Kimi", "MiniMax", "Mistral", "Groq", "Cerebras", "Crusoe", "Snowflake", "Databricks", "Hugging Face"),
+    *("Ollama", "vLLM and SGLang", "Heroku", "Together", "Fireworks", "Baseten", "Perplexity", "Cohere", "Voyage"),
 )
-"""Whose answers have rows; one without is a failure. The names are those of the vendors' own references."""
+"""Whose answers there are, as vendors call their APIs: each has rows, and each row is of one of them."""
 
 
 @dataclass(frozen=True)
@@ -131,3 +100,32 @@ def rows() -> list[Row]:
     for file in sorted(Path(__file__).parent.glob("rows_*.py")):
         found += importlib.import_module(f"tests.formats.{file.stem}").ROWS
     return found
+
+
+def counts(usage: Usage) -> dict[str, int]:
+    return {name: count for name in COUNTED if (count := getattr(usage, name)) is not None}
+
+
+def holds(row: Row, answer: Answer) -> None:
+    """The answer is the row's."""
+    usage = answer.usage
+    assert counts(usage) == row.counts
+    assert (usage.source, usage.anomalies, usage.provider_cost) == (row.source, row.anomalies, row.cost)
+    assert (answer.failed, answer.pending) == (row.failed, row.pending)
+    assert row.model in (None, answer.model)
+    assert row.service_tier in (None, answer.service_tier)
+    sub_calls = [(each.model, counts(each.usage)) for each in answer.sub_calls]
+    assert sub_calls == [(model, counted(stated)) for model, stated in row.sub_calls]
+
+
+def format_of(row: Row) -> Format:
+    """As its request tells it."""
+    match = find("POST", row.path, row.provider)
+    assert match is not None, row.path
+    return match.format
+
+
+def cut(body: bytes, borders: Iterable[int]) -> list[bytes]:
+    """The bytes in pieces that end at the borders, some of them empty."""
+    places = [0, *sorted(borders), len(body)]
+    return [body[begin:end] for begin, end in pairwise(places)]

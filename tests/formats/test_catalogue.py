@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accounting.extraction import events_of, read, splitter_of
-from accounting.formats import Answer, Format, find
-from accounting.usage import COUNTED, Usage
-from tests.formats.catalogue import SOURCES, Row, Sse, counted, rows
+from accounting.formats import Answer
+from tests.formats.catalogue import SOURCES, Row, Sse, cut, format_of, holds, rows
 
 ROWS = rows()
 STREAMS = [row for row in ROWS if splitter_of(row.body, row.content_type) is not None]
@@ -29,27 +27,6 @@ def each(some: Sequence[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", some, ids=lambda row: row.name)
 
 
-def counts(usage: Usage) -> dict[str, int]:
-    return {name: count for name in COUNTED if (count := getattr(usage, name)) is not None}
-
-
-def holds(row: Row, answer: Answer) -> None:
-    usage = answer.usage
-    assert counts(usage) == row.counts
-    assert (usage.source, usage.anomalies, usage.provider_cost) == (row.source, row.anomalies, row.cost)
-    assert (answer.failed, answer.pending) == (row.failed, row.pending)
-    assert row.model in (None, answer.model)
-    assert row.service_tier in (None, answer.service_tier)
-    sub_calls = [(each.model, counts(each.usage)) for each in answer.sub_calls]
-    assert sub_calls == [(model, counted(stated)) for model, stated in row.sub_calls]
-
-
-def format_of(row: Row) -> Format:
-    match = find("POST", row.path, row.provider)
-    assert match is not None, row.path
-    return match.format
-
-
 def in_chunks(row: Row, chunks: Iterable[bytes]) -> Answer:
     cutter = splitter_of(row.body, row.content_type)
     assert cutter is not None
@@ -59,13 +36,8 @@ def in_chunks(row: Row, chunks: Iterable[bytes]) -> Answer:
     return reader.answer()
 
 
-def cut(body: bytes, borders: Iterable[int]) -> list[bytes]:
-    places = [0, *sorted(borders), len(body)]
-    return [body[begin:end] for begin, end in pairwise(places)]
-
-
-def test_every_source_has_rows() -> None:
-    assert set(SOURCES) - {row.name.partition(": ")[0] for row in ROWS} == set()
+def test_every_source_has_rows_and_every_row_a_source() -> None:
+    assert {row.name.partition(": ")[0] for row in ROWS} == set(SOURCES)
 
 
 def test_every_row_has_a_name_of_its_own() -> None:
