@@ -3,8 +3,9 @@
 What does the work is imported by the first client that is metered, not by everybody who imports the package.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from accounting.attribution import clean_tags, project_name
 from accounting.errors import AlreadyMetered, UnsupportedClient
@@ -26,9 +27,11 @@ def meter(
 ) -> C:
     """Meter every call of the client from here on; wraps it in place and returns it.
 
-    `client` is an OpenAI or Anthropic SDK client, or an httpx or httpx2 one, sync or async. Its own transport,
+    `client` is an httpx or httpx2 client, sync or async, or an SDK's that keeps such clients in itself: OpenAI's,
+    Anthropic's, Google's (google-genai), Mistral's, Cohere's, Groq's, Together's and others. Its own transport,
     proxies, mounts, TLS, limits and timeouts stay: ours goes around what is there. What is derived from it
-    (`with_options()`) shares its transport, and so is metered too.
+    (`with_options()`) shares its transport, and so is metered too. google-genai makes asynchronous calls with aiohttp
+    where that is installed, which nothing here sees; it is logged what to do then.
 
     `project` is who pays, unless `attribute()` says otherwise; `provider` names the upstream where its host does
     not tell. An OpenAI stream that did not ask for its usage is made to, and the extra event is taken out
@@ -37,13 +40,23 @@ def meter(
     Metering a client again in the same way changes nothing; in another way raises `AlreadyMetered`. What can't
     be metered raises `UnsupportedClient`.
     """
-    from accounting.transports import Metered, library_of, transports
+    from accounting.insides import http_clients
+    from accounting.transports import Metered
 
     metering = _metering(project, tags, provider, ask_for_usage)
-    http = _http_client(client)
-    for transport in (http._transport, *http._mounts.values()):
-        if isinstance(transport, Metered):
-            _refuse_other(transport.metering, metering)
+    found = http_clients(client)
+    for http in found:
+        for transport in (http._transport, *http._mounts.values()):
+            if isinstance(transport, Metered):
+                _refuse_other(transport.metering, metering)
+    for http in found:
+        _wrap(http, metering)
+    return client
+
+
+def _wrap(http: Any, metering: "Metering") -> None:
+    from accounting.transports import Metered, library_of, transports
+
     library = library_of(http)
     kind = transports(library)[isinstance(http, library.AsyncClient)]
 
@@ -52,7 +65,25 @@ def meter(
 
     http._transport = around(http._transport)
     http._mounts = {pattern: around(mounted) for pattern, mounted in http._mounts.items()}
-    return client
+    of_loop = getattr(http, "_client_for_running_loop", None)
+    if of_loop is not None and not isinstance(of_loop, _OfEachLoop):
+        http._client_for_running_loop = _OfEachLoop(of_loop, metering)
+
+
+class _OfEachLoop:
+    """google-genai sends through a client for each event loop, made when the loop first needs it: meters that one."""
+
+    def __init__(self, of_loop: Callable[[], Any], metering: "Metering") -> None:
+        self._of_loop = of_loop
+        self._metering = metering
+        self._metered: WeakSet[Any] = WeakSet()
+
+    def __call__(self) -> Any:
+        http = self._of_loop()
+        if http not in self._metered:
+            _wrap(http, self._metering)
+            self._metered.add(http)
+        return http
 
 
 def MeteredTransport(  # noqa: N802 - used like the class it makes
@@ -125,20 +156,6 @@ def _around(transport: Any, colour: int, metering: "Metering") -> Any:
             "Use MeteredTransport for a Client's transport and AsyncMeteredTransport for an AsyncClient's."
         )
     return transports(library)[colour](transport, metering)
-
-
-def _http_client(client: Any) -> Any:
-    """The HTTP client to wrap: the argument itself, or the one inside an SDK client."""
-    from accounting.transports import library_of
-
-    http = client if hasattr(client, "_transport") else getattr(client, "_client", client)
-    library_of(http)  # raises for what is none
-    if not hasattr(http, "_transport") or not hasattr(http, "_mounts"):
-        raise UnsupportedClient(
-            f"{type(http).__module__}.{type(http).__qualname__} keeps its transport somewhere else than the versions "
-            "this program knows. Give it MeteredTransport(...) as its transport instead."
-        )
-    return http
 
 
 def _refuse_other(there: "Metering", asked: "Metering") -> None:

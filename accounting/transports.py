@@ -393,5 +393,5 @@ def library_of(thing: object) -> ModuleType:
             return library
     raise UnsupportedClient(
         f"{type(thing).__module__}.{type(thing).__qualname__} is no httpx or httpx2 client or transport. "
-        "Pass an OpenAI or Anthropic SDK client, or an httpx or httpx2 one."
+        "Pass an httpx or httpx2 client, or an SDK's that keeps one in itself, as OpenAI's and Anthropic's do."
     )
