@@ -7,6 +7,7 @@ client.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from zlib import crc32
 
 from accounting import eventstream, jsonvalues, sse
@@ -66,8 +67,7 @@ def read(body: object, *, provider: str = "", path: str = "", content_type: str 
 
 def examine(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Extraction:
     """The same, and how it was read."""
-    match = find("POST", f"/{path.lstrip('/')}", provider) if path else None
-    chosen = match.format if match else None
+    chosen = _chosen(path, provider) if path else None
     if isinstance(body, Mapping | list):
         return _of_body(body, chosen, provider)
     if isinstance(body, str):
@@ -82,6 +82,12 @@ def examine(body: object, *, provider: str = "", path: str = "", content_type: s
         return _nothing("body_too_large")
     value = loads(data)
     return _of_values(data, chosen, provider) if value is None and data else _of_body(value, chosen, provider)
+
+
+@lru_cache
+def _chosen(path: str, provider: str) -> Format | None:
+    match = find("POST", f"/{path.lstrip('/')}", provider)
+    return match.format if match else None
 
 
 def events_of(cutter: StreamSplitter, chunks: Iterable[bytes]) -> list[Event]:

@@ -55,8 +55,12 @@ def _is_openai_responses(body: Body) -> bool:
     )
 
 
-def _is_openai_chat(body: Body) -> bool:
-    return "choices" in body or "x_groq" in body or _has(body, "usage", "prompt_tokens", "completion_tokens")
+def _has_choices(body: Body) -> bool:
+    return "choices" in body
+
+
+def _counts_as_openai_chat(body: Body) -> bool:
+    return "x_groq" in body or _has(body, "usage", "prompt_tokens", "completion_tokens")
 
 
 def _is_openai_completions(body: Body) -> bool:
@@ -128,13 +132,14 @@ def _first(several: object) -> Body:
 
 
 _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
+    ("openai_completions", _is_openai_completions),
+    ("openai_chat", _has_choices),
     ("anthropic", _is_anthropic),
     ("openai_responses", _is_openai_responses),
-    ("openai_completions", _is_openai_completions),
     ("openai_embeddings", _is_openai_embeddings),
     ("openai_images", _is_openai_images),
     ("openai_audio", _is_openai_audio),
-    ("openai_chat", _is_openai_chat),
+    ("openai_chat", _counts_as_openai_chat),
     ("gemini_embeddings", _is_gemini_embedding),
     ("gemini", _is_gemini),
     ("gemini_interactions", _is_gemini_interaction),

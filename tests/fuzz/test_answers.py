@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from accounting.extraction import read
 from tests.fuzz.invariants import PATHS, holds, holds_in_every_format
-from tests.fuzz.mutations import ROWS, spoilt
+from tests.fuzz.mutations import ROWS, spoilt, spoilt_values
 
 CASES = sorted((Path(__file__).parent / "cases").iterdir())
 
+PARSED = [row for row in ROWS if isinstance(row.sent, dict | list)]
+
 fuzzed = settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -43,3 +45,11 @@ def test_a_spoilt_answer_is_read_as_another_endpoint_s(data: st.DataObject) -> N
     row = data.draw(st.sampled_from(ROWS))
     body = data.draw(st.just(row.body) | spoilt(row))
     holds(read(body, provider=row.provider, path=data.draw(st.sampled_from(PATHS))))
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_spoilt_answer_that_somebody_else_parsed_is_read(data: st.DataObject) -> None:
+    row = data.draw(st.sampled_from(PARSED))
+    value = data.draw(spoilt_values(row.sent).filter(lambda value: isinstance(value, dict | list)))
+    holds(read(value, provider=row.provider, path=data.draw(st.sampled_from(["", row.path]))))
