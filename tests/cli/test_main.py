@@ -15,7 +15,20 @@ from accounting.store.tables import spend_days
 from tests.books import NOON, Books, made
 from tests.cli.conftest import Run
 
-COMMANDS = ("report", "calls", "verify", "work", "rollup", "deliver", "rates", "sources", "store", "demo", "version")
+COMMANDS = (
+    "report",
+    "calls",
+    "verify",
+    "extract",
+    "work",
+    "rollup",
+    "deliver",
+    "rates",
+    "sources",
+    "store",
+    "demo",
+    "version",
+)
 
 
 def test_the_version_is_the_packages(run: Run) -> None:
