@@ -116,7 +116,7 @@ def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) ->
     return whole
 
 
-_encode = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_encode = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode  # a circle is too deep
 
 
 def block_text(block: object, counts: Counts) -> str | None:

@@ -65,10 +65,13 @@ def read(body: object, *, provider: str = "", path: str = "", content_type: str 
     return examine(body, provider=provider, path=path, content_type=content_type).answer
 
 
+_PARSED = (dict, list, Mapping)  # the last is slow to ask for
+
+
 def examine(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Extraction:
     """The same, and how it was read."""
     chosen = _chosen(path, provider) if path else None
-    if isinstance(body, Mapping | list):
+    if isinstance(body, _PARSED):
         return _of_body(body, chosen, provider)
     if isinstance(body, str):
         body = body.encode("utf-8", "replace")

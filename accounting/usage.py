@@ -113,7 +113,7 @@ class Usage:
     @property
     def quantities(self) -> Quantities:
         """The counts that are known; what is not adds nothing (and is shown by `source`)."""
-        return Quantities(*(count or 0 for count in counted(self)))
+        return Quantities._make([count or 0 for count in counted(self)])
 
 
 counted: Callable[[Usage], tuple[int | None, ...]] = attrgetter(*COUNTED)

@@ -52,13 +52,14 @@ def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def answer(body: object, read: ReadsUsage = usage) -> Answer:
-    choice, block = _first_choice(body), _block(body)
+    choice = _first_choice(body)
+    block = _block(body, choice)
     return Answer(
         model=text(at(body, "model")),
         id=text(at(body, "id")),
         finish_reason=text(at(choice, "finish_reason")),
         usage=read(block),
-        failed=_failed(body),
+        failed=_failed(body, choice),
         service_tier=_tier(body, block),
     )
 
@@ -105,12 +106,13 @@ class Reader:
         return self._answer.service_tier is None and b'"service_tier"' in data and _TIER.search(data) is not None
 
     def _read(self, chunk: object, failed: bool) -> None:
-        before, block, choices = self._answer, _block(chunk), at(chunk, "choices")
+        before, choice, choices = self._answer, _first_choice(chunk), at(chunk, "choices")
+        block = _block(chunk, choice)
         self._answer = Answer(
             model=text(at(chunk, "model")) or before.model,
             id=before.id or text(at(chunk, "id")),
-            finish_reason=text(at(_first_choice(chunk), "finish_reason")) or before.finish_reason,
-            failed=before.failed or failed or _failed(chunk),
+            finish_reason=text(at(choice, "finish_reason")) or before.finish_reason,
+            failed=before.failed or failed or _failed(chunk, choice),
             service_tier=_tier(chunk, block) or before.service_tier,
         )
         self._fell = self._fell or _falls(self._block, block)
@@ -144,10 +146,12 @@ def _says_only_usage(chunk: object) -> bool:
 _FRAME = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
 
 
-def _block(body: object) -> object:
+def _block(body: object, choice: object) -> object:
     """The usage block; Moonshot streams it inside a choice, Groq always beside, and only there if not asked."""
-    places = at(body, "usage"), at(_first_choice(body), "usage"), at(body, "x_groq", "usage")
-    return next((block for block in places if block is not None), None)
+    block = at(body, "usage")
+    if block is None:
+        block = at(choice, "usage")
+    return at(body, "x_groq", "usage") if block is None else block
 
 
 def _tier(body: object, block: object) -> str | None:
@@ -161,8 +165,8 @@ def _first_choice(body: object) -> object:
     return choices[0] if isinstance(choices, list) and choices else None
 
 
-def _failed(body: object) -> bool:
+def _failed(body: object, choice: object) -> bool:
     """MiniMax answers 200 with a status of its own beside the choices."""
-    if at(body, "error") or at(_first_choice(body), "error"):
+    if at(body, "error") or at(choice, "error"):
         return True
     return at(body, "base_resp", "status_code") not in (None, 0)
