@@ -27,6 +27,7 @@ def meaning(anomaly: str) -> Meaning | None:
 
 _UNKNOWN = "It is unknown."
 _AT_MOST = "It is taken to be all of that."
+_IN_NO_COST = "They are in no cost; a price of 0 says that they are free."
 _AS_STATED = "Each part is taken as it is stated; the total is only kept."
 
 _NAMES = {
@@ -60,6 +61,13 @@ _NAMES = {
     "input_missing": Meaning("The output is stated, and the input is not.", "It is unknown; the usage is partial."),
     "output_missing": Meaning("The input is stated, and the output is not.", "It is unknown; the usage is partial."),
     "cost_unreadable": Meaning("The cost that the provider states is no sum of money.", _UNKNOWN),
+    # What the books found
+    "stamping_failed": Meaning(
+        "The call could not be priced through a fault of this program.", "It is stored without a price."
+    ),
+    "unpriced_web_searches": Meaning("The model's rate has no price for web searches.", _IN_NO_COST),
+    "unpriced_images": Meaning("The model's rate has no price for images.", _IN_NO_COST),
+    "unpriced_audio_seconds": Meaning("The model's rate has no price for seconds of audio.", _IN_NO_COST),
     # Sums that don't add up
     "total_mismatch": Meaning("The total is not the sum of its parts.", _AS_STATED),
     "hidden_output": Meaning(

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from accounting import periods, ratebook
+from accounting.contributions import ESTIMATES
 from accounting.money import Money
-from accounting.rates import Rate, price
+from accounting.rates import Rate, likely_cost, price
 from accounting.spend import unknown
-from accounting.store import each_pair
+from accounting.store import each_pair, each_text
 from accounting.store.tables import batches, calls, former_project_names, keys, projects
 from accounting.usage import COUNTED, Call, Outcome, Usage, UsageSource
 
@@ -49,20 +50,31 @@ class Selection:
     outcome: Outcome | None = None
     user: str | None = None
     tags: tuple[tuple[str, str | None], ...] = ()
+    anomaly: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Tokens that a call likely used beyond what was stated, and what they cost at its rate, if there is one."""
+
+    input_tokens: int
+    output_tokens: int
+    cost: Money | None
 
 
 @dataclass(frozen=True, slots=True)
 class BookedCall:
     """A call as it stands in the books: under the project that pays, and with what it cost.
 
-    `cost` is None where nobody can say: no rate, or no usage of a call that did not fail. `key_name` is what people
-    call its key.
+    `cost` is None where nobody can say: no rate, or no usage of a call that did not fail; `estimate` is never part of
+    it. `key_name` is what people call its key.
     """
 
     call: Call
     billed_on: date
     cost: Money | None
     key_name: str | None = None
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +157,7 @@ def _of_kind(selection: Selection) -> list[ColumnElement[bool]]:
     }
     where: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
     where += [_has_tag(name, value) for name, value in selection.tags]
+    where += [] if selection.anomaly is None else [_has_anomaly(selection.anomaly)]
     where += [] if selection.project is None else [_project_goes_by(selection.project)]
     return where + ([] if selection.key is None else [_key_goes_by(selection.key)])
 
@@ -153,6 +166,11 @@ def _has_tag(name: str, value: str | None) -> ColumnElement[bool]:
     pair = each_pair(calls.c.tags)
     this = [pair.c.key == name] + ([] if value is None else [pair.c.value == value])
     return sa.exists(sa.select(sa.literal(1)).select_from(pair).where(*this).correlate(calls))
+
+
+def _has_anomaly(name: str) -> ColumnElement[bool]:
+    each = each_text(calls.c.anomalies)
+    return sa.exists(sa.select(sa.literal(1)).select_from(each).where(each.c.value == name).correlate(calls))
 
 
 def _project_goes_by(name: str) -> ColumnElement[bool]:
@@ -197,7 +215,8 @@ def _read(row: Mapping[Any, Any], rates: Mapping[int, Rate]) -> BookedCall:
         key_last4=row["last4"] or "",
         usage=_usage(row),
     )
-    return BookedCall(call, row["billed_on"], _cost(call, rates.get(row["rate_id"])), row["key_name"])
+    rate = rates.get(row["rate_id"])
+    return BookedCall(call, row["billed_on"], _cost(call, rate), row["key_name"], _estimate(row, rate))
 
 
 def _usage(row: Mapping[Any, Any]) -> Usage:
@@ -209,6 +228,14 @@ def _usage(row: Mapping[Any, Any]) -> Usage:
         block=row["usage_block"],
         provider_cost=None if stated is None else Money(stated, row["provider_cost_currency"]),
     )
+
+
+def _estimate(row: Mapping[Any, Any], rate: Rate | None) -> Estimate | None:
+    stated = [row[name] for name in ESTIMATES]
+    if stated == [None, None]:
+        return None
+    tokens_in, tokens_out = (count or 0 for count in stated)
+    return Estimate(tokens_in, tokens_out, None if rate is None else likely_cost(tokens_in, tokens_out, rate))
 
 
 def _cost(call: Call, rate: Rate | None) -> Money | None:

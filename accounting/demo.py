@@ -30,10 +30,13 @@ from accounting.simulator import Simulator
 from accounting.spend import Report, SpendLine, spend
 from accounting.spend_sheet import Span, money, show_report
 from accounting.store import named, open_engine, reading, schema, writing
+from accounting.usage import Quantities
 from accounting.verify import Verification, verify
 
 FLUSH_SECONDS = 60.0
 BOOKS = "books.sqlite3"
+
+_NOTHING = Quantities()
 
 Step = Callable[[str, int], Callable[[int], None]]
 """Begins a step of so many parts; what it returns is told how many are done."""
@@ -41,13 +44,13 @@ Step = Callable[[str, int], Callable[[int], None]]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one side says of a key's or a model's calls; tokens by class, amounts by currency."""
+    """What one side says of a key's or a model's calls; amounts by currency."""
 
     calls: int = 0
     failed: int = 0
     interrupted: int = 0
     unknown: int = 0
-    tokens: tuple[int, ...] = ()
+    used: Quantities = _NOTHING
     spent: tuple[tuple[str, Decimal], ...] = ()
 
 
@@ -197,7 +200,7 @@ def _charged(lines: list[LedgerLine]) -> Figures:
         ends.count(FAILED),
         ends.count(INTERRUPTED),
         ends.count(UNKNOWN),
-        tuple(total(tokens for _, tokens in told)),
+        Quantities(*total(tokens for _, tokens in told), requests=len(told)),
         _amounts(costs(told)),
     )
 
@@ -219,7 +222,7 @@ def _booked(line: SpendLine | None) -> Figures:
         line.failed,
         line.interrupted,
         line.unknown,
-        tuple(line.quantities[: len(Tokens._fields)]),
+        line.quantities,
         _amounts(dict(line.spent)),
     )
 

@@ -146,6 +146,11 @@ def price(quantities: Quantities, rate: Rate) -> Money:
     return Money(EXACT.scaleb(total, -3), rate.currency)
 
 
+def likely_cost(tokens_in: int, tokens_out: int, rate: Rate) -> Money:
+    """What estimated tokens cost: at the plain prices, as nobody says which of them would be cached, or thoughts."""
+    return price(Quantities(input=tokens_in, output=tokens_out), rate)
+
+
 def unpriced_units(quantities: Quantities, rate: Rate) -> dict[str, int]:
     """How many searches, images or seconds of audio were used that the rate has no price for: unknown, not free.
 

@@ -4,7 +4,8 @@ Reads the spend tables, so a month costs the same to read for a thousand calls o
 total say what they may hide: calls without usage, without a rate, interrupted, open, or not delivered yet.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,23 +16,35 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import periods, ratebook, spend_rows
-from accounting.contributions import COUNTS, TAG, USER
+from accounting.contributions import ANOMALY, COUNTS, ESTIMATES, TAG, USER
 from accounting.errors import ConfigurationError
 from accounting.keys import label
 from accounting.money import Money, by_currency
-from accounting.rates import Rate, price
+from accounting.rates import Rate, likely_cost, price, unpriced_units
 from accounting.sources import Completeness, complete_until
 from accounting.spend_rows import IN_TIME, Row, Scope, Slice, sliced
 from accounting.store import ratelines, tables
 from accounting.store.tables import keys, projects
 from accounting.usage import COUNTED, Quantities, UsageSource
 
-BY = ("key", "project", "model", "provider", "day", "month", "effort", "user", "tag:KEY")
+BY = ("key", "project", "model", "provider", "day", "month", "effort", "user", "anomaly", "tag:KEY")
 """What a report can be grouped by, KEY being that of any tag."""
 
 ALL = Scope()
 
 _NONE = Quantities()
+
+
+@dataclass(frozen=True, slots=True)
+class Estimated:
+    """What calls without their whole usage likely used beyond what was stated, and cost at their rates."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    spent: Mapping[str, Decimal] = field(default_factory=dict)
+
+
+_NO_ESTIMATE = Estimated()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +53,10 @@ class SpendLine:
 
     `id` tells groups apart where `group`, its label, need not: a key's fingerprint. It is empty for calls without the
     tag, and also for those whose tag is empty, which the label tells. `calls` includes `failed`,
-    `interrupted` and `unknown` ones. `usage_missing` calls didn't fail and yet nobody said what they used, of
-    `usage_partial` ones only a part is known; `unpriced` ones used something that no rate covers. `spent` leaves out
-    what is not known.
+    `interrupted` and `unknown` ones, and none of the `sub_calls`, which are other models' work inside them and are in
+    all that follows. `usage_missing` calls didn't fail and yet nobody said what they used, of `usage_partial` ones only
+    a part is known; `unpriced` ones used something that no rate covers, and `unpriced_units` are searches, images or
+    seconds of audio that their rate has no price for. `spent` leaves out what is not known; `estimated` stands beside.
     """
 
     group: str
@@ -51,11 +65,14 @@ class SpendLine:
     failed: int = 0
     interrupted: int = 0
     unknown: int = 0
+    sub_calls: int = 0
     usage_missing: int = 0
     usage_partial: int = 0
     unpriced: int = 0
+    unpriced_units: Mapping[str, int] = field(default_factory=dict)
     quantities: Quantities = _NONE
     spent: Mapping[str, Decimal] = field(default_factory=dict)
+    estimated: Estimated = _NO_ESTIMATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,7 @@ class UnpricedModel:
 class Report:
     """Lines that add up to the total, and how far in time the total is complete.
 
+    By anomaly they don't: a call is in the line of each of its own and may be in none, and the total is of all calls.
     `rejected` delivered calls were put aside, `conflicts` came again with other contents, unsettled; both are counted
     over all time, are kept with their bytes, and are in no line. `known_tags` is given where the grouping is by a tag.
     """
@@ -115,13 +133,15 @@ def spend(
     """Spend of the days from `first`, included, to `end`, left out (None: open), grouped by one of `BY`.
 
     Days are the books' own, or the zone's. Days and months come in order of time, all else by what was spent,
-    the most first. Each call is in one line: those without the tag, or the user, have one of their own. Only what is
-    rolled up counts; the total's completeness says what is not.
+    the most first. Each call is in one line: those without the tag, or the user, have one of their own; but by anomaly
+    see `Report`. Only what is rolled up counts; the total's completeness says what is not.
     """
     _refuse(by, zone, scope)
     part = sliced(conn, scope, first, end, zone)
-    lines = _lines(conn, by, part)
-    total = added("total", "", lines)
+    rates = {rate.id: rate for rate in ratebook.rates(conn)}
+    lines = _lines(conn, by, part, rates)
+    every = [_line("", "", row, rates) for row in spend_rows.everything(conn, part)] if by == ANOMALY else lines
+    total = added("total", "", every)
     return Report(
         by=by,
         lines=tuple(_ordered(lines, by, total)),
@@ -154,11 +174,33 @@ def added(group: str, id_: str, lines: Iterable[SpendLine]) -> SpendLine:
         failed=sum(line.failed for line in some),
         interrupted=sum(line.interrupted for line in some),
         unknown=sum(line.unknown for line in some),
+        sub_calls=sum(line.sub_calls for line in some),
         usage_missing=sum(line.usage_missing for line in some),
         usage_partial=sum(line.usage_partial for line in some),
         unpriced=sum(line.unpriced for line in some),
+        unpriced_units=_units(line.unpriced_units for line in some),
         quantities=Quantities(*(sum(counts) for counts in zip(*(line.quantities for line in some), strict=True))),
-        spent=by_currency(Money(amount, code) for line in some for code, amount in line.spent.items()),
+        spent=_together(line.spent for line in some),
+        estimated=_estimated([line.estimated for line in some]),
+    )
+
+
+def _units(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums.update(part)
+    return {name: sums[name] for name in COUNTED if name in sums}
+
+
+def _together(parts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    return by_currency(Money(amount, code) for part in parts for code, amount in part.items())
+
+
+def _estimated(parts: Sequence[Estimated]) -> Estimated:
+    return Estimated(
+        sum(part.input_tokens for part in parts),
+        sum(part.output_tokens for part in parts),
+        _together(part.spent for part in parts),
     )
 
 
@@ -178,7 +220,7 @@ def unknown(what: str, id_: int) -> str:
 
 
 def _refuse(by: str, zone: ZoneInfo | None, scope: Scope) -> None:
-    is_tag = by == USER or (by.startswith(TAG) and by not in (TAG, BY[-1]))
+    is_tag = by in (USER, ANOMALY) or (by.startswith(TAG) and by not in (TAG, BY[-1]))
     if by not in BY[:-1] and not is_tag:
         raise ConfigurationError(f"Can't group by {by!r}; expected one of {', '.join(BY)}, KEY being that of a tag.")
     if is_tag and zone is not None:
@@ -189,8 +231,7 @@ def _refuse(by: str, zone: ZoneInfo | None, scope: Scope) -> None:
         raise ConfigurationError(f"Spend by {by} is kept by project, not by key: leave out --key, or group by key.")
 
 
-def _lines(conn: Connection, by: str, part: Slice) -> list[SpendLine]:
-    rates = {rate.id: rate for rate in ratebook.rates(conn)}
+def _lines(conn: Connection, by: str, part: Slice, rates: Mapping[int, Rate]) -> list[SpendLine]:
     named = _naming(conn, by, part.zone)
     parts: dict[tuple[str, str], list[SpendLine]] = {}
     for row in spend_rows.rows(conn, by, part):
@@ -200,10 +241,10 @@ def _lines(conn: Connection, by: str, part: Slice) -> list[SpendLine]:
 
 
 def _line(group: str, id_: str, row: Row, rates: Mapping[int, Rate]) -> SpendLine:
-    calls, failed, interrupted, never_known, _sub_calls, *counts = (row[name] for name in (*COUNTS, *COUNTED))
+    calls, failed, interrupted, never_known, sub_calls, *counts = (row[name] for name in (*COUNTS, *COUNTED))
     rate = rates.get(row["rate_id"])
     missing = row["usage_source"] == UsageSource.MISSING
-    quantities = Quantities(*counts)
+    quantities, all_calls = Quantities(*counts), calls + sub_calls
     return SpendLine(
         group=group,
         id=id_,
@@ -211,12 +252,23 @@ def _line(group: str, id_: str, row: Row, rates: Mapping[int, Rate]) -> SpendLin
         failed=failed,
         interrupted=interrupted,
         unknown=never_known,
-        usage_missing=calls - failed if missing else 0,
-        usage_partial=calls if row["usage_source"] == UsageSource.PARTIAL else 0,
-        unpriced=calls if rate is None and not missing else 0,
+        sub_calls=sub_calls,
+        usage_missing=all_calls - failed if missing else 0,
+        usage_partial=all_calls if row["usage_source"] == UsageSource.PARTIAL else 0,
+        unpriced=all_calls if rate is None and not missing else 0,
+        unpriced_units={} if rate is None else unpriced_units(quantities, rate),
         quantities=quantities,
         spent={} if rate is None else by_currency([price(quantities, rate)]),
+        estimated=_estimate(row, rate),
     )
+
+
+def _estimate(row: Row, rate: Rate | None) -> Estimated:
+    tokens_in, tokens_out = (row[name] for name in ESTIMATES)
+    if not tokens_in and not tokens_out:
+        return _NO_ESTIMATE
+    spent = {} if rate is None else by_currency([likely_cost(tokens_in, tokens_out, rate)])
+    return Estimated(tokens_in, tokens_out, spent)
 
 
 def _naming(conn: Connection, by: str, zone: ZoneInfo | None) -> Callable[[Any], tuple[str, str]]:
@@ -230,7 +282,7 @@ def _naming(conn: Connection, by: str, zone: ZoneInfo | None) -> Callable[[Any],
     if by in IN_TIME:
         digits = len("2026-11" if by == "month" else "2026-11-23")
         return lambda at: (_day(at, zone).isoformat()[:digits],) * 2
-    if by == USER or by.startswith(TAG):
+    if by in (USER, ANOMALY) or by.startswith(TAG):
         nobody = "(no user)" if by == USER else "(untagged)"
         return lambda value: (nobody, "") if value is None else (value or "(empty)", value)
     return lambda name: (name or f"(no {by})", name)

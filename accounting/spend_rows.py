@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Table
 
 from accounting import keys, periods, projects
-from accounting.contributions import FIGURES, TAG, USER
+from accounting.contributions import ANOMALY, FIGURES, TAG, USER
 from accounting.rates import UNPRICED
 from accounting.store.tables import spend_by_tag, spend_days, spend_quarters
 from accounting.usage import UsageSource
@@ -22,7 +22,7 @@ _COLUMNS = {"key": "key_id", "project": "project_id"}
 _RATED = ("rate_id", "usage_source")
 
 Row = Mapping[str, Any]
-"""`subject`, `rate_id`, `usage_source`, then counts and tokens: all that cost and the warnings depend on."""
+"""`subject`, `rate_id`, `usage_source`, then the figures: all that cost and the warnings depend on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,12 @@ def sliced(conn: Connection, scope: Scope, first: date | None, end: date | None,
 
 
 def rows(conn: Connection, by: str, part: Slice) -> list[Row]:
-    """The slice by subject: an id, a name, a day, a quarter hour, or the value of a tag, None where untagged."""
+    """The slice by subject: an id, a name, a day, a quarter hour, or the value of a tag, None where untagged.
+
+    By anomaly a call is in the rows of each of its own, and one without any in none.
+    """
+    if by == ANOMALY:
+        return _tagged(conn, by, part)
     if by == USER or by.startswith(TAG):
         return _by_tag(conn, by, part)
     table = part.table
@@ -85,10 +90,15 @@ def rows(conn: Connection, by: str, part: Slice) -> list[Row]:
     return _summed(conn, table, time if by in IN_TIME else table.c[_COLUMNS.get(by, by)], part.of(table))
 
 
+def everything(conn: Connection, part: Slice) -> list[Row]:
+    """The slice as a whole, by nothing."""
+    return _summed(conn, part.table, sa.null(), part.of(part.table))
+
+
 def unpriced(conn: Connection, part: Slice) -> Sequence[tuple[str, str, int]]:
     """Provider, model and number of the calls that used something and have no rate, the most calls first."""
     table = part.table
-    group, count = (table.c.provider, table.c.model), sa.func.sum(table.c.calls)
+    group, count = (table.c.provider, table.c.model), sa.func.sum(table.c.calls + table.c.sub_calls)
     where = (table.c.rate_id == UNPRICED, table.c.usage_source != UsageSource.MISSING, table.c.model != "")
     chosen = sa.select(*group, count).where(*where, *part.of(table)).group_by(*group).order_by(count.desc(), *group)
     return [(provider, model, int(calls)) for provider, model, calls in conn.execute(chosen)]
@@ -109,14 +119,17 @@ def _by_tag(conn: Connection, by: str, part: Slice) -> list[Row]:
 
     Subtracted by rate and source of usage, so that what the rest cost, and what it hides, is right too.
     """
-    tagged = _summed(conn, spend_by_tag, spend_by_tag.c.value, [spend_by_tag.c.tag == by, *part.of(spend_by_tag)])
-    everything = _summed(conn, part.table, sa.null(), part.of(part.table))
-    return [*tagged, *_without(everything, tagged)]
+    tagged = _tagged(conn, by, part)
+    return [*tagged, *_without(everything(conn, part), tagged)]
 
 
-def _without(everything: Iterable[Row], some: Iterable[Row]) -> list[Row]:
+def _tagged(conn: Connection, by: str, part: Slice) -> list[Row]:
+    return _summed(conn, spend_by_tag, spend_by_tag.c.value, [spend_by_tag.c.tag == by, *part.of(spend_by_tag)])
+
+
+def _without(whole: Iterable[Row], some: Iterable[Row]) -> list[Row]:
     left: dict[tuple[Any, ...], list[int]] = {}
-    for sign, each in ((1, everything), (-1, some)):
+    for sign, each in ((1, whole), (-1, some)):
         for row in each:
             sums = left.setdefault(tuple(row[name] for name in _RATED), [0] * len(FIGURES))
             sums[:] = (so_far + sign * row[name] for so_far, name in zip(sums, FIGURES, strict=True))

@@ -3,7 +3,7 @@
 Under the lines stands the total in words with all that it may hide, so it is whole at any width.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -11,10 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
+from accounting.anomalies import meaning
+from accounting.contributions import ANOMALY
 from accounting.sheets import Column, Sheet, amount, counted, instant, printable, say, show
 from accounting.sources import Completeness
-from accounting.spend import Report, SpendLine
-from accounting.usage import Quantities
+from accounting.spend import Estimated, Report, SpendLine
+from accounting.usage import COUNTED, Quantities
 
 _COUNTS = (
     Column("calls"),
@@ -31,6 +33,31 @@ _TOKENS = (
     Column("output tokens"),
     Column("reasoning tokens", spare=9),
 )
+SELDOM = {
+    "cache_write_1h_tokens": Column("cache write 1h", spare=16),
+    "audio_input_tokens": Column("audio input", spare=12),
+    "image_input_tokens": Column("image input", spare=13),
+    "audio_output_tokens": Column("audio output", spare=14),
+    "image_output_tokens": Column("image output", spare=15),
+    "web_searches": Column("web searches", spare=10),
+    "images": Column("images", spare=10),
+    "audio_seconds": Column("audio seconds", spare=11),
+}
+"""Columns that are there where any line has something in them. Requests have none: as many as calls with usage."""
+_SUB_CALLS = Column("sub-calls", spare=10)
+
+_PARTS = {
+    "cache_write_1h_tokens": "written for an hour",
+    "audio_input_tokens": "audio input",
+    "image_input_tokens": "image input",
+    "audio_output_tokens": "audio output",
+    "image_output_tokens": "image output",
+}
+_UNITS = {
+    "web_searches": ("web search", "web searches"),
+    "images": ("image", "images"),
+    "audio_seconds": ("second of audio", "seconds of audio"),
+}
 
 _NAMED = 3
 """So many models without a rate are named under a report; JSON has all."""
@@ -67,37 +94,86 @@ def show_report(console: Console, report: Report, span: Span) -> None:
     say(console, "")
     if report.lines:
         show(console, sheet(report))
-        say(console, "")
+        say(console, "", *(_explained(report) if report.by == ANOMALY else ()))
     say_total(console, report)
 
 
 def say_total(console: Console, report: Report) -> None:
     """Print the total in words, with all that it may hide."""
-    say(console, *_unknown_tag(report), *total_in_words(report.total), *_without_rate(report))
+    say(console, *_overlapping(report), *_unknown_tag(report), *total_in_words(report.total), *_without_rate(report))
     say(console, *_put_aside(report), *completeness_in_words(report.completeness))
 
 
 def sheet(report: Report) -> Sheet:
     """A row for each line, a column for each count and each currency."""
-    currencies = tuple(report.total.spent)
+    total, currencies = report.total, tuple(report.total.spent)
+    seldom = tuple(name for name, count in _named(total.quantities).items() if name in SELDOM and count)
+    sub_calls = (_SUB_CALLS,) if total.sub_calls else ()
     costs = tuple(Column(f"cost {code}") for code in currencies) or (Column("cost"),)
-    return Sheet(
-        (Column(printable(report.by), figure=False, named_by_others=True), *_COUNTS, *_TOKENS, *costs),
-        tuple(_cells(line, currencies) for line in report.lines),
-        _cells(report.total, currencies),
-    )
+    columns = (*_COUNTS, *sub_calls, *_TOKENS, *(SELDOM[name] for name in seldom), *costs)
+
+    def cells(line: SpendLine) -> tuple[str | int | Decimal | None, ...]:
+        counts = (line.calls, line.failed, line.interrupted, line.unknown, line.usage_missing, line.unpriced)
+        inside = (line.sub_calls,) if sub_calls else ()
+        used = (*line.quantities[: len(_TOKENS)], *(_named(line.quantities)[name] for name in seldom))
+        return (line.group, *counts, *inside, *used, *(tuple(map(line.spent.get, currencies)) or (None,)))
+
+    subject = Column(printable(report.by), figure=False, named_by_others=True)
+    return Sheet((subject, *columns), tuple(map(cells, report.lines)), cells(total))
 
 
 def total_in_words(total: SpendLine) -> list[str]:
-    """The total's counts, tokens and cost, and how many calls the cost doesn't cover."""
-    used = total.quantities
+    """The total's counts, what was used and what it cost, and how many calls that doesn't cover."""
+    used, inside = total.quantities, f" Inside them {counted(total.sub_calls, 'sub-call')}." if total.sub_calls else ""
     return [
         f"{counted(total.calls, 'call')}: {total.failed:,} failed, {total.interrupted:,} interrupted, "
-        f"{total.unknown:,} unknown.",
+        f"{total.unknown:,} unknown.{inside}",
         f"Tokens: {used.input:,} input (cache: {used.cache_read:,} read, {used.cache_write:,} written), "
         f"{used.output:,} output ({used.reasoning:,} reasoning).",
+        *_seldom_in_words(used),
         f"Cost: {money(total.spent)}; not in it: {total.unpriced:,} unpriced, {total.usage_missing:,} without usage"
-        f"{f', what {total.usage_partial:,} left unsaid' if total.usage_partial else ''}.",
+        f"{f', what {total.usage_partial:,} left unsaid' if total.usage_partial else ''}"
+        f"{''.join(f', {text} without a price' for text in units(total.unpriced_units))}.",
+        *_estimated_in_words(total),
+    ]
+
+
+def units(counts: Mapping[str, int]) -> list[str]:
+    """What is billed beside tokens, in words: `3 web searches`."""
+    return [counted(counts[name], *words) for name, words in _UNITS.items() if counts.get(name)]
+
+
+def _seldom_in_words(used: Quantities) -> list[str]:
+    held = _named(used)
+    parts = ", ".join(f"{held[name]:,} {what}" for name, what in _PARTS.items() if held[name])
+    beside = ", ".join(units(held))
+    return [*([f"Of them: {parts}."] if parts else []), *([f"Beside tokens: {beside}."] if beside else [])]
+
+
+def _estimated_in_words(total: SpendLine) -> list[str]:
+    likely, calls = total.estimated, total.usage_missing + total.usage_partial
+    if not likely.input_tokens and not likely.output_tokens:
+        return []
+    return [
+        f"Estimated beside: ≈ {money(likely.spent)} ({likely.input_tokens:,} input and {likely.output_tokens:,} output "
+        f"tokens), for {counted(calls, 'call')} that ended without all of their usage."
+    ]
+
+
+def _explained(report: Report) -> list[str]:
+    """What each anomaly means, as far as this version knows it."""
+    known = ((line.group, meaning(line.id)) for line in report.lines)
+    return [*(f"{printable(name)}: {found.what} {found.rule}" for name, found in known if found), ""]
+
+
+def _overlapping(report: Report) -> list[str]:
+    if report.by != ANOMALY:
+        return []
+    if not report.lines:
+        return ["No call has an anomaly."]
+    return [
+        "A call is in the line of each of its anomalies, and one without any in none; the total is of all calls. "
+        "accounting calls --anomaly NAME lists them."
     ]
 
 
@@ -178,15 +254,36 @@ def report_json(report: Report, span: Span) -> dict[str, Any]:
 
 
 def report_csv(report: Report) -> tuple[list[str], list[list[object]]]:
-    """Headings, and a row for each line as in JSON; each currency has a column. A total would be summed up again."""
-    spent = [f"spent_{code}" for code in report.total.spent]
-    names = [name for name in _fields(report.total) if name != "spent"]
-    return [report.by, "id", *names, *spent], [_csv_row(line, names, report.total.spent) for line in report.lines]
+    """Headings, and a row for each line with what JSON has; each currency has a column.
+
+    What few calls have is left out where no line has any. A total would be summed up again.
+    """
+    total = _flat(report.total)
+    names = [name for name, value in total.items() if name in _ALWAYS or value or name.startswith("spent_")]
+    rows = [_flat(line) for line in report.lines]
+    return [report.by, "id", *names], [
+        [line.group, line.id, *(row.get(name, _empty(name)) for name in names)]
+        for line, row in zip(report.lines, rows, strict=True)
+    ]
 
 
-def _csv_row(line: SpendLine, names: Iterable[str], currencies: Iterable[str]) -> list[object]:
+def _flat(line: SpendLine) -> dict[str, object]:
+    """A line's fields as JSON has them, without a level below."""
     held = _fields(line)
-    return [line.group, line.id, *(held[name] for name in names), *map(line.spent.get, currencies)]
+    spent, units, likely = (held.pop(name) for name in ("spent", "unpriced_units", "estimated"))
+    return {
+        **held,
+        **{f"unpriced_{name}": count for name, count in units.items()},
+        **{f"spent_{code}": amount for code, amount in spent.items()},
+        "estimated_input_tokens": likely["input_tokens"],
+        "estimated_output_tokens": likely["output_tokens"],
+        **{f"estimated_{code}": amount for code, amount in likely["spent"].items()},
+    }
+
+
+def _empty(name: str) -> int | None:
+    """In a column of a line that has nothing there: no unit is 0, no amount is not."""
+    return 0 if name.startswith("unpriced_") else None
 
 
 def _completeness(found: Completeness) -> dict[str, Any]:
@@ -200,18 +297,12 @@ def _completeness(found: Completeness) -> dict[str, Any]:
     }
 
 
-def _tokens(used: Quantities) -> dict[str, int]:
-    return {
-        "input_tokens": used.input,
-        "cache_read_tokens": used.cache_read,
-        "cache_write_tokens": used.cache_write,
-        "output_tokens": used.output,
-        "reasoning_tokens": used.reasoning,
-        "total_tokens": used.input + used.output,
-    }
+def _named(used: Quantities) -> dict[str, int]:
+    return dict(zip(COUNTED, used, strict=True))
 
 
 def _fields(line: SpendLine) -> dict[str, Any]:
+    counts = [*_named(line.quantities).items()]
     return {
         "calls": line.calls,
         "failed": line.failed,
@@ -220,12 +311,24 @@ def _fields(line: SpendLine) -> dict[str, Any]:
         "usage_missing": line.usage_missing,
         "usage_partial": line.usage_partial,
         "unpriced": line.unpriced,
-        **_tokens(line.quantities),
+        **dict(counts[: len(_TOKENS)]),
+        "total_tokens": line.quantities.input + line.quantities.output,
+        "sub_calls": line.sub_calls,
+        **dict(counts[len(_TOKENS) :]),
+        "unpriced_units": dict(line.unpriced_units),
         "spent": dict(line.spent),
+        "estimated": _likely(line.estimated),
     }
 
 
-def _cells(line: SpendLine, currencies: tuple[str, ...]) -> tuple[str | int | Decimal | None, ...]:
-    counts = (line.calls, line.failed, line.interrupted, line.unknown, line.usage_missing, line.unpriced)
-    costs = tuple(map(line.spent.get, currencies)) or (None,)
-    return (line.group, *counts, *line.quantities[: len(_TOKENS)], *costs)
+_ALWAYS = ("calls", "failed", "interrupted", "unknown", "usage_missing", "usage_partial", "unpriced", *COUNTED[:5],
+           "total_tokens")  # fmt: skip
+"""Columns of every CSV."""
+
+
+def _likely(estimated: Estimated) -> dict[str, Any]:
+    return {
+        "input_tokens": estimated.input_tokens,
+        "output_tokens": estimated.output_tokens,
+        "spent": dict(estimated.spent),
+    }

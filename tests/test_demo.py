@@ -35,7 +35,7 @@ BOOKED = SpendLine(
     group="z-ai/glm-5",
     id="z-ai/glm-5",
     calls=1,
-    quantities=Quantities(15, 0, 0, 210, 210),
+    quantities=Quantities(15, 0, 0, 210, 210, requests=1),
     spent={"CNY": Decimal("0.007515")},
 )
 
@@ -56,7 +56,9 @@ def test_ledger_and_books_agree_where_every_figure_is_the_same() -> None:
     [
         replace(BOOKED, spent={"CNY": Decimal("0.007515000000000000000000000001")}),
         replace(BOOKED, spent={"USD": Decimal("0.007515")}),
-        replace(BOOKED, quantities=Quantities(15, 0, 0, 211, 210)),
+        replace(BOOKED, quantities=Quantities(15, 0, 0, 211, 210, requests=1)),
+        replace(BOOKED, quantities=Quantities(15, 0, 0, 210, 210, cache_write_1h=1, requests=1)),
+        replace(BOOKED, quantities=Quantities(15, 0, 0, 210, 210, requests=2)),
         replace(BOOKED, calls=2),
         replace(BOOKED, failed=1),
         replace(BOOKED, id="z-ai/glm-6", group="z-ai/glm-6"),

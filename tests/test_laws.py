@@ -1,5 +1,6 @@
 """The laws of the books, on any calls in any order: nothing twice (L2), in balance (L3), exact (L4)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from accounting.booked import BookedCall, Selection, listed
 from accounting.ingest import ingest
+from accounting.rates import CLASSES
 from accounting.rollup import roll
 from accounting.spend import BY, Report, SpendLine, added
 from accounting.spend_rows import Scope
@@ -23,10 +25,13 @@ from tests.books import NOON, Books, made
 from tests.databases import Database
 
 ZONES = (None, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/St_Johns"), ZoneInfo("Pacific/Apia"))
-BY_TAG = ("user", "tag:KEY")
+BY_TAG = ("user", "anomaly", "tag:KEY")
 PRICED, FREE, UNPRICED = "priced", "free", "nobody/knows"
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+FEW = st.none() | st.integers(0, 3)
 
 
 @st.composite
@@ -34,11 +39,38 @@ def usages(draw: st.DrawFn, most: int = 5000) -> Usage:
     if draw(st.integers(0, 4)) == 0:
         return Usage()
     tokens_in, tokens_out = draw(st.integers(0, most)), draw(st.integers(0, most))
-    read = draw(st.none() | st.integers(0, tokens_in))
-    write = draw(st.none() | st.integers(0, tokens_in - (read or 0)))
-    thought = draw(st.none() | st.integers(0, tokens_out))
-    source = draw(st.sampled_from((UsageSource.PROVIDER, UsageSource.PARTIAL)))
-    return Usage(tokens_in, read, write, tokens_out, thought, source)
+    ins, outs = _Parts(draw, tokens_in), _Parts(draw, tokens_out)
+    read, write = ins.part(), ins.part()
+    return Usage(
+        tokens_in,
+        read,
+        write,
+        tokens_out,
+        outs.part(),
+        draw(st.sampled_from((UsageSource.PROVIDER, UsageSource.PARTIAL))),
+        tuple(draw(st.lists(st.sampled_from(("total_mismatch", "hidden_output")), unique=True))),
+        cache_write_1h_tokens=_Parts(draw, write or 0).part(),
+        audio_input_tokens=ins.part(),
+        image_input_tokens=ins.part(),
+        audio_output_tokens=outs.part(),
+        image_output_tokens=outs.part(),
+        requests=draw(FEW),
+        web_searches=draw(FEW),
+        images=draw(FEW),
+        audio_seconds=draw(FEW),
+    )
+
+
+class _Parts:
+    """Parts of a whole that are apart from each other."""
+
+    def __init__(self, draw: st.DrawFn, whole: int) -> None:
+        self._draw, self._left = draw, whole
+
+    def part(self) -> int | None:
+        taken = self._draw(st.none() | st.integers(0, self._left))
+        self._left -= taken or 0
+        return taken
 
 
 @st.composite
@@ -56,6 +88,7 @@ def some_calls(draw: st.DrawFn, most: int = 5000) -> list[Call]:
             user=draw(st.sampled_from((None, "u-1", "u-2", ""))),
             tags=draw(st.dictionaries(st.sampled_from(("feature", "team")), st.sampled_from(("a", "b", "")))),
             usage=draw(usages(most)),
+            parent_id=draw(st.sampled_from((None, None, made().id))),
         )
         for number in range(draw(st.integers(1, 12)))
     ]
@@ -63,7 +96,7 @@ def some_calls(draw: st.DrawFn, most: int = 5000) -> list[Call]:
 
 @contextmanager
 def fresh(
-    database: Database, prices: Sequence[Decimal] = (Decimal(2), Decimal("0.1"), Decimal(3), Decimal(7), Decimal(9))
+    database: Database, prices: Sequence[Decimal] = tuple(map(Decimal, range(2, 2 + len(CLASSES))))
 ) -> Iterator[Books]:
     books = Books(database.store(zone="Asia/Shanghai"))
     books.load(card(prices))
@@ -74,8 +107,7 @@ def fresh(
 
 def card(prices: Sequence[Decimal]) -> str:
     """Classes in order of the columns; a second model whose every price is 0."""
-    fields = ("input", "cache_read", "cache_write", "output", "reasoning")
-    dear = "\n".join(f"{name} = {price:f}" for name, price in zip(fields, prices, strict=True))
+    dear = "\n".join(f"{each.name} = {price:f}" for each, price in zip(CLASSES, prices, strict=True))
     head = 'provider = "wcode"\ncurrency = "USD"\nsource = "test"\n'
     return (
         f'{head}[[rate]]\nmodel = "{PRICED}"\nvalid_from = 2026-01-01\n{dear}\n'
@@ -129,10 +161,19 @@ def test_the_books_balance_in_every_dimension(database: Database, made_calls: li
             assert added("total", "", report.lines) == report.total
             totals.append(report.total)
         assert totals == [totals[0]] * len(totals)
-        assert totals[0].calls == len(made_calls)
+        assert totals[0].calls + totals[0].sub_calls == len(made_calls)
+        assert totals[0].sub_calls == sum(call.parent_id is not None for call in made_calls)
+        flagged = books.spend("anomaly")
+        assert flagged.total == totals[0]
+        assert {line.id: line.calls + line.sub_calls for line in flagged.lines} == anomalies(books)
         assert totals[0].quantities == tuple(
             map(sum, zip(*(call.usage.quantities for call in made_calls), strict=True))
         )
+
+
+def anomalies(books: Books) -> Counter[str]:
+    """How many calls have each."""
+    return Counter(name for one in all_calls(books) for name in one.call.usage.anomalies)
 
 
 def same(one: SpendLine, other: SpendLine) -> bool:
@@ -177,7 +218,7 @@ def test_the_spend_of_every_project_adds_up_to_that_of_all(database: Database, m
 @few
 @given(
     made_calls=some_calls(most=10**12),
-    prices=st.lists(st.decimals(0, 1000, places=9), min_size=5, max_size=5),
+    prices=st.lists(st.decimals(0, 1000, places=9), min_size=len(CLASSES), max_size=len(CLASSES)),
 )
 def test_money_is_exact_to_the_last_digit(database: Database, made_calls: list[Call], prices: list[Decimal]) -> None:
     expected = sum((cost(call, prices) for call in made_calls if call.request_model == PRICED), Fraction())
@@ -194,6 +235,8 @@ def test_money_is_exact_to_the_last_digit(database: Database, made_calls: list[C
 
 def cost(call: Call, prices: Sequence[Decimal]) -> Fraction:
     """The call's cost by common fractions, each token charged once."""
-    tokens_in, read, write, tokens_out, thought, *_ = call.usage.quantities
-    charged = (tokens_in - read - write, read, write, tokens_out - thought, thought)
+    n = call.usage.quantities
+    fresh = n.input - n.cache_read - n.cache_write - n.audio_input - n.image_input
+    answer = n.output - n.reasoning - n.audio_output - n.image_output
+    charged = (fresh, n.cache_read, n.cache_write - n.cache_write_1h, answer, *n[4:])
     return sum((count * Fraction(price) for count, price in zip(charged, prices, strict=True)), Fraction()) / 1000

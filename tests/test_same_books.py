@@ -18,7 +18,7 @@ from accounting import ratebook
 from accounting.ingest import ingest
 from accounting.money import plain
 from accounting.ports import Batch, Entry
-from accounting.rates import parse_card
+from accounting.rates import CLASSES, parse_card
 from accounting.restate import Order, restate
 from accounting.rollup import roll
 from accounting.spend import BY, Report
@@ -31,7 +31,7 @@ from tests.databases import Database, PostgresDatabases, SqliteFiles
 from tests.test_laws import UNPRICED, card, usages
 
 NAMES = ("project_id", "key_id", "source_id", "rate_id", "batch_id", "restatement_id", "id")
-PRICES = (Decimal(2), Decimal("0.1"), Decimal("3.000000001"), Decimal(7), Decimal(9))
+PRICES = (Decimal(2), Decimal("0.1"), Decimal("3.000000001"), *map(Decimal, range(7, 4 + len(CLASSES))))
 
 texts = st.text(max_size=20) | st.sampled_from(("checkout", "结算", "O'Hara \\N\t\n\r", "%s :x ?", "a\0b", "\ud800"))
 tags = st.dictionaries(st.just("feature") | texts, texts, max_size=3)
@@ -55,6 +55,7 @@ def some_calls(draw: st.DrawFn) -> list[Call]:
             tags=draw(tags),
             attempt=draw(st.sampled_from((1, 2, 2**31 - 1, 2**31))),
             max_tokens=draw(st.none() | st.sampled_from((0, 2**31, 2**63 - 1, 2**63))),
+            parent_id=draw(st.sampled_from((None, None, made().id))),
             usage=draw(usages(most=draw(st.sampled_from((5000, 10**12, 10**13))))),
         )
         for number in range(draw(st.integers(1, 6)))
@@ -70,7 +71,7 @@ def rolls(books: Books) -> object:
 
 def loads(books: Books) -> object:
     """From a day in the middle of the calls other prices hold."""
-    later = card((Decimal(1),) * 5).replace("2026-01-01", "2026-11-22T12:00:00Z").replace("test", "new")
+    later = card((Decimal(1),) * len(CLASSES)).replace("2026-01-01", "2026-11-22T12:00:00Z").replace("test", "new")
     with writing(books.engine) as conn:
         return ratebook.load(conn, parse_card(later, "later.toml"), NOON)
 

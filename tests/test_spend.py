@@ -221,7 +221,9 @@ def test_calls_of_a_project_or_key_that_is_not_in_the_books_are_reported_by_its_
 
 @pytest.mark.parametrize("by", ["colour", "tag:", "tag:KEY", "tags:feature", ""])
 def test_an_unknown_grouping_is_refused_with_the_known_ones(books: Books, by: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"'{by}'; expected one of key, project, model.*user, tag:KEY"):
+    with pytest.raises(
+        ConfigurationError, match=rf"'{by}'; expected one of key, project, model.*user, anomaly, tag:KEY"
+    ):
         books.spend(by)
 
 

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Table
 
-from accounting.contributions import SPEND_TABLES
+from accounting.contributions import ESTIMATES, SPEND_TABLES
 from accounting.ingest import ingest
+from accounting.rates import PRICES
 from accounting.store import writing
 from accounting.store.tables import batches, calls, conflicts, rates, rejected, repeats, sources, store
 from accounting.store.types import Exact, Instant
-from accounting.usage import Outcome, Usage, UsageSource
+from accounting.usage import COUNTED, Outcome, Usage, UsageSource
 from accounting.verify import verify
 from tests.books import NOON, Books, Journal, made
 from tests.conftest import NewBooks
@@ -24,8 +25,9 @@ CHECKED: dict[Table, tuple[str, ...]] = {
     calls: (
         *("id", "batch_id", "source_id", "number", "started_at", "quarter", "billed_on", "project_id", "key_id"),
         *("provider", "request_model", "response_model", "model", "rate_id", "usage_source", "effort", "outcome"),
-        *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
-        *("tags", "end_user"),
+        *COUNTED,
+        *ESTIMATES,
+        *("tags", "end_user", "anomalies", "parent_id"),
     ),
     batches: (
         *("entries", "inserted", "duplicates", "superseded", "conflicts", "rejected", "min_call_id", "max_call_id"),
@@ -37,7 +39,7 @@ CHECKED: dict[Table, tuple[str, ...]] = {
     repeats: ("number",),
     rates: (
         *("provider", "model", "currency", "valid_from"),
-        *("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k"),
+        *PRICES,
     ),
     store: ("zone",),
     **{table: tuple(table.c.keys()) for table in SPEND_TABLES},
@@ -58,6 +60,15 @@ cache_read = 0.1
 cache_write = 3
 output = 7
 reasoning = 9
+cache_write_1h = 4
+audio_input = 5
+image_input = 6
+audio_output = 8
+image_output = 10
+request = 11
+web_search = 12
+image = 13
+audio_second = 14
 """
 
 
@@ -76,6 +87,10 @@ def books(new_books: NewBooks) -> Books:
     return some
 
 
+EVERY = (5, 6, 7, 8, 9, 1, 2, 3, 4)
+"""Something of every quantity beyond the first five, so that each of their prices tells."""
+
+
 def call(number: int, days: int) -> Any:
     return made(
         NOON - timedelta(days=days, hours=number % 6 * 3),
@@ -83,7 +98,7 @@ def call(number: int, days: int) -> Any:
         request_model="all/classes",
         outcome=list(Outcome)[number % 4],
         project=("checkout", "search")[number % 2],
-        usage=Usage(1000, 10, 20, 200, 30, UsageSource.PROVIDER),
+        usage=Usage(1000, 10, 20, 200, 30, UsageSource.PROVIDER, ("odd", f"n-{number % 2}"), None, None, *EVERY),
         tags={"feature": "rerank", "team": f"t-{number % 2}"},
         user=f"u-{number % 2}",
     )
@@ -93,6 +108,10 @@ def other(column: Column[Any], value: Any) -> st.SearchStrategy[Any]:
     """Another value that the column can hold."""
     if column.name == "zone":
         return st.sampled_from(["UTC", "America/New_York"])
+    if column.name == "anomalies":
+        return st.lists(st.sampled_from(("odd", "n-0", "n-1", "new")), unique=True).filter(
+            lambda new: {*new} != {*value}
+        )
     if column.name == "tags":
         return st.dictionaries(st.sampled_from(("feature", "team", "new")), st.sampled_from(("rerank", "x")))
     kind = column.type

@@ -13,15 +13,16 @@ import typer
 from sqlalchemy import Connection, Engine
 
 from accounting import booked, periods
-from accounting.booked import BookedCall, Selection
+from accounting.booked import BookedCall, Estimate, Selection
 from accounting.cli.books import AsJson, books, counting, err, out, put_json
 from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
+from accounting.contributions import ESTIMATES
 from accounting.errors import ConfigurationError, StoreAway
 from accounting.money import Money, plain
 from accounting.sheets import Cell, Column, Running, Sheet, json_line, say, show
 from accounting.spend import Key
-from accounting.spend_sheet import Span
+from accounting.spend_sheet import SELDOM, Span
 from accounting.store import reading
 from accounting.usage import Call, Outcome, Usage, UsageSource
 
@@ -85,6 +86,9 @@ def calls(
     tag: Annotated[
         list[str] | None, typer.Option("--tag", "-t", metavar="KEY[=VALUE]", help="May be repeated: with all of these.")
     ] = None,
+    anomaly: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With this anomaly, as accounting report --by anomaly names it.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help=f"So many at most; else {PAGE}, and with --csv all.")
     ] = None,
@@ -120,6 +124,7 @@ def calls(
             outcome=outcome,
             user=user,
             tags=tuple(map(_tag, tag or ())),
+            anomaly=anomaly,
         )
         listing = _List(chosen, days, zone, wanted)
         _follow(engine, listing, limit or PAGE) if follow else _put(engine, listing, limit, below)
@@ -224,11 +229,12 @@ def _show(page: list[BookedCall], more: bool, days: Span, zone: ZoneInfo) -> Non
 def _sheet(page: list[BookedCall], zone: ZoneInfo) -> Sheet:
     currencies = sorted({one.cost.currency for one in page if one.cost})
     costs = [Column(f"cost {code}") for code in currencies] or [Column("cost")]
-    columns = (*_COLUMNS, *costs, _NOTES, _ID)
-    return Sheet(columns, tuple(_cells(one, zone, currencies) for one in page))
+    seldom = [name for name in SELDOM if any(getattr(one.call.usage, name) for one in page)]
+    columns = (*_COLUMNS, *(SELDOM[name] for name in seldom), *costs, _NOTES, _ID)
+    return Sheet(columns, tuple(_cells(one, zone, currencies, seldom) for one in page))
 
 
-def _cells(one: BookedCall, zone: ZoneInfo, currencies: list[str]) -> tuple[Cell, ...]:
+def _cells(one: BookedCall, zone: ZoneInfo, currencies: list[str], seldom: Iterable[str] = ()) -> tuple[Cell, ...]:
     call, usage, cost = one.call, one.call.usage, one.cost
     costs = [cost.amount if cost and cost.currency == code else None for code in currencies] or [None]
     return (
@@ -244,6 +250,7 @@ def _cells(one: BookedCall, zone: ZoneInfo, currencies: list[str]) -> tuple[Cell
         usage.cache_write_tokens,
         usage.output_tokens,
         usage.reasoning_tokens,
+        *(getattr(usage, name) for name in seldom),
         *costs,
         ", ".join(_notes(one)) or None,
         str(call.id),
@@ -251,14 +258,28 @@ def _cells(one: BookedCall, zone: ZoneInfo, currencies: list[str]) -> tuple[Cell
 
 
 def _notes(one: BookedCall) -> list[str]:
-    """What to know before trusting the cost."""
-    usage, has_failed = one.call.usage, one.call.outcome is Outcome.FAILED
+    """What to know before trusting the cost, and what sets the call apart."""
+    call, usage, has_failed = one.call, one.call.usage, one.call.outcome is Outcome.FAILED
     if usage.source is UsageSource.MISSING:
         why = [] if has_failed else ["no usage"]
     else:
         why = [] if one.cost else ["unpriced"]
     partial = [] if usage.source in (UsageSource.MISSING, UsageSource.PROVIDER) else [f"{usage.source} usage"]
-    return [*why, *partial, *usage.anomalies]
+    part_of = [] if call.parent_id is None else [f"sub-call of {call.parent_id}"]
+    tier = [] if call.service_tier in (None, *_PLAIN_TIERS) else [f"{call.service_tier} tier"]
+    return [*why, *partial, *_estimated(one), *usage.anomalies, *part_of, *tier]
+
+
+_PLAIN_TIERS = ("default", "standard", "on_demand")
+"""As OpenAI, Anthropic and others call the one that has no other price."""
+
+
+def _estimated(one: BookedCall) -> list[str]:
+    likely = one.estimate
+    if likely is None:
+        return []
+    cost = f" for {plain(likely.cost.amount)} {likely.cost.currency}" if likely.cost else ""
+    return [f"≈ {likely.input_tokens:,} in and {likely.output_tokens:,} out{cost}"]
 
 
 def _id(text: str) -> UUID:
@@ -276,7 +297,11 @@ def _tag(text: str) -> tuple[str, str | None]:
 _OF_CALL = [field.name for field in fields(Call) if field.name != "usage"]
 _OF_USAGE = [field.name for field in fields(Usage) if field.name not in ("source", "block", "provider_cost")]
 _OF_MONEY = ("cost", "currency", "provider_cost", "provider_cost_currency")
-_FIELDS = (*_OF_CALL, "model", "key_name", "billed_on", *_OF_USAGE, "usage_source", "usage_block", *_OF_MONEY)
+_OF_ESTIMATE = (*ESTIMATES, "estimated_cost", "estimated_cost_currency")
+_FIELDS = (
+    *(*_OF_CALL, "model", "key_name", "billed_on", *_OF_USAGE, "usage_source", "usage_block"),
+    *(*_OF_MONEY, *_OF_ESTIMATE),
+)
 """What programs get of a call, in this order."""
 
 
@@ -289,8 +314,15 @@ def _fields(one: BookedCall) -> dict[str, Any]:
         *(usage.source, usage.block),
         *_pair(one.cost),
         *_pair(usage.provider_cost),
+        *_likely(one.estimate),
     )
     return dict(zip(_FIELDS, values, strict=True))
+
+
+def _likely(estimate: Estimate | None) -> tuple[object, ...]:
+    if estimate is None:
+        return (None,) * len(_OF_ESTIMATE)
+    return (estimate.input_tokens, estimate.output_tokens, *_pair(estimate.cost))
 
 
 def _pair(money: Money | None) -> tuple[object, object]:

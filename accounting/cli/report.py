@@ -36,9 +36,10 @@ def report(
     as_csv: AsCsv = False,
     as_excel: AsExcel = False,
 ) -> None:
-    """Spend by key, project, model, provider, day, month, effort, user or tag; of this month, if no days are chosen.
+    """Spend by project, key, model and so on (--by); of this month, if no days are chosen.
 
-    A call without the tag, or the user, is in a line of its own, so every grouping has the same total.
+    A call without the tag, or the user, is in a line of its own, so every grouping has the same total. By anomaly a
+    call is in the line of each of its own, and the total is of all calls.
     """
     wanted = form(as_json, as_csv, as_excel)
     asked = periods.zone(tz) if tz else None
