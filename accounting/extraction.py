@@ -118,7 +118,7 @@ def _begins_with_a_frame(data: bytes) -> bool:
 
 def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
     if chosen is not None:
-        return Extraction(reread(chosen, body, chosen.answer(body)), chosen.name, "path")
+        return _told_by_path(reread(chosen, body, chosen.answer(body)), chosen)
     told = _told(sniff(body), provider)
     return _nothing("format_unknown") if told is None else Extraction(told.answer(body), told.name, "shape")
 
@@ -138,7 +138,20 @@ def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Ext
     reader = beside(format_, reader, first) if chosen and first else reader
     for event in events:
         reader.feed(event)
-    return Extraction(reader.answer(), format_.name, "path" if chosen else "shape", is_stream=True)
+    if chosen:
+        return replace(_told_by_path(reader.answer(), chosen), is_stream=True)
+    return Extraction(reader.answer(), format_.name, "shape", is_stream=True)
+
+
+def _told_by_path(answer: Answer, chosen: Format) -> Extraction:
+    """As its path says, or as its shape does where the path's format found nothing."""
+    flags = (name.removeprefix(_SHAPE_OF) for name in answer.usage.anomalies if name.startswith(_SHAPE_OF))
+    other = next(flags, None)
+    return Extraction(answer, other or chosen.name, "shape" if other else "path")
+
+
+_SHAPE_OF = "shape_of_"
+"""How the anomaly of an answer begins that was not in its endpoint's format."""
 
 
 def _told(shape: Format | None, provider: str) -> Format | None:

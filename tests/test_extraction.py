@@ -92,6 +92,9 @@ def test_how_it_was_read_can_be_asked() -> None:
     found = examine(STREAM, path="/v1/chat/completions")
     assert (found.format, found.told_by, found.is_stream) == ("openai_chat", "path", True)
     assert examine(b"").told_by == ""
+    for other in (STREAM, CHAT):
+        found = examine(other, path="/v1/messages")
+        assert (found.format, found.told_by) == ("openai_chat", "shape")
 
 
 def test_all_else_that_it_says_of_itself_is_read_too() -> None:

@@ -95,9 +95,13 @@ def _show(found: Extraction, readings: list[Reading], size: int) -> None:
 
 
 def _how(found: Extraction, size: int) -> str:
-    kind = "A stream" if found.is_stream else "A body"
-    by = {"path": "as its path says", "shape": "by its shape"}.get(found.told_by, "")
-    return f"{kind} of {counted(size, 'byte')}, " + (f"read as {found.format}, {by}." if by else "not read.")
+    kind = f"{'A stream' if found.is_stream else 'A body'} of {counted(size, 'byte')}"
+    by = {"path": "as its path says", "shape": "by its shape"}.get(found.told_by)
+    if by is None:
+        return f"{kind}, not read."
+    if found.format == formats.every()[-1].name:
+        return f"{kind}, of an endpoint whose answers are recorded and not read yet."
+    return f"{kind}, read as {found.format}, {by}."
 
 
 def _counts(usage: Usage) -> list[tuple[Cell, ...]]:

@@ -109,6 +109,13 @@ def test_what_is_no_answer_is_said_to_be_none(run: Run, file: Path, garbage: byt
     )
 
 
+def test_an_endpoint_that_is_only_recorded_is_said_to_be(run: Run, file: Path) -> None:
+    file.write_text('{"id": "batch_1"}')
+    ran = run("extract", file, "--path", "/v1/batches")
+    assert ran.code == 1
+    assert ran.lines[0] == "A body of 17 bytes, of an endpoint whose answers are recorded and not read yet."
+
+
 def test_a_value_beyond_reason_is_shown_in_short(run: Run, file: Path) -> None:
     file.write_text(json.dumps(GLM).replace("15,", f"{'9' * 5000},"))
     ran = run("extract", file)
