@@ -21,21 +21,26 @@ class Answers:
 
     cases: Sequence[Case]
     readings: Mapping[str, Sequence[Reading | None]]
+    missing: Mapping[str, str]
+    """Why an oracle could not be asked."""
 
     def of(self, oracle: str) -> Iterator[tuple[Case, Reading]]:
         """Those cases that the oracle can be asked about."""
-        if oracle not in self.readings:
-            missing(oracle, "it could not be made")
+        self._skip_without(oracle)
         for case, reading in zip(self.cases, self.readings[oracle], strict=False):
             if reading is not None:
                 yield case, reading
 
     def to_example(self, reason: Disagreement) -> Reading:
-        if reason.oracle not in self.readings:
-            missing(reason.oracle, "it could not be made")
+        self._skip_without(reason.oracle)
         reading = self.readings[reason.oracle][len(self.cases) + DISAGREEMENTS.index(reason)]
         assert reading is not None, f"{reason.oracle} reads no {reason.shapes[0]}"
         return reading
+
+    def _skip_without(self, oracle: str) -> None:
+        if oracle in self.missing:
+            reason = f"No environment for {oracle}: {self.missing[oracle]}"
+            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -43,16 +48,10 @@ def answers() -> Answers:
     """Without an oracle's environment its tests are skipped, and with CI failed."""
     everything = [*cases(), *catalogued()]
     examples = [reason.case for reason in DISAGREEMENTS]
-    readings = {}
+    readings, missing = {}, {}
     for oracle in ORACLES:
         try:
             readings[oracle] = asked(oracle, [*everything, *examples])
         except EnvironmentMissing as error:
-            if os.environ.get("CI"):
-                missing(oracle, str(error))
-    return Answers(everything, readings)
-
-
-def missing(oracle: str, why: str) -> None:
-    reason = f"No environment for {oracle}: {why}"
-    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+            missing[oracle] = str(error)
+    return Answers(everything, readings, missing)
