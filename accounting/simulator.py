@@ -11,6 +11,7 @@ at `/ledger`.
 """
 
 import json
+import re
 import socket
 import struct
 import sys
@@ -24,7 +25,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from accounting.simulated import anthropic, openai_chat, other
+from accounting.simulated import anthropic, openai_chat, openai_responses, other
 from accounting.simulated.answers import Answer, Asked, Known
 from accounting.simulated.ledger import UNKNOWN, LedgerLine, Tokens
 from accounting.simulated.script import Script, ScriptUnreadable
@@ -33,8 +34,11 @@ from accounting.simulated.wire import Body, body, chunks, stop
 _BILLED = {
     "chat/completions": openai_chat.answer,
     "messages": anthropic.answer,
-    "responses": other.responses,
+    "responses": openai_responses.answer,
     "embeddings": other.embeddings,
+    "audio/transcriptions": other.transcription,
+    "images/generations": other.images,
+    "images/edits": other.images,
 }
 _FREE = {
     "messages/count_tokens": {"input_tokens": 12},
@@ -65,6 +69,7 @@ class Simulator:
         self.held = 0
         """Requests that are kept waiting just now, before their first byte or in the middle."""
         self._lines: dict[int, LedgerLine] = {}
+        self._responses: dict[str, _Response] = {}
         self._seen: Counter[tuple[str, bytes]] = Counter()
         self._lock = threading.Lock()
         self._server = _Server(port, self)
@@ -135,6 +140,28 @@ class Simulator:
             self._lines[line.number] = line
         return line
 
+    def keep(self, asked: Asked, script: Script, line: LedgerLine) -> None:
+        """Keep what was asked of the Responses API, so that it can be polled."""
+        if line.endpoint == "responses" and line.status == 200:
+            with self._lock:
+                self._responses[openai_responses.id_of(asked)] = _Response(asked, script, line.number)
+
+    def polled(self, path: str) -> Answer | None:
+        """What is answered to who asks for a response again; None where there is no such response.
+
+        Whoever has got all of it knows what was charged, and the ledger says so.
+        """
+        place, _, query = path.partition("?")
+        with self._lock:
+            found = self._responses.get(place.rpartition("/responses/")[2])
+            if found is None:
+                return None
+            found.polls += 1
+            told = found.told(query)
+            for _, known in told.pieces[-1:]:
+                self._lines[found.line] = replace(self._lines[found.line], outcome=known.outcome, told=known.told)
+            return told
+
     def note_left(self, line: LedgerLine) -> None:
         """The client went away before the answer was sent whole."""
         with self._lock:
@@ -150,6 +177,27 @@ class Simulator:
         finally:
             with self._lock:
                 self.held -= 1
+
+
+@dataclass(slots=True)
+class _Response:
+    """What was asked of the Responses API, its line in the ledger, and how often it was polled."""
+
+    asked: Asked
+    script: Script
+    line: int
+    polls: int = 0
+
+    def told(self, query: str) -> Answer:
+        """At first that it is under way, then all of it; as a stream, all that comes after the number asked for."""
+        after = _AFTER.search(query)
+        if after is not None:
+            return openai_responses.streamed(self.asked, replace(self.script, no_end=False), int(after[1]))
+        first = self.polls == 1
+        return openai_responses.under_way(self.asked) if first else openai_responses.finished(self.asked, self.script)
+
+
+_AFTER = re.compile(r"starting_after=(\d+)")
 
 
 def _endpoint(path: str, known: Any) -> str | None:
@@ -206,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/ledger":
             lines = [asdict(line) for line in self.server.simulator.ledger]
             return self._send_free(lines)
+        if polled := self.server.simulator.polled(self.path):
+            return self._send(polled, Script())
         free = _endpoint(self.path.partition("?")[0], _FREE)
         return self._send_free(_FREE[free]) if free else self._send(other.error(404, "No such page."), Script())
 
@@ -245,6 +295,7 @@ class _Handler(BaseHTTPRequestHandler):
         known = Known(UNKNOWN, None) if script.drop else made.known_at(stop(made, script))
         status = None if script.drop else answer.status
         line = self.server.simulator.enter(asked, status, known, answer.charged or Tokens())
+        self.server.simulator.keep(asked, script, line)
         try:
             self._hold_for(script.wait)
             if script.drop:
@@ -306,13 +357,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _asked(received: Received) -> Asked:
-    """The request's question; a body that is no object asks nothing."""
+    """The request's question; a body that is neither an object nor a form asks nothing."""
     try:
         question = json.loads(received.body)
     except ValueError:
-        question = {}
+        question = {name.decode(): value.decode() for name, value in _FIELD.findall(received.body)}
     key = received.header("authorization").removeprefix("Bearer ") or received.header("x-api-key")
     return Asked(received.path, key, question if isinstance(question, dict) else {})
+
+
+_FIELD = re.compile(rb'name="(\w+)"\r\n\r\n([^\r]*)\r\n')
+"""A field of a form that is no file."""
 
 
 def _framing(answer: Answer, script: Script) -> str:

@@ -228,3 +228,39 @@ def test_the_provider_knows_nothing_of_how_its_answers_are_read_or_priced() -> N
     for file in [root / "simulator.py", *(root / "simulated").glob("*.py")]:
         imports = re.findall(r"(?m)^\s*(?:from|import) (accounting[.\w]*)", file.read_text("utf-8"))
         assert all(name.startswith("accounting.simulated") for name in imports), file
+
+
+RESPONSES = "/v1/responses"
+
+
+def test_a_response_in_the_background_is_told_to_who_polls_it(provider: Simulator, ask: Ask) -> None:
+    made = ask(path=RESPONSES, input="Why?", background=True).json()
+    assert (made["status"], made["usage"]) == ("queued", None)
+    assert (provider.ledger[0].outcome, provider.ledger[0].told) == ("interrupted", None)
+    first, second = (httpx.get(f"{provider.url}{RESPONSES}/{made['id']}").json() for _ in range(2))
+    assert (first["status"], second["status"]) == ("in_progress", "completed")
+    (line,) = provider.ledger
+    assert (line.outcome, line.told) == ("finished", line.charged)
+    assert second["usage"]["total_tokens"] == line.charged.input + line.charged.output
+
+
+def test_a_streamed_response_can_be_taken_up_again_behind_any_event(provider: Simulator, ask: Ask) -> None:
+    whole = ask("events=3", RESPONSES, input="Why?", stream=True).text.split("\n\n")
+    id_ = re.search(r"resp_\w+", whole[0])
+    assert id_ is not None
+    for after in range(5):
+        again = httpx.get(f"{provider.url}{RESPONSES}/{id_[0]}?stream=true&starting_after={after}").text
+        assert again.split("\n\n") == whole[after + 1 :]
+
+
+def test_nobody_else_s_response_can_be_polled(provider: Simulator) -> None:
+    assert httpx.get(f"{provider.url}{RESPONSES}/resp_of_nobody").status_code == 404
+
+
+def test_a_form_asks_as_well(provider: Simulator) -> None:
+    fields, files = {"model": "sim/chat"}, {"file": ("a.wav", b"RIFF")}
+    headers = {"authorization": "Bearer sk-test"}
+    heard = httpx.post(f"{provider.url}/v1/audio/transcriptions", data=fields, files=files, headers=headers).json()
+    (line,) = provider.ledger
+    assert (line.model, line.endpoint) == ("sim/chat", "audio/transcriptions")
+    assert heard["usage"]["output_tokens"] == line.charged.output

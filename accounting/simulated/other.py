@@ -35,17 +35,35 @@ def raw(data: bytes, asked: Asked, script: Script) -> Answer:
     return Answer(pieces=(piece,), charged=Tokens(), status=script.status, content_type=kind)
 
 
-def responses(asked: Asked, script: Script) -> Answer:
-    """OpenAI's Responses, whole."""
-    used = tokens(asked, script)
-    usage = {"input_tokens": used.input, "output_tokens": used.output, "total_tokens": used.input + used.output}
-    body = {"id": f"resp_{asked.digest.hex()[:24]}", "object": "response", "status": "completed", "output": []}
-    return Answer(pieces=whole(body | {"model": asked.model, "usage": usage}, Known(FINISHED, used)), charged=used)
-
-
 def embeddings(asked: Asked, script: Script) -> Answer:
     used = Tokens(input=tokens(asked, script).input)
     vector = {"object": "embedding", "index": 0, "embedding": [0.5, -0.5]}
     usage = {"prompt_tokens": used.input, "total_tokens": used.input}
     body = {"object": "list", "data": [vector], "model": asked.model, "usage": usage}
+    return Answer(pieces=whole(body, Known(FINISHED, used)), charged=used)
+
+
+def transcription(asked: Asked, script: Script) -> Answer:
+    """Of a sound; it is billed by tokens."""
+    used = Tokens(input=tokens(asked, script).input, output=tokens(asked, script).output)
+    usage = {
+        "type": "tokens",
+        "input_tokens": used.input,
+        "input_token_details": {"text_tokens": 0, "audio_tokens": used.input},
+        "output_tokens": used.output,
+        "total_tokens": used.input + used.output,
+    }
+    return Answer(pieces=whole({"text": "Why?", "usage": usage}, Known(FINISHED, used)), charged=used)
+
+
+def images(asked: Asked, script: Script) -> Answer:
+    """One image, made or changed; it is billed by tokens."""
+    used = Tokens(input=tokens(asked, script).input, output=tokens(asked, script).output)
+    usage = {
+        "input_tokens": used.input,
+        "input_tokens_details": {"text_tokens": used.input, "image_tokens": 0},
+        "output_tokens": used.output,
+        "total_tokens": used.input + used.output,
+    }
+    body = {"created": 1795420000, "data": [{"b64_json": "iVBORw0KGgo="}], "usage": usage}
     return Answer(pieces=whole(body, Known(FINISHED, used)), charged=used)

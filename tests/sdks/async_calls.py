@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from .bench import BEHIND_PROXY, ONCE_BUSY, Bench, Result, failure, http_library, told
+from .sync_calls import SOUND
 
 Story = Callable[[Bench], Awaitable[Result]]
 STORIES: dict[str, Story] = {}
@@ -305,6 +306,57 @@ async def openai_error_with_usage_in_stream(at: Bench) -> Result:
 @story
 async def openai_recorded(at: Bench) -> Result:
     return await whole_with(at, "recorded")
+
+
+@story
+async def openai_responded(at: Bench) -> Result:
+    async with at.async_client() as client:
+        return told(await client.responses.create(model=at.model, input="Why?"))
+
+
+@story
+async def openai_responded_streamed(at: Bench) -> Result:
+    async with (
+        at.async_client() as client,
+        await client.responses.create(model=at.model, input="Why?", stream=True) as stream,
+    ):
+        return await read(stream)
+
+
+@story
+async def openai_responded_in_background(at: Bench) -> Result:
+    async with at.async_client() as client:
+        made = await client.responses.create(model=at.model, input="Why?", background=True)
+        return [told(made), *[told(await client.responses.retrieve(made.id)) for _ in range(3)]]
+
+
+@story
+async def openai_responded_in_background_streamed(at: Bench) -> Result:
+    cut: dict[str, Any] = {"background": True, "extra_headers": {"x-simulate": "no-end"}}
+    async with at.async_client() as client:
+        async with await client.responses.create(model=at.model, input="Why?", stream=True, **cut) as stream:
+            events = [event async for event in stream]
+        again = {"stream": True, "starting_after": len(events) - 1}
+        async with await client.responses.retrieve(events[0].response.id, **again) as rest:
+            return [*map(told, events), await read(rest)]
+
+
+@story
+async def openai_transcribed(at: Bench) -> Result:
+    async with at.async_client() as client:
+        return told(await client.audio.transcriptions.create(model=at.model, file=SOUND))
+
+
+@story
+async def openai_drew(at: Bench) -> Result:
+    async with at.async_client() as client:
+        return told(await client.images.generate(model=at.model, prompt="A cat"))
+
+
+@story
+async def openai_redrew(at: Bench) -> Result:
+    async with at.async_client() as client:
+        return told(await client.images.edit(model=at.model, prompt="A cat", image=("a.png", bytes(900), "image/png")))
 
 
 @story

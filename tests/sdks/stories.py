@@ -11,7 +11,7 @@ class Story:
     """`outcomes` are those of the attempts of one request, in order; `requests` of the kind were made.
 
     `seen` is False where the answer was not received to the place up to which it was sent, so that no usage can be
-    known. `arrives` is False where no request arrived.
+    known. `arrives` is False where no request arrived. `known_later`: a poll told the outcome.
     """
 
     outcomes: tuple[str, ...] = ("finished",)
@@ -25,6 +25,7 @@ class Story:
     endpoint: str = ""
     provider: str = "127.0.0.1"
     anomalies: tuple[str, ...] = ()
+    known_later: bool = False
 
 
 STREAM = Story(stream=True)
@@ -69,6 +70,13 @@ EVERYWHERE = {
     "openai_error_with_usage_in_stream": Story(("failed",), stream=True, raises=True),
     "openai_recorded": Story(anomalies=("reasoning_exceeds_output",)),
     "openai_embedded": Story(endpoint="embeddings"),
+    "openai_responded": Story(endpoint="responses"),
+    "openai_responded_streamed": Story(endpoint="responses", stream=True),
+    "openai_responded_in_background": Story(endpoint="responses", known_later=True),
+    "openai_responded_in_background_streamed": Story(endpoint="responses", stream=True, known_later=True),
+    "openai_transcribed": Story(endpoint="audio/transcriptions"),
+    "openai_drew": Story(endpoint="images/generations"),
+    "openai_redrew": Story(endpoint="images/edits"),
     "openai_models": Story(requests=0),
     "anthropic_counted": Story(requests=0),
 }

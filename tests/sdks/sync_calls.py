@@ -266,6 +266,56 @@ def openai_recorded(at: Bench) -> Result:
     return whole_with(at, "recorded")
 
 
+SOUND = ("a.wav", b"RIFF" + bytes(70_000), "audio/wav")
+
+
+@story
+def openai_responded(at: Bench) -> Result:
+    with at.client() as client:
+        return told(client.responses.create(model=at.model, input="Why?"))
+
+
+@story
+def openai_responded_streamed(at: Bench) -> Result:
+    with at.client() as client, client.responses.create(model=at.model, input="Why?", stream=True) as stream:
+        return read(stream)
+
+
+@story
+def openai_responded_in_background(at: Bench) -> Result:
+    with at.client() as client:
+        made = client.responses.create(model=at.model, input="Why?", background=True)
+        return [told(made), *(told(client.responses.retrieve(made.id)) for _ in range(3))]
+
+
+@story
+def openai_responded_in_background_streamed(at: Bench) -> Result:
+    cut: dict[str, Any] = {"background": True, "extra_headers": {"x-simulate": "no-end"}}
+    with at.client() as client:
+        with client.responses.create(model=at.model, input="Why?", stream=True, **cut) as stream:
+            events = list(stream)
+        with client.responses.retrieve(events[0].response.id, stream=True, starting_after=len(events) - 1) as rest:
+            return [*map(told, events), read(rest)]
+
+
+@story
+def openai_transcribed(at: Bench) -> Result:
+    with at.client() as client:
+        return told(client.audio.transcriptions.create(model=at.model, file=SOUND))
+
+
+@story
+def openai_drew(at: Bench) -> Result:
+    with at.client() as client:
+        return told(client.images.generate(model=at.model, prompt="A cat"))
+
+
+@story
+def openai_redrew(at: Bench) -> Result:
+    with at.client() as client:
+        return told(client.images.edit(model=at.model, prompt="A cat", image=("a.png", bytes(900), "image/png")))
+
+
 @story
 def openai_embedded(at: Bench) -> Result:
     with at.client() as client:

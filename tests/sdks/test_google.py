@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(900)
 
 GOOGLE = Generation("google3", ("google-genai>=3,<4", "httpx>=0.28,<1"))
 KEY, MODEL = "AIza-not-a-key-9f3b", "gemini-x"
-WAYS = 2 * 2  # libraries, colours
+WAYS = 3 * 2  # libraries and the SDK's own choice, colours
 
 COUNTED = {"promptTokenCount": 9, "candidatesTokenCount": 3, "thoughtsTokenCount": 1, "totalTokenCount": 13}
 INTERACTION = {
