@@ -138,11 +138,10 @@ def price(quantities: Quantities, rate: Rate) -> Money:
     input and reasoning tokens of the output: each is charged once, at its own price if it has one. What has no price
     adds nothing: see `unpriced_units`.
     """
-    multiply, add = EXACT.multiply, EXACT.add
-    total = ZERO
+    times, total = EXACT.fma, ZERO
     for place, margin in rate.margins:
         if count := quantities[place]:
-            total = add(total, multiply(margin, count))
+            total = times(margin, count, total)
     return Money(EXACT.scaleb(total, -3), rate.currency)
 
 

@@ -176,7 +176,8 @@ def _expected(conn: Connection, first: date | None, end: date | None) -> int:
         return int(conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(batches.c.inserted), 0))) or 0)
     since = sa.true() if first is None else spend_days.c.billed_on >= first
     until = sa.true() if end is None else spend_days.c.billed_on < end
-    return int(conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(spend_days.c.calls), 0)).where(since, until)) or 0)
+    rolled = sa.func.sum(spend_days.c.calls + spend_days.c.sub_calls)
+    return int(conn.scalar(sa.select(sa.func.coalesce(rolled, 0)).where(since, until)) or 0)
 
 
 def _unfinished(conn: Connection) -> Iterator[str]:

@@ -23,7 +23,7 @@ from accounting.ports import Batch, Entry, Verdict, open_destination
 from accounting.store import altering, is_postgresql, open_engine, reading, writing
 from accounting.store.tables import batches, calls, conflicts, keys, projects, rates, received_ahead, rejected, sources
 from accounting.store.tables import store as store_table
-from accounting.usage import MAX_COUNT, Outcome, Usage, UsageSource
+from accounting.usage import COUNTED, MAX_COUNT, Outcome, Usage, UsageSource
 from tests.books import NOON, Books, Journal, at, made, used
 from tests.conftest import NewBooks
 from tests.databases import Database
@@ -153,6 +153,12 @@ def test_two_journals_that_deliver_one_call_deliver_it_once(books: Books) -> Non
     assert list(ingest(books.engine, Journal("heir").batch(made()), NOON).values()) == [DUPLICATE]
 
 
+def too_much(name: str) -> Usage:
+    """More of one quantity than any call can use."""
+    more: dict[str, Any] = {name: MAX_COUNT + 1}
+    return replace(used(1, 1), **more)
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
@@ -168,7 +174,7 @@ def test_two_journals_that_deliver_one_call_deliver_it_once(books: Books) -> Non
             "12:00:00+00:00, started_at is 2026-11-23 11:58:59",
         ),
         (made(NOON, id=made(NOON - timedelta(seconds=61)).id).encode(), "more than a minute apart"),
-        (made(usage=used(MAX_COUNT + 1, 1)).encode(), "input_tokens"),
+        *((made(usage=too_much(name)).encode(), f"{name}: ") for name in COUNTED),
     ],
 )
 def test_bytes_that_describe_no_call_are_kept_with_the_reason(books: Books, payload: bytes, reason: str) -> None:

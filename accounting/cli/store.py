@@ -67,11 +67,12 @@ def _facts(conn: Connection) -> dict[str, Any]:
     row = conn.execute(select(tables.store)).one()
     waiting = select(func.count(), func.coalesce(func.sum(tables.batches.c.inserted), 0))
     batches, calls = conn.execute(waiting.where(tables.batches.c.rolled_at.is_(None))).one()
+    rolled = tables.spend_days.c.calls + tables.spend_days.c.sub_calls
     return {
         "schema": schema.revision(conn),
         "zone": row.zone,
         "created_at": row.created_at,
-        "calls_rolled_up": int(conn.scalars(select(func.coalesce(func.sum(tables.spend_days.c.calls), 0))).one()),
+        "calls_rolled_up": int(conn.scalars(select(func.coalesce(func.sum(rolled), 0))).one()),
         "calls_not_rolled_up": int(calls),
         "batches_waiting": batches,
         "rejected": conn.scalar(select(func.count()).select_from(tables.rejected)),

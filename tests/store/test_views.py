@@ -286,3 +286,58 @@ def test_every_instant_amount_and_price_can_be_read(books: Books, view: str) -> 
     ]
     assert len(prices) == len(CLASSES)
     assert (row["project"], row["currency"], row["rate_id"]) == ("checkout", "CNY", books.rows(rates)[0]["id"])
+
+
+OF_0002 = {
+    "calls_named": (
+        "id started_at first_token_at ended_at billed_on month project key key_name key_last4 key_fingerprint "
+        "provider model outcome http_status end_user tags input_tokens cache_read_tokens cache_write_tokens "
+        "output_tokens reasoning_tokens usage_source cost currency input_per_1k cache_read_per_1k "
+        "cache_write_per_1k output_per_1k reasoning_per_1k provider_cost provider_cost_currency anomalies "
+        "endpoint request_model response_model response_id attempt link_id stream effort max_tokens "
+        "finish_reason bytes_in bytes_out host project_id project_source key_id rate_id source_id batch_id "
+    ),
+    "spend_days_named": (
+        "billed_on month project key key_name key_last4 key_fingerprint provider model usage_source effort "
+        "calls failed interrupted unknown input_tokens cache_read_tokens cache_write_tokens output_tokens "
+        "reasoning_tokens amount currency input_per_1k cache_read_per_1k cache_write_per_1k output_per_1k "
+        "reasoning_per_1k project_id key_id rate_id "
+    ),
+    "spend_quarters_named": (
+        "quarter billed_on month project key key_name key_last4 key_fingerprint provider model usage_source "
+        "effort calls failed interrupted unknown input_tokens cache_read_tokens cache_write_tokens "
+        "output_tokens reasoning_tokens amount currency input_per_1k cache_read_per_1k cache_write_per_1k "
+        "output_per_1k reasoning_per_1k project_id key_id rate_id "
+    ),
+    "spend_by_tag_named": (
+        "tag value billed_on month project provider model usage_source calls failed interrupted unknown "
+        "input_tokens cache_read_tokens cache_write_tokens output_tokens reasoning_tokens amount currency "
+        "input_per_1k cache_read_per_1k cache_write_per_1k output_per_1k reasoning_per_1k project_id rate_id "
+    ),
+}
+"""The columns that the views had in revision 0002, in their order."""
+
+
+@pytest.mark.parametrize("view", views.NAMES)
+def test_columns_are_only_ever_added_at_the_end(books: Books, view: str) -> None:
+    """PostgreSQL replaces a view in place only then, and people read rows by the place of a column."""
+    books.deliver(made(tags={"feature": "rerank"}))
+    books.roll()
+    former = OF_0002[view].split()
+    (row,) = asked(books, f"SELECT * FROM {view}")
+    assert list(row)[: len(former)] == former
+    assert {"web_searches", "estimated_input_tokens", "web_search_per_1k"} <= {*list(row)[len(former) :]}
+
+
+def test_what_few_calls_have_is_in_the_views(books: Books) -> None:
+    call = made(number=1)
+    usage = replace(used(10, 1), web_searches=2, anomalies=("odd",))
+    books.deliver(call, made(number=2, parent_id=call.id, service_tier="priority", usage=usage))
+    books.roll()
+    chosen = "web_searches, service_tier, parent_id IS NULL AS whole"
+    rows = [tuple(row.values()) for row in asked(books, f"SELECT {chosen} FROM calls_named ORDER BY id")]
+    assert rows == [(None, None, True), (2, "priority", False)]
+    (day,) = asked(books, "SELECT calls, sub_calls, web_searches, web_search_per_1k FROM spend_days_named")
+    assert tuple(day.values()) == (1, 1, 2, None)
+    flagged = "SELECT value, sub_calls FROM spend_by_tag_named WHERE tag = 'anomaly' ORDER BY value"
+    assert [tuple(row.values()) for row in asked(books, flagged)] == [("odd", 1), ("unpriced_web_searches", 1)]
