@@ -14,7 +14,7 @@ from accounting.cli.books import AsJson, out, put_json
 from accounting.counts import Reading, watched
 from accounting.errors import ConfigurationError
 from accounting.extraction import Extraction, examine
-from accounting.formats import Answer, Format
+from accounting.formats import Answer, Format, unread
 from accounting.money import plain
 from accounting.sheets import Cell, Column, Sheet, counted, printable, say, show
 from accounting.usage import COUNTED, Usage, UsageSource
@@ -182,12 +182,14 @@ def _usage_fields(usage: Usage) -> dict[str, Any]:
 
 
 def _put_formats(as_json: bool) -> None:
-    *read, unread = formats.every()
+    *read, _ = formats.every()
     if as_json:
         put_json(
             {
                 "formats": [_format_fields(each) for each in read],
                 "recorded_unread": unread.suffixes,
+                "recorded_unread_at_providers": unread.at_providers,
+                "free": unread.free,
                 "streams": formats.stream_types(),
             }
         )
@@ -198,6 +200,10 @@ def _put_formats(as_json: bool) -> None:
     say(out(), "", "Streams of the types " + ", ".join(formats.stream_types()) + ".")
     say(out(), "", "Recorded as calls, their usage not read yet:", "")
     say(out(), *(f"  {suffix}" for suffix in unread.suffixes))
+    say(out(), "", "At the hosts of providers.toml every other POST, too, these by name:", "")
+    say(out(), *(f"  {suffix}" for suffix in unread.at_providers))
+    say(out(), "", "Not recorded, as they buy nothing:", "")
+    say(out(), *(f"  {suffix}" for suffix in unread.free))
 
 
 def _format_fields(format_: Format) -> dict[str, Any]:
