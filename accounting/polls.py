@@ -9,6 +9,7 @@ ended here: interrupted, its usage missing.
 """
 
 import contextlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -24,9 +25,9 @@ MOST = 4096
 
 _Key = tuple[str, str]
 
-_expected: dict[_Key, Call] = {}
+_expected: OrderedDict[_Key, Call] = OrderedDict()
 """By provider and response id. Each step on it is one of the interpreter's own, so that no lock is needed: a call may
-be left where none may be taken."""
+be left where none may be taken. And none takes a call out but to tell of it, or another thread's poll would miss it."""
 
 
 def expect(call: Call) -> None:
@@ -34,8 +35,8 @@ def expect(call: Call) -> None:
     if call.outcome is Outcome.INTERRUPTED and call.response_id is not None:
         _expected[call.provider, call.response_id] = call
         if len(_expected) > MOST:
-            with contextlib.suppress(RuntimeError, StopIteration):  # other threads may do the same
-                _expected.pop(next(iter(_expected)), None)
+            with contextlib.suppress(KeyError):  # other threads may do the same
+                _expected.popitem(last=False)
 
 
 def tap_on(sent: Sent, provider: str) -> "Poll | None":
@@ -44,10 +45,10 @@ def tap_on(sent: Sent, provider: str) -> "Poll | None":
         return None
     poll = polled(sent.method, sent.path, provider)
     key = (provider, poll.id) if poll else ("", "")
-    call = _expected.pop(key, None)
-    if poll is None or call is None:
+    if poll is None or key not in _expected:
         return None
-    _expected[key] = call  # it is the newest now
+    with contextlib.suppress(KeyError):  # another thread has just told of it
+        _expected.move_to_end(key)
     return Poll(poll.format, key, outgoing(sent, {}, None))
 
 

@@ -1,5 +1,6 @@
 """A journal of the test's own, that nobody delivers, and a server."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,7 +82,7 @@ def journaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journ
     monkeypatch.delenv("ACCOUNTING_PROVIDERS", raising=False)
     monkeypatch.setattr(recorder, "Delivery", Undelivered)
     monkeypatch.setattr(capture, "_declined", set())
-    monkeypatch.setattr(polls, "_expected", {})
+    monkeypatch.setattr(polls, "_expected", OrderedDict())
     journaled = Journaled()
     yield journaled
     faults = journaled.faults()

@@ -1,12 +1,14 @@
 """Answers that come later: polling them is no call, and tells how the call that began them ended."""
 
 import json
+from collections import OrderedDict
 from dataclasses import replace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 
 from accounting import polls
+from accounting.outgoing import Sent
 from accounting.usage import Call, Outcome, UsageSource, id_time, new_id
 from tests.capture.answers import CHAT
 from tests.capture.callers import Caller
@@ -187,3 +189,15 @@ def test_no_more_are_remembered_than_the_stated_number(monkeypatch: pytest.Monke
         call = Call(id=id_, started_at=id_time(id_), provider="p", endpoint="responses", response_id=f"resp_{number}")
         polls.expect(replace(call, outcome=Outcome.INTERRUPTED))
     assert list(polls._expected) == [("p", "resp_2"), ("p", "resp_3"), ("p", "resp_4")]
+
+
+def test_a_poll_that_begins_hides_the_call_from_no_other_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Kept(OrderedDict[tuple[str, str], Call]):
+        def pop(self, *_: object) -> Never:
+            raise AssertionError("taken out, if only for a moment")
+
+    id_ = new_id()
+    call = Call(id=id_, started_at=id_time(id_), provider="p", endpoint="responses")
+    monkeypatch.setattr(polls, "_expected", Kept({("p", "resp_1"): call, ("p", "resp_2"): call}))
+    assert polls.tap_on(Sent("GET", "h", None, "/v1/responses/resp_1", {}, None, {}), "p") is not None
+    assert list(polls._expected) == [("p", "resp_2"), ("p", "resp_1")]
