@@ -18,7 +18,8 @@ from accounting.usage import Usage, UsageSource, clean
 
 MAX_REQUEST_NUMBER = 2**53
 MAX_COST = 10**9
-MAX_COST_DECIMALS = 40
+MAX_COST_DECIMALS = 30
+"""What the books hold; a call that states more would be refused there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ def stated_usage(
         audio_output_tokens=rest.part(audio_output, "audio_exceeds_output"),
         image_output_tokens=rest.part(image_output, "images_exceed_output"),
         requests=None if source is UsageSource.MISSING else 1,
-        web_searches=web_searches,
+        web_searches=counts.bounded(web_searches, "web_searches"),
         images=images,
         audio_seconds=audio_seconds,
         source=source,

@@ -363,7 +363,7 @@ def test_the_cost_a_provider_states_is_kept_exactly(stated: str, amount: str) ->
 
 @pytest.mark.parametrize(
     "stated",
-    ["-0.1", "NaN", "Infinity", "1e999", "1E-999", "1e2000000", "0e99999999", '"x"', "true", "[]", "0." + "1" * 70],
+    ["-0.1", "NaN", "Infinity", "1e999", "1E-999", "1e2000000", "0e99999999", '"x"', "true", "[]", "0." + "1" * 31],
 )
 def test_a_cost_that_is_no_sum_of_money_is_unknown_and_flagged(stated: str) -> None:
     counts = Counts()

@@ -1,12 +1,13 @@
 """What holds of every answer, whatever its bytes."""
 
 from datetime import UTC, datetime
-from uuid import UUID
 
 from accounting.anomalies import meaning
+from accounting.entries import Read, look
 from accounting.extraction import read
 from accounting.formats import Answer, every
-from accounting.usage import COUNTED, MAX_BLOCK, MAX_COUNT, Call, Outcome, Usage, UsageSource
+from accounting.ports import Entry
+from accounting.usage import COUNTED, MAX_BLOCK, MAX_COUNT, Call, Outcome, Usage, UsageSource, id_time, new_id
 
 PATHS = ["", *(f"/{suffix.replace('*', 'x')}" for each in every() for suffix in each.suffixes)]
 PROVIDERS = ["", *dict.fromkeys(provider for each in every() for provider in each.providers)]
@@ -48,11 +49,11 @@ def _is_within(usage: Usage, whole: str, *parts: str) -> None:
 
 
 def _kept(answer: Answer) -> Call:
-    """The call with the answer, as it comes out of a journal."""
-    now = datetime(2026, 11, 1, tzinfo=UTC)
+    """The call with the answer, as it comes out of a journal, and as the books hold it."""
+    id_ = new_id()
     call = Call(
-        id=UUID(int=7),
-        started_at=now,
+        id=id_,
+        started_at=id_time(id_),
         provider="p",
         endpoint="e",
         outcome=Outcome.FINISHED,
@@ -62,4 +63,6 @@ def _kept(answer: Answer) -> Call:
         service_tier=answer.service_tier,
         usage=answer.usage,
     )
-    return Call.decode(call.encode())
+    found = look(Entry(1, call.encode()), datetime.now(UTC))
+    assert isinstance(found, Read), found.reason
+    return found.call
