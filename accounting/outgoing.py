@@ -61,15 +61,20 @@ def outgoing(sent: Sent, said: Mapping[str, Any], wanted: Mapping[str, Any] | No
 
 def _with_added(body: bytes, said: Mapping[str, Any], wanted: Mapping[str, Any]) -> bytes:
     """The body with what is wanted put into it; every other byte of the caller's stays."""
+    added = {name: value for name, value in wanted.items() if name not in said or value is not said[name]}
+    for name, value in added.items():
+        put = json.dumps(value, default=float).encode()
+        if name in said:
+            body = _replaced(body, name, put)
+        else:  # As nearly always, and without decoding: a body with images is large, and the caller waits.
+            body = body.replace(b"{", b"{%b: %b," % (json.dumps(name).encode(), put), 1)
+    return body
+
+
+def _replaced(body: bytes, name: str, put: bytes) -> bytes:
     text = body.decode("utf-8", "surrogateescape")
-    for name, value in wanted.items():
-        put = json.dumps(value, default=float)
-        if name not in said:
-            text = text.replace("{", f"{{{json.dumps(name)}: {put},", 1)
-        elif value is not said[name]:
-            start, end = _place(text, name)
-            text = text[:start] + put + text[end:]
-    return text.encode("utf-8", "surrogateescape")
+    start, end = _place(text, name)
+    return text[:start].encode("utf-8", "surrogateescape") + put + text[end:].encode("utf-8", "surrogateescape")
 
 
 def _place(text: str, name: str) -> tuple[int, int]:

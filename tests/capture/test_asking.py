@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from accounting.formats.openai_chat import asking_for_usage
+from accounting.outgoing import Sent, outgoing
 from accounting.usage import Outcome, UsageSource
 from tests.capture.answers import (
     ANTHROPIC,
@@ -98,6 +100,15 @@ def test_every_byte_of_the_callers_body_stays(server: Server, caller: Caller, jo
     assert server.asked[0].body == body.replace(b"{", b"{" + addition, 1)
     assert server.asked[0].headers["content-length"] == str(len(server.asked[0].body))
     assert journaled.only().bytes_in == len(body)
+
+
+def test_what_is_not_asked_for_is_not_written_anew() -> None:
+    picture = object()  # stands for megabytes: what could not be written as JSON was not looked at
+    said = {"messages": [picture], "stream": True}
+    sent = Sent("POST", "h", None, CHAT, {}, b'{"messages": ["\xff"], "stream": true}', {})
+    found = outgoing(sent, said, asking_for_usage(said))
+    assert found is not None
+    assert found.body == b'{"stream_options": {"include_usage": true},"messages": ["\xff"], "stream": true}'
 
 
 @pytest.mark.parametrize(
