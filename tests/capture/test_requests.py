@@ -95,6 +95,29 @@ def test_an_endpoint_that_we_cannot_read_yet_is_written_down_with_its_usage_miss
     assert call.request_model == "gpt-x"
 
 
+@pytest.mark.parametrize("body", [b"", b"\x89PNG{", b'[{"model": "m"}]', b"\xef\xbb\xbf file"])
+def test_a_file_that_is_sent_as_it_is_is_not_read_as_text(
+    body: bytes, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_it(_: bytes) -> None:
+        raise AssertionError("eight megabytes of it would have taken a fifth of a second")
+
+    monkeypatch.setattr("accounting.capture.loads", read_it)
+    server.says(plain(b"{}"))
+    caller.receive(caller.request(server.url + "/v1/batches", body))
+    assert server.asked[0].body == body
+    assert journaled.outcomes() == [Outcome.FINISHED]
+
+
+@pytest.mark.parametrize("before", [b"", b" \n", b"\xef\xbb\xbf"])
+def test_an_object_is_read_whatever_stands_before_it(
+    before: bytes, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    server.says(plain(b"{}"))
+    caller.receive(caller.request(server.url + "/v1/batches", before + b'{"model": "gpt-x"}'))
+    assert journaled.only().request_model == "gpt-x"
+
+
 def test_a_query_changes_nothing(server: Server, caller: Caller, journaled: Journaled) -> None:
     server.says(plain(JSON))
     caller.post(server.url + MESSAGES + "?beta=true", ASK)
