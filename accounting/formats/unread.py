@@ -44,6 +44,9 @@ at_providers: tuple[str, ...] = (
     *("cachedContents", "auth_tokens", "tunedModels", "fileSearchStores", "batchPredictionJobs"),  # Gemini, Vertex
     *("embed-jobs", "finetuning/finetuned-models"),  # Cohere
     *("conversations", "conversations/*", "conversations/*/items", "conversations/*/restart"),  # Mistral; see `free_of`
+    "moderations",  # the same
+    "ai/run/**",  # Cloudflare
+    *("cortex/inference:embed", "cortex/agent:run", "cortex/analyst/message"),  # Snowflake
 )
 """Recorded at a provider's own host alone, by these names; what is in no list goes by the shape of its path."""
 
@@ -53,8 +56,9 @@ ending_like_billed: tuple[str, ...] = ("threads/*/messages", "publishers/anthrop
 free: tuple[str, ...] = (
     *ending_like_billed,
     *("count_tokens", "count-tokens", "*:countTokens", "*:computeTokens", "input_tokens", "tokenize", "detokenize"),
+    *("tokenize-text", "tokenizers/estimate-token-count"),  # xAI, Moonshot
     *("cancel", "*:cancel", "archive", "pause", "unpause", "resume", "stop", "hangup", "reject", "refer"),
-    *("activate", "deactivate", "validate", "*:fetchPredictOperation", "moderations", "event_logging/batch"),
+    *("activate", "deactivate", "validate", "*:fetchPredictOperation", "event_logging/batch"),
     *("chat/completions/*", "threads", "threads/*", "threads/*/messages/*", "threads/*/runs/*"),
     *("assistants", "assistants/*", "uploads", "uploads/*/parts", "containers/*/files", "vector_stores/*"),
     *("vector_stores/*/files/*", "evals", "evals/*", "skills/*", "fine_tuning/checkpoints/*/permissions"),
@@ -69,10 +73,8 @@ free: tuple[str, ...] = (
 )
 """What buys nothing: counting, cancelling, and what is only kept or looked after."""
 
-free_of: Mapping[str, tuple[str, ...]] = {
-    "openai": ("conversations", "conversations/*", "conversations/*/items"),
-    "azure": ("conversations", "conversations/*", "conversations/*/items"),
-}
+_OF_OPENAI = ("conversations", "conversations/*", "conversations/*/items", "moderations")
+free_of: Mapping[str, tuple[str, ...]] = {"openai": _OF_OPENAI, "azure": _OF_OPENAI}
 """The same at one provider, where another one bills it."""
 
 many_sided: tuple[str, ...] = ("cloudflare", "databricks", "snowflake")
