@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from accounting.usage import MAX_BLOCK, MAX_COUNT, clean
+from accounting.usage import MAX_BLOCK, MAX_COUNT
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,14 @@ class Counts:
             if type(value) is not dict and (value is None or not isinstance(value, Mapping)):  # as `wire.at`
                 return None
             value = value.get(step)
-        if value is None:
-            return None
-        taken = self.bounded(value, path[-1]) if type(value) is int else self._odd(value, path[-1])
+        return None if value is None else self.take(value, *path)
+
+    def take(self, value: object, *path: str) -> int | None:
+        """The same of what stands at the path, where that was looked up already."""
+        if type(value) is int:
+            taken = value if 0 <= value <= MAX_COUNT else self.bounded(value, path[-1])
+        else:
+            taken = self._odd(value, path[-1])
         if self._readings is not None:
             self._readings.append(Reading(path, value, taken))
         return taken
@@ -119,10 +124,10 @@ def within(part: int | None, whole: int | None, counts: Counts, anomaly: str) ->
 _encode = json.JSONEncoder(separators=(",", ":"), default=str, check_circular=False).encode  # a circle is too deep
 
 
-def block_text(block: object, counts: Counts) -> str | None:
-    """The usage block as JSON text; one past `MAX_BLOCK` is cut and flagged."""
+def block_text(block: object, counts: Counts) -> str:
+    """The usage block as JSON text, in ASCII; one past `MAX_BLOCK` is cut and flagged."""
     text = _encode(block)
-    if len(text) > MAX_BLOCK:
-        counts.flag("block_too_large")
-        text = text[:MAX_BLOCK]
-    return clean(text, MAX_BLOCK)
+    if len(text) <= MAX_BLOCK:
+        return text
+    counts.flag("block_too_large")
+    return text[:MAX_BLOCK]

@@ -6,8 +6,8 @@ client.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 from zlib import crc32
 
 from accounting import eventstream, jsonvalues, sse
@@ -32,8 +32,7 @@ _SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
 """How server-sent events begin, and no JSON does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extraction:
+class Extraction(NamedTuple):
     """What was read of a response, and how: `format` by its name, empty where nothing told it."""
 
     answer: Answer
@@ -132,14 +131,14 @@ def _of_values(data: bytes, chosen: Format | None, provider: str) -> Extraction:
 def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Extraction:
     format_ = chosen or _told(sniff_stream(events), provider)
     if format_ is None:
-        return replace(_nothing("format_unknown"), is_stream=True)
+        return _nothing("format_unknown")._replace(is_stream=True)
     reader = format_.stream()
     first = next((event for event in events if event.data), None)
     reader = beside(format_, reader, first) if chosen and first else reader
     for event in events:
         reader.feed(event)
     if chosen:
-        return replace(_told_by_path(reader.answer(), chosen), is_stream=True)
+        return _told_by_path(reader.answer(), chosen)._replace(is_stream=True)
     return Extraction(reader.answer(), format_.name, "shape", is_stream=True)
 
 

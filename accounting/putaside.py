@@ -177,7 +177,7 @@ def _said(call: Call) -> dict[str, Any]:
     """All that a call says, under the names that `accounting calls --json` gives it."""
     usage, cost = call.usage, call.usage.provider_cost
     plain = {field.name: getattr(call, field.name) for field in fields(Call) if field.name != "usage"}
-    used = {field.name: getattr(usage, field.name) for field in fields(usage)}
+    used = usage._asdict()
     used["anomalies"] = list(usage.anomalies)
     used["usage_source"], used["usage_block"] = used.pop("source"), used.pop("block")
     used["provider_cost"] = cost and cost.amount

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from accounting.decoding import Decoder, Unreadable
@@ -142,4 +141,4 @@ def coding_of(headers: Mapping[str, str]) -> str:
 def _flagged(answer: Answer, anomaly: str | None) -> Answer:
     if anomaly is None:
         return answer
-    return replace(answer, usage=replace(answer.usage, anomalies=(*answer.usage.anomalies, anomaly)))
+    return answer._replace(usage=answer.usage._replace(anomalies=(*answer.usage.anomalies, anomaly)))

@@ -81,8 +81,7 @@ COUNTED = (
 """The quantities by their names in `Usage`, in a call's record and in the books, in the order of `Quantities`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What one call used, normalised; the block it was read from is kept beside it.
 
     The counts include each other as in `Quantities`. `audio_input_tokens` and `image_input_tokens` are those that did

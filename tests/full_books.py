@@ -41,7 +41,7 @@ def fill(books: Books) -> None:
         replace(some[21], response_model="odd/prices", usage=used(123_456_789, 7, read=3)),
         replace(some[22], outcome=Outcome.INTERRUPTED, http_status=None, stream=True),
         replace(
-            some[23], usage=replace(used(5, 6), provider_cost=Money(Decimal("0.00000000000012"), "USD")), project="\\."
+            some[23], usage=used(5, 6)._replace(provider_cost=Money(Decimal("0.00000000000012"), "USD")), project="\\."
         ),
     )
     books.deliver(replace(some[0], usage=used(1, 1)))  # in conflict with one that is there

@@ -1,6 +1,5 @@
 """Anomalies in the books: named on the call, summed by name, found again."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -45,7 +44,7 @@ image = 0
 
 
 def flagged(number: int, *names: str, **changes: Any) -> Call:
-    return made(number=number, usage=replace(used(1000, 200), anomalies=names), **changes)
+    return made(number=number, usage=used(1000, 200)._replace(anomalies=names), **changes)
 
 
 def lines(report: Report) -> dict[str, int]:
@@ -148,7 +147,7 @@ def test_units_that_the_rate_has_no_price_for_are_named_on_the_call(
 ) -> None:
     """Unknown is not zero (L5): a price of 0 says that they are free, and no price says nothing."""
     books.load(CARD)
-    known = replace(usage, input_tokens=0, output_tokens=0, source=used(0, 0).source)
+    known = usage._replace(input_tokens=0, output_tokens=0, source=used(0, 0).source)
     books.deliver(made(request_model=model, usage=known))
     books.roll()
     (row,) = books.rows(calls)

@@ -156,7 +156,7 @@ def test_two_journals_that_deliver_one_call_deliver_it_once(books: Books) -> Non
 def too_much(name: str) -> Usage:
     """More of one quantity than any call can use."""
     more: dict[str, Any] = {name: MAX_COUNT + 1}
-    return replace(used(1, 1), **more)
+    return used(1, 1)._replace(**more)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 def test_rates_that_cannot_be_read_leave_calls_unpriced_and_flagged(books: Books) -> None:
     with writing(books.engine) as conn:
         conn.exec_driver_sql("UPDATE rates SET input_per_1k = 'NaN'")
-    assert books.deliver(made(usage=replace(used(1, 1), anomalies=("total_mismatch",)))) == [INSERTED]
+    assert books.deliver(made(usage=used(1, 1)._replace(anomalies=("total_mismatch",)))) == [INSERTED]
     row = only(books.rows(calls))
     assert (row["rate_id"], row["anomalies"]) == (0, ["total_mismatch", "stamping_failed"])
 

@@ -165,7 +165,7 @@ def test_the_name_in_the_request_is_learned_as_well_as_the_one_in_the_answer(boo
 
 def test_only_what_a_provider_stated_of_a_finished_call_teaches(books: Books) -> None:
     stated = world(6 * ENOUGH, per_byte=0.5)
-    partial = replace(stated[0].usage, source=UsageSource.PARTIAL)
+    partial = stated[0].usage._replace(source=UsageSource.PARTIAL)
     others: list[dict[str, object]] = [
         {"outcome": Outcome.FAILED},
         {"outcome": Outcome.INTERRUPTED},

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from accounting.errors import CallInvalid
 from accounting.money import Money
 from accounting.usage import (
+    COUNTED,
     MAX_COUNT,
     MAX_TAGS,
     MAX_TEXT,
@@ -35,8 +36,8 @@ COUNT = st.none() | st.integers(0, MAX_COUNT)
 COST = st.builds(Money, st.decimals(0, 10**9, places=15, allow_nan=False), st.sampled_from(["CNY", "USD"]))
 
 USAGES = st.builds(
-    Usage, COUNT, COUNT, COUNT, COUNT, COUNT, st.sampled_from(UsageSource), st.lists(TEXT, max_size=3).map(tuple),
-    MAYBE_TEXT, st.none() | COST,
+    Usage, source=st.sampled_from(UsageSource), anomalies=st.lists(TEXT, max_size=3).map(tuple), block=MAYBE_TEXT,
+    provider_cost=st.none() | COST, **dict.fromkeys(COUNTED, COUNT),
 )  # fmt: skip
 CALLS = st.builds(
     Call, id=st.builds(new_id), started_at=TIMES, provider=TEXT, endpoint=TEXT,
@@ -45,7 +46,8 @@ CALLS = st.builds(
     user=MAYBE_TEXT, tags=st.dictionaries(TEXT, TEXT, max_size=4), attempt=WHOLE, link_id=st.none() | st.uuids(),
     stream=st.booleans(), effort=MAYBE_TEXT, max_tokens=st.none() | WHOLE, first_token_at=st.none() | TIMES,
     ended_at=st.none() | TIMES, bytes_in=WHOLE, bytes_out=WHOLE, http_status=st.none() | st.integers(100, 599),
-    finish_reason=MAYBE_TEXT, usage=USAGES,
+    finish_reason=MAYBE_TEXT, parent_id=st.none() | st.uuids(), service_tier=MAYBE_TEXT, script=MAYBE_TEXT,
+    usage=USAGES,
 )  # fmt: skip
 
 A_CALL = Call(id=new_id(), started_at=datetime(2026, 11, 23, 12, tzinfo=UTC), provider="wcode", endpoint="chat")

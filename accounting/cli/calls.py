@@ -295,7 +295,7 @@ def _tag(text: str) -> tuple[str, str | None]:
 
 
 _OF_CALL = [field.name for field in fields(Call) if field.name != "usage"]
-_OF_USAGE = [field.name for field in fields(Usage) if field.name not in ("source", "block", "provider_cost")]
+_OF_USAGE = [name for name in Usage._fields if name not in ("source", "block", "provider_cost")]
 _OF_MONEY = ("cost", "currency", "provider_cost", "provider_cost_currency")
 _OF_ESTIMATE = (*ESTIMATES, "estimated_cost", "estimated_cost_currency")
 _FIELDS = (

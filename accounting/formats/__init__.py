@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from accounting import eventstream, jsonvalues, sse
@@ -255,7 +255,7 @@ def _better(answer: Answer, other: Answer, format_: Format) -> Answer:
     if other.usage.source is UsageSource.MISSING:
         return answer
     anomalies = (*other.usage.anomalies, f"shape_of_{format_.name}")
-    return replace(other, usage=replace(other.usage, anomalies=anomalies))
+    return other._replace(usage=other.usage._replace(anomalies=anomalies))
 
 
 class _Beside:

@@ -98,7 +98,7 @@ class Reader:
         said = self._claude.answer()
         usage = self._counted() if said.usage.source is UsageSource.MISSING else said.usage
         off = ("event_unreadable",) if self._unread else ()
-        return replace(said, usage=replace(usage, anomalies=(*usage.anomalies, *off)))
+        return said._replace(usage=usage._replace(anomalies=(*usage.anomalies, *off)))
 
     def _counted(self) -> Usage:
         """What is known where the model's own events told no usage."""

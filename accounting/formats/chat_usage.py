@@ -87,19 +87,24 @@ def _parts(block: object, counts: Counts) -> _Parts:
     found: _Parts = {}
     if not isinstance(block, Mapping):
         return found
-    for name in block:
-        quantities, value = _PARTS.get(name), block[name]
-        if quantities and isinstance(value, Mapping):
-            for part in value:
-                if part in quantities:
-                    _keep(found, quantities[part], counts.read(block, name, part), counts)
-    for name in block:
-        # Mistral writes an empty object where it heard nothing.
-        if name in _NAMES and block[name] != {}:
-            _keep(found, _NAMES[name], counts.read(block, name), counts)
+    by_name = []
+    for name, value in block.items():
+        if name in _PARTS and isinstance(value, Mapping):
+            _keep_parts(found, name, value, counts)
+        elif name in _NAMES and value is not None and value != {}:  # Mistral's empty object, where it heard nothing
+            by_name.append((name, value))
+    for name, value in by_name:
+        _keep(found, _NAMES[name], counts.take(value, name), counts)
     if at(block, *_LIVES) is not None:
         _keep_lives(found, block, counts)
     return found
+
+
+def _keep_parts(found: _Parts, name: str, parts: Mapping[str, object], counts: Counts) -> None:
+    quantities = _PARTS[name]
+    for part, value in parts.items():
+        if part in quantities and value is not None:
+            _keep(found, quantities[part], counts.take(value, name, part), counts)
 
 
 def _keep(found: _Parts, quantity: str, count: int | None, counts: Counts) -> None:
@@ -128,7 +133,8 @@ def _keep_lives(found: _Parts, block: object, counts: Counts) -> None:
 
 def _check_split(block: object, prompt: int | None, counts: Counts) -> None:
     """DeepSeek states what missed its cache as well as what hit it; the two are the prompt."""
-    hit, missed = at(block, "prompt_cache_hit_tokens"), counts.read(block, "prompt_cache_miss_tokens")
+    missed = counts.read(block, "prompt_cache_miss_tokens")
+    hit = at(block, "prompt_cache_hit_tokens") if missed is not None else None
     if type(hit) is int and missed is not None and prompt not in (None, hit + missed):
         counts.flag("cache_split_mismatch")
 

@@ -6,7 +6,6 @@ Source: OpenAI API reference, chat completion object and chunk; what others make
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from accounting.formats.chat_usage import ReadsUsage, usage
@@ -128,8 +127,8 @@ class Reader:
         final = self.terminal or self._final or known.failed or known.finish_reason is not None
         found = self._usage_of(self._block, final, self._unread)
         if self._fell:
-            found = replace(found, anomalies=(*found.anomalies, "usage_fell"))
-        return replace(known, usage=found)
+            found = found._replace(anomalies=(*found.anomalies, "usage_fell"))
+        return known._replace(usage=found)
 
 
 def _falls(before: object, now: object) -> bool:

@@ -7,7 +7,6 @@ used stands beside its usage, which leaves it out.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from accounting.counts import Counts
@@ -243,7 +242,7 @@ class Reader:
         stated = known.usage
         if self._unread and stated.block is None:
             stated = Usage(anomalies=("event_too_large",))
-        return replace(known, usage=stated, failed=known.failed or self._failed, pending=False)
+        return known._replace(usage=stated, failed=known.failed or self._failed, pending=False)
 
     def _end(self, kind: str, event: object) -> None:
         """`kind` tells how it ended also where the response itself does not."""

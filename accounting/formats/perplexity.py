@@ -7,7 +7,6 @@ every chunk, unasked, and need no `[DONE]`.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from accounting.counts import Counts
@@ -41,8 +40,7 @@ def answer(body: object) -> Answer:
     if not isinstance(body, Mapping) or "response" not in body:
         return openai_chat.answer(body, usage)
     made = openai_chat.answer(body["response"], usage)
-    return replace(
-        made,
+    return made._replace(
         model=made.model or text(body.get("model")),
         id=text(body.get("id")),
         failed=made.failed or body.get("status") == "FAILED",

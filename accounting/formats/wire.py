@@ -5,10 +5,10 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from accounting.counts import Counts, Doubled, block_text, within
 from accounting.limits import MAX_DEPTH
@@ -32,16 +32,14 @@ class Ask:
     effort: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SubCall:
+class SubCall(NamedTuple):
     """What another model used inside a response, beside the usage of the response itself."""
 
     model: str
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a response says of itself.
 
     `failed`: an error object came under a status of success. `pending`: the answer is still being made, and a later
@@ -51,7 +49,7 @@ class Answer:
     model: str | None = None
     id: str | None = None
     finish_reason: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()
     failed: bool = False
     pending: bool = False
     service_tier: str | None = None

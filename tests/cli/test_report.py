@@ -1,7 +1,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -158,7 +157,7 @@ def test_calls_can_be_chosen_and_paged(run: Run, books: Books) -> None:
 
 def test_a_call_in_json_has_its_cost_and_the_providers_as_text(run: Run, books: Books) -> None:
     stated = Money(Decimal("0.00100"), "USD")
-    usage = replace(used(1000, 200), provider_cost=stated)
+    usage = used(1000, 200)._replace(provider_cost=stated)
     books.deliver(made(MORNING, usage=usage))
     one = json.loads(run("calls", "--json").out)["calls"][0]
     assert (one["cost"], one["currency"]) == ("0.018", "CNY")

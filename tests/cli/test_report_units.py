@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -123,7 +122,7 @@ def test_an_estimate_stands_beside_the_cost_and_never_in_it(run: Run, books: Boo
     books.load(CARD)
     books.deliver(
         made(MORNING, 1, usage=Usage(), outcome=Outcome.INTERRUPTED, request_model="searching"),
-        made(MORNING, 2, usage=replace(used(10, 1), source=UsageSource.PARTIAL), request_model="searching"),
+        made(MORNING, 2, usage=used(10, 1)._replace(source=UsageSource.PARTIAL), request_model="searching"),
         made(MORNING, 3, usage=Usage(), outcome=Outcome.UNKNOWN, request_model="nobody/knows"),
         now=MORNING,
     )

@@ -30,7 +30,7 @@ def read_back(books: Books) -> list[Call]:
 def test_texts_are_kept_to_the_letter(books: Books, text: str) -> None:
     names = ("provider", "endpoint", "request_model", "response_model", "response_id", "user", "finish_reason")
     texts: dict[str, Any] = dict.fromkeys(names, text)
-    usage = replace(used(1, 1), block=text, anomalies=(text, "t" + text))
+    usage = used(1, 1)._replace(block=text, anomalies=(text, "t" + text))
     odd = replace(made(), **texts, tags={"t" + text: text, "": ""}, usage=usage)
     assert books.deliver(made(number=0), odd, made(number=2)) == [Verdict.INSERTED] * 3
     assert read_back(books)[1] == odd
@@ -57,7 +57,7 @@ def test_any_value_is_kept_as_it_is(
     yes: bool,
 ) -> None:
     number = len(books.journal.numbers) + 1
-    usage = replace(used(number, 1), provider_cost=cost)
+    usage = used(number, 1)._replace(provider_cost=cost)
     link = made(number=number).id if yes else None
     odd = made(number=number, tags=tags, outcome=outcome, max_tokens=count, ended_at=at, usage=usage, stream=yes,
                first_token_at=at, link_id=link, bytes_in=count or 0)  # fmt: skip

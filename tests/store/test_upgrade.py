@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,7 +85,7 @@ def test_calls_of_an_older_store_are_rolled_up_anew_with_their_tags(old: Engine,
 
 
 def flagged(number: int) -> Call:
-    usage = replace(used(1000, 200), anomalies=("total_mismatch", "hidden_output"))
+    usage = used(1000, 200)._replace(anomalies=("total_mismatch", "hidden_output"))
     return made(number=number, usage=usage, tags={"feature": "rerank"})
 
 

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -96,7 +95,7 @@ def test_a_call_whose_cost_nobody_can_say_has_none(books: Books) -> None:
         made(number=1, usage=Usage()),
         made(number=2, request_model="nobody/knows"),
         made(number=3, usage=Usage(), outcome=Outcome.FAILED),
-        made(number=4, usage=replace(used(1000, 0), source=UsageSource.PARTIAL, output_tokens=None)),
+        made(number=4, usage=used(1000, 0)._replace(source=UsageSource.PARTIAL, output_tokens=None)),
     )
     found = [exact(row["cost"]) for row in asked(books, "SELECT cost FROM calls_named ORDER BY id")]
     assert found == [None, None, Decimal(0), Decimal("0.011")]
@@ -331,7 +330,7 @@ def test_columns_are_only_ever_added_at_the_end(books: Books, view: str) -> None
 
 def test_what_few_calls_have_is_in_the_views(books: Books) -> None:
     call = made(number=1)
-    usage = replace(used(10, 1), web_searches=2, anomalies=("odd",))
+    usage = used(10, 1)._replace(web_searches=2, anomalies=("odd",))
     books.deliver(call, made(number=2, parent_id=call.id, service_tier="priority", usage=usage))
     books.roll()
     chosen = "web_searches, service_tier, parent_id IS NULL AS whole"
