@@ -114,4 +114,8 @@ def _fields(raw: bytes) -> tuple[str, bytes]:
             data.append(value.removeprefix(b" "))
         elif field == b"event":
             name = value.removeprefix(b" ")
-    return name.decode("utf-8", "replace"), b"\n".join(data)
+    return "" if name == _NO_NAME else name.decode("utf-8", "replace"), b"\n".join(data)
+
+
+_NO_NAME = b"message"
+"""What an event without a name is called where it is received; some servers write it out."""

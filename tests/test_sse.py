@@ -112,6 +112,11 @@ def test_a_line_feed_after_a_blank_line_of_its_own_is_no_tail() -> None:
     assert [event.tail for event in events] == [False, False, False]
 
 
+def test_message_is_what_an_event_without_a_name_is_called() -> None:
+    events, _ = split([b"event: message\ndata: 1\n\nevent:message\ndata: 2\n\nevent: message_start\ndata: 3\n\n"])
+    assert [(event.name, event.data) for event in events] == [("", b"1"), ("", b"2"), ("message_start", b"3")]
+
+
 def test_a_byte_order_mark_is_kept_and_not_read() -> None:
     [event], _ = split([b"\xef", b"\xbb", b"\xbf", b"data: x\n\n"])
     assert event == Event(b"\xef\xbb\xbfdata: x\n\n", "", b"x")

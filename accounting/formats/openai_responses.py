@@ -287,6 +287,7 @@ _ERROR = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
 
 
 def _kind(data: bytes) -> str:
-    """The event's kind, for servers that leave out its name."""
-    found = _KIND.match(data)
-    return found[1].decode() if found else ""
+    """The event's kind, for servers that leave out its name; some of them sort the fields."""
+    if found := _KIND.match(data):
+        return found[1].decode()
+    return text(at(loads(data), "type")) or "" if b'"type"' in data else ""

@@ -19,7 +19,7 @@ LONGEST = 16 * 2**10
 """Characters of a single value there."""
 _TRIES = 4
 
-_KIND = re.compile(rb'^event: ?(\S+)|"type"\s*:\s*"([\w.]+)"', re.MULTILINE)
+_KIND = re.compile(rb'^event: ?(?!message\s)(\S+)|"type"\s*:\s*"([\w.]+)"', re.MULTILINE)
 _END = re.compile(rb"(?>\r\n|\r|\n)(?:\r\n?|\n)\Z")
 _value_at = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal).raw_decode
 

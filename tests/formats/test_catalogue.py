@@ -1,6 +1,7 @@
 """Every answer of the catalogue is read as it says, however it arrives."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import pytest
@@ -90,6 +91,27 @@ def test_pings_comments_and_unknown_events_change_nothing(row: Row, data: st.Dat
     assert isinstance(row.sent, Sse)
     noise = st.lists(st.sampled_from(NOISE), max_size=2)
     holds(row, in_chunks(row, [b"".join([*data.draw(noise), event]) for event in row.sent.events]))
+
+
+@pytest.mark.parametrize("name", [b"", b"event: message\n"])
+@each([row for row in EVENT_STREAMS if b"event: error" not in row.body])
+def test_an_event_needs_no_name_where_its_data_has_a_type(row: Row, name: bytes) -> None:
+    holds(row, in_chunks(row, [re.sub(rb"^event: .+\n", name, row.body, flags=re.MULTILINE)]))
+
+
+@each(EVENT_STREAMS)
+def test_fields_in_any_order_say_the_same(row: Row) -> None:
+    assert isinstance(row.sent, Sse)
+    unnamed = (event.removeprefix(event.partition(b"data: ")[0]) for event in row.sent.events)
+    holds(row, in_chunks(row, [_sorted(event) for event in unnamed]))
+
+
+def _sorted(event: bytes) -> bytes:
+    try:
+        data = json.loads(event.removeprefix(b"data: "))
+    except ValueError:
+        return event
+    return b"data: " + json.dumps(data, sort_keys=True).encode() + b"\n\n"
 
 
 @each(EVENT_STREAMS)
