@@ -104,9 +104,14 @@ def _kind(data: bytes) -> str:
 
 
 def _block(body: object) -> object:
-    """Version 2 of chat states it as `usage`, all others in `meta`, beside what is no usage."""
-    block = at(body, "usage")
-    return block if block is not None or at(body, "meta", "billed_units") is None else at(body, "meta")
+    """Version 2 of chat states it as `usage`, all others in `meta`, beside warnings, which may quote the request."""
+    block, meta = at(body, "usage"), at(body, "meta")
+    if block is not None or at(meta, "billed_units") is None:
+        return block
+    return {name: meta[name] for name in _COUNTING if name in meta}
+
+
+_COUNTING = ("billed_units", "tokens", "cached_tokens")
 
 
 def usage(block: object, makes_text: bool = True) -> Usage:

@@ -63,6 +63,12 @@ def test_what_is_billed_by_neither_tokens_nor_searches_is_flagged() -> None:
     assert "classifications" in (found.block or "")
 
 
+def test_warnings_beside_the_counts_are_not_kept() -> None:
+    found = answer({"meta": {"warnings": ["your prompt"], **USAGE}}).usage
+    assert found.block == '{"billed_units":{"input_tokens":9,"output_tokens":4}}'
+    assert found.input_tokens == 9
+
+
 @pytest.mark.parametrize(
     "body", [None, [], "x", {"usage": 5}, {"meta": {"billed_units": 5}}, {"usage": {"tokens": []}}]
 )
