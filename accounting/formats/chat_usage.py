@@ -168,14 +168,15 @@ def output_by_total(
     reasoning_beside: bool = False,
 ) -> int | None:
     """The provider's total decides: reasoning may stand beside the completion (xAI), or show in the total alone
-    (Gemini). Where the total is short, the parts hold; `reasoning_beside` where there is none."""
+    (Gemini). With no completion it proves that there was none, if it is the input (embeddings behind an endpoint of
+    chat's). Where the total is short, the parts hold; `reasoning_beside` where there is none."""
     if total is None or tokens_in is None:
         return completion + (reasoning or 0) if reasoning_beside and completion is not None else completion
     beyond = total - tokens_in - (completion or 0)
     if beyond < 0:
         counts.flag("total_mismatch")
     if beyond <= 0:
-        return completion
+        return 0 if beyond == 0 and completion is None else completion
     if completion is None or beyond != reasoning:
         counts.flag("hidden_output")
     return total - tokens_in

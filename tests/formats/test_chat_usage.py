@@ -30,6 +30,7 @@ def block(prompt: int, completion: int, **fields: object) -> dict[str, object]:
         ((10, 20, None, 5), (20, 5), []),
         ((0, 180, 180, None), (180, None), []),  # OpenRouter, video
         ((10, None, 30, None), (20, None), ["hidden_output"]),
+        ((10, None, 10, None), (0, None), []),  # embeddings, behind an endpoint of chat
     ],
 )
 def test_the_provider_s_total_decides_what_was_put_out(
