@@ -5,7 +5,7 @@ else the one that its key was assigned to as the call began (`key`), else "unass
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -18,7 +18,8 @@ from accounting.keys import Payers
 from accounting.projects import Calendar
 from accounting.rates import UNPRICED, RateBook, unpriced_units
 from accounting.store import Lock, hold, transact
-from accounting.usage import COUNTED, Call, UsageSource, counted
+from accounting.usage import COUNTED, Call, Usage, UsageSource, counted
+from accounting.wholes import plausible
 
 T = TypeVar("T")
 
@@ -104,8 +105,8 @@ class Stamps:
 
     def values(self, call: Call) -> tuple[Any, ...]:
         """The same in the order of `COLUMNS`, which takes a third of the time."""
-        rate_id, anomalies = self._rate(call)
-        usage, cost = call.usage, call.usage.provider_cost
+        usage, cost = plausible(call.usage), call.usage.provider_cost
+        rate_id, anomalies = self._rate(call, usage)
         key_id = self.keys[call.key_fingerprint]
         project_id, source = self._payer(call, key_id)
         quarter, billed_on = self._times(project_id, call.started_at)
@@ -147,7 +148,7 @@ class Stamps:
             rate_id,
             quarter,
             billed_on,
-            *(_NOT_ESTIMATED if usage.source is UsageSource.PROVIDER else self._estimated(call)),
+            *(_NOT_ESTIMATED if usage.source is UsageSource.PROVIDER else self._estimated(call, usage)),
         )
 
     def _times(self, project_id: int, at: datetime) -> tuple[datetime, date]:
@@ -166,29 +167,32 @@ class Stamps:
             return assignment.project_id, "key"
         return self.projects[projects.UNASSIGNED], "default"
 
-    def _rate(self, call: Call) -> tuple[int, list[str]]:
+    def _rate(self, call: Call, usage: Usage) -> tuple[int, list[str]]:
         """The id of the rate that holds, and the call's anomalies, each once.
 
         Among them is that the rate has no price for searches, images or seconds of audio that were used: they are in
         the call's cost with nothing, and nobody knows what they cost.
         """
-        anomalies = list(dict.fromkeys(call.usage.anomalies))
+        anomalies = dict.fromkeys(usage.anomalies)
         try:
             if self.rates is None:
                 raise RateCardError("The rates can't be read.")
             rate = self.rates.find(call.provider, call.model, call.started_at)
         except Exception:  # noqa: BLE001 - a price can be found later, a call that was refused would be lost
-            return UNPRICED, [*anomalies, STAMPING_FAILED]
+            return UNPRICED, [*(anomalies | {STAMPING_FAILED: None})]
         if rate is None:
-            return UNPRICED, anomalies
-        for name in unpriced_units(call.usage.quantities, rate):
-            anomalies.append(f"unpriced_{name}")
-        return rate.id, anomalies
+            return UNPRICED, [*anomalies]
+        anomalies |= dict.fromkeys(f"unpriced_{name}" for name in unpriced_units(usage.quantities, rate))
+        return rate.id, [*anomalies]
 
-    def _estimated(self, call: Call) -> tuple[int | None, int | None]:
-        """What the call likely used in and out beyond what was stated."""
+    def _estimated(self, call: Call, usage: Usage) -> tuple[int | None, int | None]:
+        """What the call likely used in and out beyond what was stated; by whoever delivered it, if they say so."""
+        if not lacks_usage(call):
+            return _NOT_ESTIMATED
+        if call.usage.source is UsageSource.ESTIMATED:
+            return call.usage.input_tokens, call.usage.output_tokens
         try:
-            return beyond(self.learned, call) if lacks_usage(call) else _NOT_ESTIMATED
+            return beyond(self.learned, replace(call, usage=usage))
         except Exception:  # noqa: BLE001 - a call without an estimate is better than none
             return _NOT_ESTIMATED
 
@@ -205,7 +209,7 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
         last4[call.key_fingerprint] = call.key_last4
         models.add((call.provider, call.model))
         named.add(call.project) if call.project else unnamed.append(call)
-        if call.usage.source is not UsageSource.PROVIDER:
+        if lacks_usage(call):
             lacking.add((call.provider, call.model))
     ids = keys.key_ids(conn, last4, now)
     payers = keys.payers(conn, ids.values())

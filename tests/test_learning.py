@@ -362,7 +362,7 @@ def test_estimates_stand_beside_sums_and_never_in_them(new_books: NewBooks) -> N
 
 def test_calls_with_usage_ask_for_no_estimates(books: Books) -> None:
     with books.asked() as asked:
-        books.deliver(*world(50))
+        books.deliver(*world(50), made(number=1, usage=Usage(), outcome=Outcome.FAILED))
     assert not [statement for statement, _ in asked if "estimate_lines" in statement]
     with books.asked() as asked:
         books.deliver(cut(1), cut(2))
