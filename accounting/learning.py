@@ -335,7 +335,7 @@ def _fit(row: Any) -> Fit:
 
 
 class Unlearned(NamedTuple):
-    """A model of which too little is known to learn from, and how many calls of it there were."""
+    """A model of which too little is known to learn from, and how many calls of it there were, sub-calls among them."""
 
     provider: str
     model: str
@@ -347,7 +347,7 @@ def unlearned(conn: Connection, today: date) -> list[Unlearned]:
     spent, line = spend_days, estimate_lines
     is_known = sa.exists().where(line.c.provider == spent.c.provider, line.c.model == spent.c.model)
     rows = (
-        sa.select(spent.c.provider, spent.c.model, sa.func.sum(spent.c.calls))
+        sa.select(spent.c.provider, spent.c.model, sa.func.sum(spent.c.calls + spent.c.sub_calls))
         .where(spent.c.billed_on >= today - KEPT, spent.c.model != "", ~is_known)
         .group_by(spent.c.provider, spent.c.model)
         .order_by(spent.c.provider, spent.c.model)

@@ -267,6 +267,14 @@ def test_models_with_too_few_calls_are_named(books: Books) -> None:
         assert unlearned(conn, NOON.date()) == [("wcode", "rare", 3)]
 
 
+def test_a_model_that_was_called_inside_calls_alone_is_named_by_those(books: Books) -> None:
+    parent = made(number=1)
+    books.deliver(parent, *(made(number=number, parent_id=parent.id, request_model="advisor") for number in (2, 3)))
+    books.roll()
+    with reading(books.engine) as conn:
+        assert unlearned(conn, NOON.date()) == [("wcode", "advisor", 2), ("wcode", "z-ai/glm-5", 1)]
+
+
 def test_a_snapshot_of_some_models_has_what_any_estimate_of_them_needs(books: Books) -> None:
     whole = taught(
         books, [*world(50), *world(50, first=100, request_model="other"), *world(50, first=200, provider="x")]
