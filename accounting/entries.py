@@ -76,6 +76,10 @@ def refuse_implausible(call: Call, now: datetime) -> None:
     if call.outcome is None:
         raise CallInvalid("outcome: missing; a call is delivered once it has one")
     _refuse_strange_time(call, now)
+    if call.parent_id == call.id:
+        raise CallInvalid(
+            f"parent_id: {call.id} is the call itself; expected the call that it was made inside, or none"
+        )
     for name, count, most in _bounded(call):
         if count is not None and count > most:
             raise CallInvalid(f"{name}: {count} is more than {most}")

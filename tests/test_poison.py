@@ -59,6 +59,7 @@ POISON = {
     "a time before the calendar": written(first_token_at="0001-01-01T00:00:00+14:00"),
     "no id": written(id="1"),
     "an id without a time": written(id=str(uuid4())),
+    "a call inside itself": written(parent_id=json.loads(written())["id"]),
     "an id from the future": made(NOON + timedelta(days=2)).encode(),
     "a field of another version": written(surprise=1),
     "a project too long to find": written(project=LONG),

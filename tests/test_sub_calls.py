@@ -11,7 +11,7 @@ from accounting.ports import Verdict
 from accounting.rebuild import Rebuilt, Repaired, rebuild
 from accounting.spend import SpendLine, UnpricedModel
 from accounting.store import reading
-from accounting.store.tables import batches, spend_days
+from accounting.store.tables import batches, rejected, spend_days
 from accounting.usage import Call, Outcome, Quantities, Usage
 from accounting.verify import verify
 from tests.books import Books, made, used
@@ -39,6 +39,15 @@ def test_a_sub_call_costs_and_is_not_counted_as_a_call(books: Books) -> None:
     )
     assert [row["inserted"] for row in books.rows(batches)] == [2]
     assert verify(books.engine).differences == ()
+
+
+def test_a_call_that_names_itself_as_its_parent_is_put_aside_with_a_sentence(books: Books) -> None:
+    call = made(number=1)
+    assert books.deliver(replace(call, parent_id=call.id)) == [Verdict.REJECTED]
+    (row,) = books.rows(rejected)
+    assert row["reason"] == (
+        f"parent_id: {call.id} is the call itself; expected the call that it was made inside, or none"
+    )
 
 
 @pytest.mark.parametrize("outcome", Outcome)
