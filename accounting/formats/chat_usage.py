@@ -62,7 +62,7 @@ def usage(block: object, final: bool = True, unread: bool = False, *, reasoning_
 
     `prompt_tokens` already includes cached tokens and `completion_tokens` reasoning ones, so nothing is added,
     unless the provider's own total shows that they stand beside. A count that contradicts its whole is clamped.
-    `reasoning_beside`: it stands beside the completion where no total says otherwise.
+    `reasoning_beside`: it stands beside the completion unless the total proves otherwise.
     """
     counts = begun(unread)
     if block is None:
@@ -169,14 +169,17 @@ def output_by_total(
 ) -> int | None:
     """The provider's total decides: reasoning may stand beside the completion (xAI), or show in the total alone
     (Gemini). With no completion it proves that there was none, if it is the input (embeddings behind an endpoint of
-    chat's). Where the total is short, the parts hold; `reasoning_beside` where there is none."""
+    chat's). Where the total is too short for any reading, or there is none, the parts hold, and `reasoning_beside`
+    tells how."""
+    beside = reasoning or 0 if reasoning_beside else 0
     if total is None or tokens_in is None:
-        return completion + (reasoning or 0) if reasoning_beside and completion is not None else completion
+        return None if completion is None else completion + beside
     beyond = total - tokens_in - (completion or 0)
     if beyond < 0:
         counts.flag("total_mismatch")
-    if beyond <= 0:
-        return 0 if beyond == 0 and completion is None else completion
+        return None if completion is None else completion + beside
+    if beyond == 0:
+        return completion or 0
     if completion is None or beyond != reasoning:
         counts.flag("hidden_output")
     return total - tokens_in

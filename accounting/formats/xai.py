@@ -1,7 +1,8 @@
 """xAI's chat completions. Its Responses API is like everybody's.
 
 Source: docs.x.ai, chat completions; the rule was held against the cost in ticks that its answers state. Reasoning
-stands beside the completion, and the total says so; here also where there is no total.
+stands beside the completion, and the total says so; here also where there is no total, or one
+too short for any reading.
 """
 
 from functools import partial

@@ -203,6 +203,20 @@ _XAI = [
         told_by_shape_alone=False,
     ),
     row(
+        "xAI chat: reasoning stands beside where the total is too short to tell",
+        "xai",
+        whole(usage(279, 6, 200, **reasoned(89))),
+        (279, 95, UNKNOWN, 89),
+        "total_mismatch",
+        told_by_shape_alone=False,
+    ),
+    row(
+        "xAI chat: reasoning is inside where the total proves it",
+        "xai",
+        whole(usage(279, 95, 374, **reasoned(89))),
+        (279, 95, UNKNOWN, 89),
+    ),
+    row(
         "xAI chat: reasoning beside, of more than the completion",
         "xai",
         on_finish(usage(279, 6, 374, **reasoned(89), num_sources_used=3)),

@@ -4,7 +4,6 @@ A reason predicts the oracle's very figure, so it excuses nothing else. Sources:
 wire formats in `accounting/formats/` name them.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from .apart import APART
@@ -30,9 +29,17 @@ def _chat(prompt: int, completion: object, total: int, **more: object) -> dict[s
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": total, **more}
 
 
-def _total_is_not(total: str, *parts: str) -> Callable[[Case], bool]:
-    """The total is stated, and is not the sum of its parts."""
-    return lambda case: stated(case, total) is not None and count(case, total) != total_of(*parts)(case)
+def _total_tells_otherwise(case: Case) -> bool:
+    """xAI's total is at least the prompt and the completion, and is not the sum of all parts."""
+    return not _total_tells_nothing(case) and count(case, "total_tokens") != total_of(*_SENT_AND_MADE, _REASONED)(case)
+
+
+def _total_tells_nothing(case: Case) -> bool:
+    """There is none, or it is short of the prompt and the completion alone."""
+    return stated(case, "total_tokens") is None or count(case, "total_tokens") < total_of(*_SENT_AND_MADE)(case)
+
+
+_SENT_AND_MADE = ("prompt_tokens", "completion_tokens")
 
 
 def _odd_output(case: Case) -> bool:
@@ -127,7 +134,7 @@ _TOTALS = [
     *reasons(
         *(_GENAI, "output", ("xai chat",)),
         why="xAI's total decides where it contradicts the sum of its parts; it adds up all the same",
-        when=_total_is_not("total_tokens", "prompt_tokens", "completion_tokens", _REASONED),
+        when=_total_tells_otherwise,
         said=total_of("completion_tokens", _REASONED),
         example=_chat(35, 12, 109),
         ours=74,
@@ -135,15 +142,15 @@ _TOTALS = [
     *reasons(
         *(_LITELLM, "output", ("xai chat",)),
         why="xAI's total decides where it contradicts the sum of its parts; it leaves the completion as it is",
-        when=_total_is_not("total_tokens", "prompt_tokens", "completion_tokens", _REASONED),
+        when=_total_tells_otherwise,
         said=at("completion_tokens"),
         example=_chat(35, 12, 109),
         ours=74,
     ),
     *reasons(
         *(_LITELLM, "output", ("xai chat",)),
-        why="xAI's reasoning stands beside the completion where no total says so, too",
-        when=null("total_tokens"),
+        why="xAI's reasoning stands beside the completion where no total can disprove it, too",
+        when=_total_tells_nothing,
         said=at("completion_tokens"),
         example={"prompt_tokens": 279, "completion_tokens": 6, "completion_tokens_details": {"reasoning_tokens": 89}},
         ours=95,
