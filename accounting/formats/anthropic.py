@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from accounting.counts import Doubled
 from accounting.formats import anthropic_usage
 from accounting.formats.wire import Answer, Ask, at, loads, text, whole
 from accounting.sse import Event
@@ -78,11 +79,11 @@ class Reader:
     def _begin(self, message: object, stated: object) -> None:
         """A second start is no new answer, and must not undo what a delta has counted since the first."""
         self._message.update(_given(message))
-        self._usage = {**_given(stated), **self._usage} if self._counted else {**self._usage, **_given(stated)}
+        self._usage = _together(stated, self._usage) if self._counted else _together(self._usage, stated)
 
     def _go_on(self, delta: object, stated: object) -> None:
         self._message.update(_given(delta))
-        self._usage.update(_given(stated))
+        self._usage = _together(self._usage, stated)
         self._counted = self._counted or bool(stated)
 
     def answer(self) -> Answer:
@@ -107,6 +108,12 @@ def _given(fields: object) -> Mapping[str, Any]:
     if not isinstance(fields, Mapping):
         return {}
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _together(before: object, after: object) -> dict[str, Any]:
+    """What both state, the latter over the former; marked where a name stands twice in either."""
+    stated = {**_given(before), **_given(after)}
+    return Doubled(stated) if isinstance(before, Doubled) or isinstance(after, Doubled) else stated
 
 
 _KIND = re.compile(rb'\s*\{\s*"type"\s*:\s*"(\w+)"')

@@ -1,6 +1,7 @@
 """Anthropic Messages, whole and streamed."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,6 +47,18 @@ def test_vertex_names_model_and_streaming_in_the_path() -> None:
     place = "/v1/projects/p/locations/global/publishers/anthropic/models/claude-opus-5@20260701"
     assert ask({"max_tokens": 9}, f"{place}:streamRawPredict") == Ask("claude-opus-5@20260701", True, 9)
     assert ask({}, f"{place}:rawPredict") == Ask("claude-opus-5@20260701")
+
+
+@pytest.mark.parametrize("doubled", ["message_start", "message_delta"])
+def test_a_count_that_stands_twice_in_an_event_is_flagged(doubled: str) -> None:
+    def twice(event: Event) -> Event:
+        again = event.data.replace(b'"input_tokens": 9', b'"input_tokens": 3, "input_tokens": 9')
+        return replace(event, data=again if event.name == doubled else event.data)
+
+    events = [start(input_tokens=9, output_tokens=1), CONTENT, delta(input_tokens=9, output_tokens=50), STOP]
+    assert fed(*events).answer().usage.anomalies == ()
+    found = fed(*map(twice, events)).answer().usage
+    assert (found.input_tokens, found.output_tokens, found.anomalies) == (9, 50, ("duplicate_keys",))
 
 
 def test_input_is_fresh_and_read_and_written_together() -> None:
