@@ -87,8 +87,8 @@ class Reader:
         self._counted = self._counted or bool(stated)
 
     def answer(self) -> Answer:
-        final = self.terminal or self._counted
-        return _answered(self._message, self._usage or None, final, self._unread, self._failed)
+        """Without a delta that counts, what is known is the count that the answer began with, however it ended."""
+        return _answered(self._message, self._usage or None, self._counted, self._unread, self._failed)
 
 
 def _answered(message: object, block: object, final: bool = True, unread: bool = False, failed: bool = False) -> Answer:

@@ -212,11 +212,12 @@ def test_a_delta_counts_once_however_often_it_comes() -> None:
     assert fed(began, began, delta(output_tokens=4), delta(output_tokens=7), STOP).answer() == once.answer()
 
 
-def test_a_stream_cut_before_its_delta_has_partial_usage() -> None:
+def test_a_stream_whose_delta_did_not_come_or_count_has_partial_usage() -> None:
     began = start(input_tokens=3, output_tokens=1)
     assert fed(began, CONTENT).answer().usage.source == UsageSource.PARTIAL
     assert fed(began, CONTENT, delta(output_tokens=7)).answer().usage.source == UsageSource.PROVIDER
-    assert fed(began, CONTENT, STOP).answer().usage.source == UsageSource.PROVIDER
+    assert fed(began, CONTENT, STOP).answer().usage.source == UsageSource.PARTIAL
+    assert fed(began, CONTENT, event("message_delta", delta={}), STOP).answer().usage.source == UsageSource.PARTIAL
     assert fed().answer() == Answer()
 
 
