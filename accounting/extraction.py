@@ -14,8 +14,8 @@ from accounting import eventstream, jsonvalues, sse
 from accounting.formats import (
     Answer,
     Format,
+    Lookout,
     StreamSplitter,
-    beside,
     dialect,
     find,
     loads,
@@ -133,9 +133,9 @@ def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Ext
     if format_ is None:
         return _nothing("format_unknown")._replace(is_stream=True)
     reader = format_.stream()
-    first = next((event for event in events if event.data), None)
-    reader = beside(format_, reader, first) if chosen and first else reader
+    lookout = Lookout(format_) if chosen else None
     for event in events:
+        reader = lookout.reader(reader, event) if lookout else reader
         reader.feed(event)
     if chosen:
         return _told_by_path(reader.answer(), chosen)._replace(is_stream=True)

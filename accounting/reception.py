@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, Format, StreamReader, StreamSplitter, beside, loads, reread, splitter
+from accounting.formats import Answer, Format, Lookout, StreamReader, StreamSplitter, loads, reread, splitter
 from accounting.limits import MAX_BODY, MAX_UNPACKED
 from accounting.sse import Splitter
 
@@ -34,7 +34,7 @@ class Reception:
         self._decoder: Decoder | None = None
         self._splitter: StreamSplitter | None = None
         self._reader: StreamReader | None = None
-        self._is_looked_at = False  # a stream, at its first event with data
+        self._lookout = Lookout(format_)
         self._body = bytearray()
         self._unreadable: str | None = None
 
@@ -112,9 +112,7 @@ class Reception:
         """What stays of the events that the chunk completes, where one may be taken out."""
         kept = []
         for event in (event for piece in self._decoded(chunk) for event in splitter.feed(piece)):
-            if event.data and not self._is_looked_at:
-                self._is_looked_at = True
-                self._reader = reader = beside(self._format, reader, event)
+            self._reader = reader = self._lookout.reader(reader, event)
             reader.feed(event)
             if self._stripping and not reader.usage_only:
                 kept.append(event.raw)

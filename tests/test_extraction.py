@@ -114,6 +114,18 @@ def test_a_stream_in_another_shape_than_its_endpoint_s_is_read_by_its_shape_and_
     assert usage.anomalies == ("shape_of_openai_chat",)
 
 
+@pytest.mark.parametrize("first", [b'event: ping\ndata: {"type": "ping"}\n\n', b"data: {}\n\n", b"data: hm\n\n"])
+def test_the_first_event_that_tells_a_shape_does_whatever_came_before(first: bytes) -> None:
+    found = examine(19 * first + STREAM, path="/v1/messages")
+    assert (found.format, found.answer.usage.output_tokens) == ("openai_chat", 210)
+    assert examine(20 * first + STREAM, path="/v1/messages").answer.usage.source is UsageSource.MISSING
+
+
+def test_once_the_endpoint_s_own_shape_was_seen_no_other_is_looked_for() -> None:
+    own = b'data: {"type": "message_start", "message": {}}\n\n'
+    assert examine(own + STREAM, path="/v1/messages").answer.usage.source is UsageSource.MISSING
+
+
 def test_an_answer_of_which_no_shape_tells_more_stays_as_its_format_reads_it() -> None:
     empty = {"type": "message", "usage": None}
     assert extract(empty, path="/v1/chat/completions") == extract(empty, path="/v1/messages") == Usage()

@@ -25,7 +25,7 @@ from accounting.formats import (
     unread,
     xai,
 )
-from accounting.formats.shapes import shape, shape_of_stream
+from accounting.formats.shapes import LOOKED_AT, shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
 from accounting.usage import UsageSource
@@ -34,12 +34,12 @@ __all__ = [
     "Answer",
     "Ask",
     "Format",
+    "Lookout",
     "Match",
     "Polled",
     "StreamReader",
     "StreamSplitter",
     "SubCall",
-    "beside",
     "dialect",
     "every",
     "find",
@@ -239,16 +239,30 @@ def reread(chosen: Format, body: object, answer: Answer) -> Answer:
     return answer if other is None else _better(answer, other.answer(body), other)
 
 
-def beside(chosen: Format, reader: StreamReader, event: Event) -> StreamReader:
-    """The reader, or where the stream's first event with data has another format's shape: both formats' readers."""
-    other = _another(chosen, loads(event.data))
-    return reader if other is None else _Beside(reader, other)
+class Lookout:
+    """Looks out for another format's shape than the chosen one's, until one of the first events with data tells."""
+
+    def __init__(self, chosen: Format) -> None:
+        self._chosen = chosen
+        self._left = LOOKED_AT
+
+    def reader(self, reader: StreamReader, event: Event) -> StreamReader:
+        """The reader, or where the event has another format's shape: both formats' readers."""
+        if not self._left or not event.data:
+            return reader
+        told = sniff(loads(event.data))
+        self._left = self._left - 1 if told is None else 0
+        return _Beside(reader, told) if told and _is_another(told, self._chosen) else reader
 
 
 def _another(chosen: Format, body: object) -> Format | None:
-    """The format whose shape the body has, if it is neither the chosen one nor one that the chosen is a dialect of."""
     other = sniff(body)
-    return None if other is None or other is chosen or not set(other.suffixes).isdisjoint(chosen.suffixes) else other
+    return other if other and _is_another(other, chosen) else None
+
+
+def _is_another(told: Format, chosen: Format) -> bool:
+    """Whether it is neither the chosen one nor one that the chosen is a dialect of."""
+    return told is not chosen and set(told.suffixes).isdisjoint(chosen.suffixes)
 
 
 def _better(answer: Answer, other: Answer, format_: Format) -> Answer:

@@ -10,7 +10,7 @@ from typing import Any
 from accounting.formats.wire import loads
 from accounting.sse import Event
 
-_LOOKED_AT = 20
+LOOKED_AT = 20
 """How many events are looked at, at either end of a stream: the first ones may be comments, pings and the like."""
 
 Body = Mapping[str, Any]
@@ -21,7 +21,7 @@ def shape(body: object) -> str | None:
 
     `body` is JSON as it was parsed. A list is a stream whose events come in one array, as Gemini's may.
     """
-    told = map(_shape, body[:_LOOKED_AT] if isinstance(body, list) else [body])
+    told = map(_shape, body[:LOOKED_AT] if isinstance(body, list) else [body])
     return next((found for found in told if found), None)
 
 
@@ -34,7 +34,7 @@ def _shape(body: object) -> str | None:
 def shape_of_stream(events: Iterable[Event]) -> str | None:
     """The same of a whole stream's events: the first that tells does."""
     speaking = [event.data for event in events if event.data]
-    looked_at = chain(islice(speaking, _LOOKED_AT), reversed(speaking[-_LOOKED_AT:]))
+    looked_at = chain(islice(speaking, LOOKED_AT), reversed(speaking[-LOOKED_AT:]))
     return next((found for found in (shape(loads(data)) for data in looked_at) if found), None)
 
 

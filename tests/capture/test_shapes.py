@@ -23,8 +23,9 @@ def test_a_whole_body_in_another_shape(server: Server, caller: Caller, journaled
 def test_a_stream_in_another_shape(
     path: str, body: bytes, shape: str, server: Server, caller: Caller, journaled: Journaled
 ) -> None:
-    server.says(stream(b": hello\n\n" + body))
-    assert caller.post(server.url + path, ASK_STREAM).body == b": hello\n\n" + body
+    body = b": hello\n\nevent: ping\ndata: {}\n\n" + body
+    server.says(stream(body))
+    assert caller.post(server.url + path, ASK_STREAM).body == body
 
     call = journaled.only()
     assert (call.outcome, call.usage.input_tokens, call.usage.output_tokens) == (Outcome.FINISHED, 9, 4)
