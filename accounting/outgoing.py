@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ class Sent:
     """A request as it is about to be sent: names of headers in lower case.
 
     `body` is None where its bytes are not in memory; `extensions` is the request's own dictionary. `form` has the plain
-    fields of a form, whose bytes never are.
+    fields of a form, whose bytes are only where somebody else wrote it.
     """
 
     method: str
@@ -36,6 +36,45 @@ def form_of(stream: object) -> dict[str, str]:
 
 def _listed(fields: object) -> list[object]:
     return fields if isinstance(fields, list) else []
+
+
+MOST_PARTS = 64
+LONGEST_PART = 4096
+"""Bytes of a form's part, its headers included, that is read; a file or a prompt is longer, and tells nothing."""
+
+_BOUNDARY = re.compile(r'multipart/form-data\s*;(?:.*;)?\s*boundary=(?:"([^"]+)"|([^\s;"]+))', re.IGNORECASE)
+_NAME = re.compile(rb';\s*name=(?:"([^"\r\n]*)"|([^\s;"]+))', re.IGNORECASE)
+_FILE = re.compile(rb";\s*filename\*?=", re.IGNORECASE)
+
+
+def form_in(body: bytes, content_type: str) -> dict[str, str]:
+    """The same of a form that was written out before, as one that is passed on; its long parts are stepped over."""
+    found = _BOUNDARY.match(content_type)
+    if found is None:
+        return {}
+    return dict(field for part in _parts(body, f"--{found[1] or found[2]}") if (field := _field(part)))
+
+
+def _parts(body: bytes, delimiter: str) -> Iterator[bytes]:
+    """Its short ones."""
+    line = delimiter.encode("utf-8", "replace")
+    begin = len(line) if body.startswith(line) else body.find(b"\r\n" + line) + 2 + len(line)
+    for _ in range(MOST_PARTS):
+        end = body.find(b"\r\n" + line, begin)
+        if end < 0:
+            break
+        if end - begin <= LONGEST_PART:
+            yield body[begin:end]
+        begin = end + 2 + len(line)
+
+
+def _field(part: bytes) -> tuple[str, str] | None:
+    """A part's name and value, unless it is a file."""
+    head, _, value = part.partition(b"\r\n\r\n")
+    named = _NAME.search(head)
+    if named is None or _FILE.search(head):
+        return None
+    return (named[1] or named[2] or b"").decode("utf-8", "replace"), value.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

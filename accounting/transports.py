@@ -15,7 +15,7 @@ from typing import Any
 
 from accounting.capture import Metering, Tap, tap_on
 from accounting.errors import JournalUnavailable, UnsupportedClient
-from accounting.outgoing import Outgoing, Sent, form_of
+from accounting.outgoing import Outgoing, Sent, form_in, form_of
 from accounting.polls import Poll
 from accounting.recorder import recorder
 
@@ -84,7 +84,7 @@ class Metered:
         """Put a tap on the request, if it is a call; returns the request to send."""
         body = b"".join(request.stream) if isinstance(request.stream, self._library.ByteStream) else None
         url, headers = request.url, _plain(request.headers)
-        form = form_of(request.stream) if body is None else {}
+        form = form_of(request.stream) if body is None else form_in(body, headers.get("content-type", ""))
         sent = Sent(request.method, url.host, url.port, url.path, headers, body, request.extensions, form)
         guard.tap = tap_on(self.metering, sent, ask_for_usage=ask_for_usage)
         if guard.tap is None or guard.tap.outgoing is None:
