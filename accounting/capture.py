@@ -16,6 +16,7 @@ from uuid import UUID
 from accounting import attribution, credentials, polls
 from accounting.decoding import Decoder, Unreadable
 from accounting.formats import Answer, Ask, Format, find, loads, unknown
+from accounting.formats.unlisted import is_a_model_s
 from accounting.limits import MAX_BODY
 from accounting.outgoing import Outgoing, Sent, is_signed, outgoing
 from accounting.polls import Poll
@@ -56,6 +57,8 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     """
     provider = metering.provider or provider_of(sent.host, sent.port, metering.hosts)
     match = find(sent.method, sent.path, provider)
+    if match is not None and not metering.provider and not _is_told(match.endpoint, sent, metering.hosts):
+        return None
     if match is None:
         poll = polls.tap_on(sent, provider)
         if poll is not None or not is_listed(sent.host, sent.port, metering.hosts):
@@ -70,6 +73,10 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     ask = match.format.ask(fields or sent.form, sent.path)
     tap.start(recorder(), _started(metering, sent, provider, match.endpoint, ask))
     return tap
+
+
+def _is_told(endpoint: str, sent: Sent, hosts: Mapping[str, str]) -> bool:
+    return is_a_model_s(endpoint, sent.path, sent.headers) or is_listed(sent.host, sent.port, hosts)
 
 
 def _fields(body: bytes | None) -> dict[str, Any]:

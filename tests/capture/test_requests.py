@@ -82,6 +82,22 @@ def test_what_buys_nothing_is_not_written_down(
     assert journaled.calls() == []
 
 
+def test_what_another_api_is_sent_at_a_path_of_that_name_is_no_call(
+    server: Server, make_caller: MakeCaller, journaled: Journaled
+) -> None:
+    server.says(plain(b'{"id": "1"}'), plain(b'{"id": "2"}'))
+    for provider in (None, "ours"):
+        make_caller().metered(provider=provider).post(f"{server.url}/api/channels/1/messages", {"content": "hi"})
+    assert journaled.only().provider == "ours"
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses", "/v1/embeddings"])
+def test_a_gateway_of_one_s_own_is_metered(path: str, server: Server, caller: Caller, journaled: Journaled) -> None:
+    server.says(plain(b"{}"))
+    caller.post(server.url + path, {"model": "m"})
+    assert journaled.only().request_model == "m"
+
+
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/videos", "/v1/fine_tuning/jobs"])
 def test_an_endpoint_that_we_cannot_read_yet_is_written_down_with_its_usage_missing(
     path: str, server: Server, caller: Caller, journaled: Journaled
