@@ -17,7 +17,7 @@ A line without `valid_until` holds until a later line of the same model takes ov
 """
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -81,11 +81,12 @@ _PLACES = {each.name: place for place, each in enumerate(CLASSES)}
 _FREE = ("request",)
 """Where these have no price, there is none to pay: hardly anybody charges for them."""
 
-_UNITS = {
-    Quantities._fields[_PLACES[each.name]]: each.column
-    for each in CLASSES
+_UNITS = tuple(
+    (place, Quantities._fields[place], each.column)
+    for place, each in enumerate(CLASSES)
     if each.parent is None and each.name not in (*REQUIRED, *_FREE)
-}
+)
+_FIRST_UNIT = _UNITS[0][0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,16 +151,16 @@ def likely_cost(tokens_in: int, tokens_out: int, rate: Rate) -> Money:
     return price(Quantities(input=tokens_in, output=tokens_out), rate)
 
 
-def unpriced_units(quantities: Quantities, rate: Rate) -> dict[str, int]:
+def unpriced_units(quantities: Sequence[int | None], rate: Rate) -> dict[str, int]:
     """How many searches, images or seconds of audio were used that the rate has no price for: unknown, not free.
 
-    By their names in the books. A card says `image = 0` where they cost nothing by themselves, as where images are
-    charged by their tokens.
+    Of quantities in the order of `Quantities`; by their names in the books. A card says `image = 0` where they cost
+    nothing by themselves, as where images are charged by their tokens.
     """
+    if not any(quantities[_FIRST_UNIT:]):  # as of nearly every call, and every one is looked at
+        return {}
     return {
-        name: count
-        for name, column in _UNITS.items()
-        if (count := getattr(quantities, name)) and getattr(rate, column) is None
+        name: count for place, name, column in _UNITS if (count := quantities[place]) and getattr(rate, column) is None
     }
 
 

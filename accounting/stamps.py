@@ -4,7 +4,7 @@ Who pays: the project that the running code named (`attribute`), else the one th
 else the one that its key was assigned to as the call began (`key`), else "unassigned" (`default`).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
@@ -173,17 +173,16 @@ class Stamps:
         Among them is that the rate has no price for searches, images or seconds of audio that were used: they are in
         the call's cost with nothing, and nobody knows what they cost.
         """
-        anomalies = dict.fromkeys(usage.anomalies)
         try:
             if self.rates is None:
                 raise RateCardError("The rates can't be read.")
             rate = self.rates.find(call.provider, call.model, call.started_at)
         except Exception:  # noqa: BLE001 - a price can be found later, a call that was refused would be lost
-            return UNPRICED, [*(anomalies | {STAMPING_FAILED: None})]
+            return UNPRICED, _once(usage.anomalies, [STAMPING_FAILED])
         if rate is None:
-            return UNPRICED, [*anomalies]
-        anomalies |= dict.fromkeys(f"unpriced_{name}" for name in unpriced_units(usage.quantities, rate))
-        return rate.id, [*anomalies]
+            return UNPRICED, _once(usage.anomalies, [])
+        unpriced = [f"unpriced_{name}" for name in unpriced_units(counted(usage), rate)]
+        return rate.id, _once(usage.anomalies, unpriced)
 
     def _estimated(self, call: Call, usage: Usage) -> tuple[int | None, int | None]:
         """What the call likely used in and out beyond what was stated; by whoever delivered it, if they say so."""
@@ -195,6 +194,10 @@ class Stamps:
             return beyond(self.learned, replace(call, usage=usage))
         except Exception:  # noqa: BLE001 - a call without an estimate is better than none
             return _NOT_ESTIMATED
+
+
+def _once(delivered: Sequence[str], ours: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys((*delivered, *ours))) if delivered or ours else []
 
 
 def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:

@@ -258,7 +258,7 @@ class _Reader:
         if not all(_is_kept(name) for name in anomalies):
             raise CallInvalid("anomalies: expected texts of characters that every database keeps")
         return Usage(
-            **{name: get(name, int, None) for name in COUNTED},
+            **{name: get(name, int, None) for name in COUNTED if name in self._record},
             source=self._member("source", UsageSource) or UsageSource.MISSING,
             anomalies=tuple(anomalies),
             block=get("block", str, None),

@@ -42,12 +42,15 @@ _NOTHING: Any = dict.fromkeys(COUNTED)
 
 
 def _adds_up(usage: Usage) -> bool:
-    """Every call that is stored is looked at, so by name and not by the table."""
-    given = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
-    given += (usage.audio_input_tokens or 0) + (usage.image_input_tokens or 0)
-    made = (usage.reasoning_tokens or 0) + (usage.audio_output_tokens or 0) + (usage.image_output_tokens or 0)
-    is_written = (usage.cache_write_1h_tokens or 0) <= (usage.cache_write_tokens or 0)
-    return is_written and given <= (usage.input_tokens or 0) and made <= (usage.output_tokens or 0)
+    """Every call that is stored is looked at, so in one go and not by the table."""
+    tokens_in, read, written, out, thought, kept, heard, seen, spoken, drawn = counted(usage)[:_TOKENS]
+    if kept and kept > (written or 0):
+        return False
+    within = (read or 0) + (written or 0) + (heard or 0) + (seen or 0) <= (tokens_in or 0)
+    return within and (thought or 0) + (spoken or 0) + (drawn or 0) <= (out or 0)
+
+
+_TOKENS = COUNTED.index("image_output_tokens") + 1
 
 
 def _held(usage: Usage) -> Usage:
