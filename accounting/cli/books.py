@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from sqlalchemy import Engine
 
 from accounting.errors import ConfigurationError
+from accounting.rollup import Rolled, roll_all
 from accounting.settings import Settings
 from accounting.sheets import json_text
 from accounting.store import open_engine, reading, schema
@@ -79,14 +80,23 @@ def measuring() -> Iterator[Callable[[str, int, int], None]]:
 def counting(what: str, beside: Console | None = None) -> Iterator[Callable[[int], None]]:
     """A count that runs while the block does, on a terminal; its total isn't known beforehand.
 
-    None where what it is `beside` is printed on a terminal too.
+    None before there is something to count, and none where what it is `beside` is printed on a terminal too.
     """
     hidden = not err().is_terminal or (beside is not None and beside.is_terminal)
     columns = (TextColumn("{task.description}"), BarColumn(pulse_style="cyan"), TextColumn("{task.completed:,} calls"))
-    with Progress(*columns, console=err(), transient=True, disable=hidden) as bar:
-        task = bar.add_task(what, total=None)
+    bar = Progress(*columns, console=err(), transient=True, disable=hidden)
+    task = bar.add_task(what, total=None)
+    with ExitStack() as shown:
 
         def told(calls: int) -> None:
+            if not bar.live.is_started:
+                shown.enter_context(bar)
             bar.update(task, completed=calls)
 
         yield told
+
+
+def roll_up(engine: Engine) -> Rolled:
+    """Roll up whatever was delivered by now, telling how far it is."""
+    with counting("Rolling up") as told:
+        return roll_all(engine, now, lambda so_far: told(so_far.calls))

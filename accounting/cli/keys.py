@@ -13,12 +13,11 @@ import typer
 from sqlalchemy import Connection, func, select
 
 from accounting import credentials, keys, periods, projects, stamps
-from accounting.cli.books import AsJson, books, counting, now, out, put_json
+from accounting.cli.books import AsJson, books, now, out, put_json, roll_up
 from accounting.cli.spans import books_zone
 from accounting.errors import ConfigurationError
 from accounting.keys import Assignment, Key
 from accounting.projects import UNASSIGNED
-from accounting.rollup import roll_all
 from accounting.settings import whoami
 from accounting.sheets import Cell, Column, Sheet, counted, instant, printable, say, show
 from accounting.spend import SpendLine, spend
@@ -150,8 +149,7 @@ def rename(
 def _now_standing() -> tuple[list[Standing], date]:
     """All keys, and the running month in the books' zone."""
     with books() as engine:
-        with counting("Rolling up") as told:  # what was delivered a moment ago counts, too
-            roll_all(engine, now, lambda so_far: told(so_far.calls))
+        roll_up(engine)  # what was delivered a moment ago counts, too
         with reading(engine) as conn:
             month = periods.billed_on(now(), books_zone(conn)).replace(day=1)
             return _standings(conn, month), month

@@ -9,11 +9,10 @@ import typer
 from sqlalchemy import Connection
 
 from accounting import keys, periods, projects, stamps
-from accounting.cli.books import AsJson, books, counting, now, out, put_json
+from accounting.cli.books import AsJson, books, now, out, put_json, roll_up
 from accounting.cli.spans import span
 from accounting.periods import Days
 from accounting.projects import FIRST_DAY, UNASSIGNED, Project
-from accounting.rollup import roll_all
 from accounting.settings import whoami
 from accounting.sheets import Cell, Column, Sheet, counted, instant, printable, say, show
 from accounting.spend import SpendLine, spend
@@ -156,8 +155,7 @@ def _billed_in(conn: Connection, name: str, code: str | None) -> Project:
 
 def _accounts() -> list[Account]:
     with books() as engine:
-        with counting("Rolling up") as told:  # what was delivered a moment ago counts, too
-            roll_all(engine, now, lambda so_far: told(so_far.calls))
+        roll_up(engine)  # what was delivered a moment ago counts, too
         with reading(engine) as conn:
             return _read(conn)
 

@@ -5,10 +5,9 @@ from typing import Annotated
 import typer
 
 from accounting import periods
-from accounting.cli.books import AsJson, books, counting, err, now, out, put_json
+from accounting.cli.books import AsJson, books, err, now, out, put_json, roll_up
 from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
-from accounting.rollup import roll_all
 from accounting.spend import BY, Report, spend
 from accounting.spend_rows import Scope
 from accounting.spend_sheet import Span, report_csv, report_json, say_total, show_report
@@ -45,8 +44,7 @@ def report(
     asked = periods.zone(tz) if tz else None
     scope = Scope(tuple(project or ()), tuple(key or ()))
     with books() as engine:
-        with counting("Rolling up") as told:  # what was delivered a moment ago is on the report too
-            roll_all(engine, now, lambda so_far: told(so_far.calls))
+        roll_up(engine)  # what was delivered a moment ago is on the report too
         with reading(engine) as conn:
             where = asked or books_zone(conn)
             days = span(since, until, month, where.key, periods.billed_on(now(), where))

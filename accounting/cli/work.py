@@ -14,8 +14,7 @@ from typing import Annotated
 import typer
 
 from accounting import delivery, learning
-from accounting.cli.books import books, counting, err, now, out
-from accounting.rollup import roll_all
+from accounting.cli.books import books, counting, err, now, out, roll_up
 from accounting.scheduler import JOBS, Desk, Job, Run, ringing
 from accounting.settings import Settings
 from accounting.sheets import counted, instant, say
@@ -37,8 +36,8 @@ def work() -> None:
 
 def rollup() -> None:
     """Add delivered calls to the spend tables, once. Reports do this by themselves."""
-    with books() as engine, counting("Rolling up") as told:
-        rolled = roll_all(engine, now, lambda so_far: told(so_far.calls))
+    with books() as engine:
+        rolled = roll_up(engine)
     say(out(), f"Rolled up {counted(rolled.calls, 'call')} from {counted(rolled.batches, 'batch', 'batches')}.")
 
 

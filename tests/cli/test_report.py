@@ -25,6 +25,15 @@ def test_a_call_delivered_a_moment_ago_is_on_the_report(run: Run, books: Books) 
     assert ran.lines[4].split()[0] == "total"
 
 
+def test_a_terminal_shows_no_progress_where_there_is_nothing_to_roll_up(
+    run: Run, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    books.deliver(made(MORNING))
+    assert "Rolling up" in run("report").err
+    assert run("report").err == ""
+
+
 def test_the_total_names_what_its_cost_does_not_cover(run: Run, books: Books) -> None:
     books.deliver(
         made(MORNING, 1),
