@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from sqlalchemy import Connection, func, select
 
-from accounting.cli.books import AsJson, books, now, out, put_json
+from accounting.cli.books import AsJson, books, now, out, put_json, sum_anew
 from accounting.scheduler import Run, last_runs
 from accounting.settings import Settings
 from accounting.sheets import Column, Sheet, instant, say, show
@@ -32,15 +32,17 @@ def create() -> None:
 def upgrade() -> None:
     """Bring the store to this program's schema: make a backup and stop other programs first.
 
-    Nothing is half done if it fails. A backup: accounting store backup FILE, or for PostgreSQL pg_dump.
+    Nothing is half done if it fails. A backup: accounting store backup FILE, or for PostgreSQL pg_dump. A schema with
+    new sums has them all made anew, from the calls: the rollup that does it comes last, and can be given again.
     """
     engine = open_engine(Settings().store_url)
     try:
         before = schema.upgrade(engine)
         if before == schema.HEAD:
             say(out(), f"The store has schema {before}, the newest; nothing to do: {named(engine)}")
-        else:
-            say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}")
+            return
+        say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}")
+        sum_anew(engine)
     finally:
         engine.dispose()
 

@@ -11,6 +11,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
 from accounting.backup import Holdings, back_up, restore
+from accounting.cli.store import upgrade
 from accounting.errors import SchemaMismatch
 from accounting.rollup import Rolled, roll_all
 from accounting.store import is_postgresql, open_engine, prepare, reading, schema, writing
@@ -105,6 +106,42 @@ def test_anomalies_of_an_older_store_are_in_its_sums_after_an_upgrade(store_of: 
         found = {(row["tag"], row["value"]): row["calls"] for row in upgraded.rows(spend_by_tag)}
         assert found[("anomaly", "total_mismatch")] == found[("anomaly", "hidden_output")] == 2
         assert verify(upgraded.engine).differences == ()
+
+
+def of_before(store_of: StoreOf, books: Books) -> Engine:
+    """A store of the revision before, with sums that the upgrade has to make anew."""
+    old = store_of("0002")
+    books.deliver(flagged(1), made(number=2))
+    books.roll()
+    fill(old, books)
+    return old
+
+
+def test_the_command_leaves_no_sum_empty_until_somebody_asks_for_a_report(
+    store_of: StoreOf, books: Books, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = of_before(store_of, books)
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", old.url.render_as_string(hide_password=False))
+    upgrade()
+    assert capsys.readouterr().out.splitlines()[1:] == ["Rolled up 2 calls: the sums are whole."]
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        assert spending(upgraded) == spending(books)
+    upgrade()
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_an_upgrade_that_is_interrupted_among_the_sums_says_how_to_go_on(
+    store_of: StoreOf, books: Books, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> Rolled:
+        raise KeyboardInterrupt
+
+    old = of_before(store_of, books)
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", old.url.render_as_string(hide_password=False))
+    monkeypatch.setattr("accounting.cli.books.roll_all", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        upgrade()
+    assert capsys.readouterr().err.endswith("To add the others: accounting rollup\n")
 
 
 def test_sums_of_an_older_store_without_an_anomaly_stay_as_they_are(store_of: StoreOf, books: Books) -> None:
