@@ -49,7 +49,7 @@ def _code(found: Verification, ended: bool) -> int:
 
 
 def _say(found: Verification, days: Span, ended: bool) -> None:
-    say(out(), *map(str, found.differences), _verdict(found, days), *found.remarks)
+    say(out(), *map(str, found.differences), _verdict(found, days), *_waiting(found), *found.remarks)
     if not ended:
         say(out(), "Interrupted: the rest was not looked at.")
 
@@ -61,6 +61,14 @@ def _verdict(found: Verification, days: Span) -> str:
     is_in_spend = any(one.table in _SPEND for one in found.differences)
     advice = " To make spend anew from the calls: accounting rebuild" if is_in_spend else ""
     return f"{checked}: {counted(len(found.differences), 'figure')} not as expected.{advice}"
+
+
+def _waiting(found: Verification) -> list[str]:
+    """What a reader of the sums doesn't see: it is no difference, and after an upgrade it may be all."""
+    waiting = found.calls - found.rolled
+    if waiting <= 0:
+        return []
+    return [f"{counted(waiting, 'call')} in no sum yet. To add what waits: accounting rollup (a report does it too)."]
 
 
 def _chosen(days: Span) -> str:

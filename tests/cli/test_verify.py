@@ -19,6 +19,16 @@ def test_books_that_balance_end_with_0(run: Run, books: Books) -> None:
     )
 
 
+def test_calls_in_no_sum_yet_are_told_with_what_adds_them(run: Run, books: Books) -> None:
+    books.deliver(made())
+    ran = run("verify")
+    assert ran.code == 0
+    assert ran.lines == [
+        "1 call checked, 0 of them rolled up: calls, quarter hours, days and tags agree to the last digit.",
+        "1 call in no sum yet. To add what waits: accounting rollup (a report does it too).",
+    ]
+
+
 def test_one_token_too_many_is_named_and_ends_with_1(run: Run, books: Books) -> None:
     books.deliver(made())
     books.roll()
