@@ -32,7 +32,9 @@ _AS_STATED = "Each part is taken as it is stated; the total is only kept."
 
 _NAMES = {
     # The whole answer
-    "body_too_large": Meaning("The answer is larger than is read.", "It passed to the caller unread."),
+    "body_too_large": Meaning(
+        "The answer is larger than is read, and its two ends state no usage.", "It passed to the caller unread."
+    ),
     "body_unreadable": Meaning(
         "The answer is no JSON and no stream of events: cut, broken, still compressed, or of another kind.",
         "Nothing was read.",

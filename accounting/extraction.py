@@ -19,11 +19,13 @@ from accounting.formats import (
     dialect,
     find,
     loads,
+    outlined,
     reread,
     sniff,
     sniff_stream,
     splitter,
 )
+from accounting.formats.outline import outline_of
 from accounting.limits import MAX_BODY
 from accounting.sse import Event
 from accounting.usage import Usage
@@ -81,7 +83,7 @@ def examine(body: object, *, provider: str = "", path: str = "", content_type: s
     if cutter is not None:
         return _of_stream(events_of(cutter, [data]), chosen, provider)
     if len(data) > MAX_BODY:
-        return _nothing("body_too_large")
+        return _of_large_body(data, chosen, provider)
     value = loads(data)
     return _of_values(data, chosen, provider) if value is None and data else _of_body(value, chosen, provider)
 
@@ -120,6 +122,14 @@ def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
         return _told_by_path(reread(chosen, body, chosen.answer(body)), chosen)
     told = _told(sniff(body), provider)
     return _nothing("format_unknown") if told is None else Extraction(told.answer(body), told.name, "shape")
+
+
+def _of_large_body(data: bytes, chosen: Format | None, provider: str) -> Extraction:
+    fields = outline_of(data)
+    if chosen is not None:
+        return _told_by_path(outlined(chosen, fields), chosen)
+    told = _told(sniff(fields), provider)
+    return _nothing("body_too_large") if told is None else Extraction(outlined(told, fields), told.name, "shape")
 
 
 def _of_values(data: bytes, chosen: Format | None, provider: str) -> Extraction:

@@ -2,8 +2,8 @@
 
 | what | limit | past it |
 |---|---|---|
-| a body, decoded, whatever its compression promises | `MAX_BODY` | `body_too_large` |
-| a compressed stream, unpacked; one that is not may be endless | `MAX_UNPACKED` | `body_too_large` |
+| a body, decoded | `MAX_BODY` | read at its two ends; `body_too_large` where they state no usage |
+| a compressed body or stream, unpacked; one that is not may be endless | `MAX_UNPACKED` | `body_too_large` |
 | one event of a stream | `MAX_EVENT` | `event_too_large` |
 | objects and arrays in each other | `MAX_DEPTH`, or Python's recursion limit | `body_unreadable` |
 | a count | `usage.MAX_COUNT` | unknown, `<name>_too_large` |
@@ -16,10 +16,10 @@ pictures, seven times for embeddings, and thirty times for JSON of nothing but e
 """
 
 MAX_BODY = 16 * 2**20
-"""Bytes of a body, decoded, that are read for its usage."""
+"""Bytes of a body, decoded, that are held and parsed."""
 
 MAX_UNPACKED = 256 * 2**20
-"""Bytes that a compressed stream is unpacked to, in small pieces: a hundred times what the longest answers are."""
+"""Bytes that a compressed answer is unpacked to, in small pieces: a hundred times what the longest streams are."""
 
 MAX_EVENT = 2**20
 """Bytes of an event that are held until its end. Pieces of a larger one are shown to its reader as they pass: the last

@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, Format, Lookout, StreamReader, StreamSplitter, loads, reread, splitter
+from accounting.formats import Answer, Format, Lookout, StreamReader, StreamSplitter, loads, outlined, reread, splitter
+from accounting.formats.outline import Outline
 from accounting.limits import MAX_BODY, MAX_UNPACKED
 from accounting.sse import Splitter
+from accounting.usage import UsageSource
 
 _UNTOLD = ("", "text/plain")
 """What home-made servers call an event stream when they forget to say what it is."""
@@ -36,6 +38,7 @@ class Reception:
         self._reader: StreamReader | None = None
         self._lookout = Lookout(format_)
         self._body = bytearray()
+        self._outline: Outline | None = None  # of a body past the limit
         self._unreadable: str | None = None
 
     @property
@@ -57,7 +60,8 @@ class Reception:
             return  # media say nothing of usage, and reading megabytes of them as text would delay the caller
         coding = coding_of(headers)
         try:
-            self._decoder = Decoder(coding, MAX_BODY)
+            # What is held is bounded one by one: the events of a stream, the ends of a body.
+            self._decoder = Decoder(coding, _ENDLESS if coding == "identity" else MAX_UNPACKED)
         except Unreadable as reason:
             self._unreadable = str(reason)
         self._splitter = (
@@ -68,8 +72,6 @@ class Reception:
         if self._splitter is not None:
             self._reader = self._format.stream()
             self._stripping = self._stripping and coding == "identity"
-            # A stream may be longer than any body: its events are bounded one by one.
-            self._decoder = self._decoder and Decoder(coding, _ENDLESS if coding == "identity" else MAX_UNPACKED)
 
     def read(self, held: bytes, chunk: bytes) -> tuple[bytes, bytes]:
         """The next bytes, `held` being what was not passed on yet: what to pass on now, what to hold.
@@ -81,7 +83,7 @@ class Reception:
         self.bytes_out += len(chunk)
         if self._splitter is None or self._reader is None:
             for piece in self._decoded(chunk):
-                self._body += piece
+                self._keep(piece)
             return held, chunk
         kept = self._read_events(self._splitter, self._reader, chunk)
         if self._stripping:
@@ -101,12 +103,27 @@ class Reception:
             return _flagged(known, self._unreadable), self._framed
         if self._reader is not None:
             return self._reader.answer(), self._reader.terminal or self._reader.may_end
+        if self._outline is not None:
+            known = outlined(self._format, self._outline.fields())
+            is_known = known.usage.source is not UsageSource.MISSING
+            return known, self._decoder.is_whole and (is_known or self._framed)
         body = loads(bytes(self._body))
         if body is None and self._body:
             is_whole = self._framed and self._decoder.is_whole
             return _flagged(Answer(), "body_unreadable"), is_whole
         is_whole = self._decoder.is_whole and (body is not None or self._framed)
         return reread(self._format, body, self._format.answer(body)), is_whole
+
+    def _keep(self, piece: bytes) -> None:
+        """Of a whole body all, up to the limit, and past it its ends."""
+        if self._outline is None and len(self._body) + len(piece) > MAX_BODY:
+            self._outline = Outline()
+            self._outline.feed(self._body)
+            self._body.clear()
+        if self._outline is None:
+            self._body += piece
+        else:
+            self._outline.feed(piece)
 
     def _read_events(self, splitter: StreamSplitter, reader: StreamReader, chunk: bytes) -> bytes:
         """What stays of the events that the chunk completes, where one may be taken out."""

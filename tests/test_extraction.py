@@ -1,6 +1,7 @@
 """What `extract` takes in, and what it answers to what it can't read."""
 
 import json
+import tracemalloc
 from decimal import Decimal
 
 import pytest
@@ -63,8 +64,20 @@ def test_what_cannot_be_read_is_missing_and_says_why(body: object, anomalies: tu
     assert extract(body) == Usage(anomalies=anomalies)
 
 
-def test_a_body_past_the_limit_is_not_parsed() -> None:
-    assert extract(json.dumps(CHAT).encode().ljust(MAX_BODY + 1)).anomalies == ("body_too_large",)
+@pytest.mark.parametrize("path", ["", "/v1/chat/completions", "/v1/messages"])
+def test_a_body_past_the_limit_is_read_at_its_ends(path: str) -> None:
+    large = json.dumps({"model": "m", **CHAT, "choices": ["x" * MAX_BODY]}).encode()
+    tracemalloc.start()
+    answer = read(large, path=path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (answer.model, answer.usage.input_tokens, answer.usage.output_tokens) == ("m", 15, 210)
+    assert peak < 4 * 2**20
+
+
+@pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
+def test_a_body_past_the_limit_whose_ends_tell_nothing_is_not_parsed(path: str) -> None:
+    assert extract(json.dumps([CHAT]).encode().ljust(MAX_BODY + 1), path=path).anomalies == ("body_too_large",)
 
 
 def test_the_path_tells_the_format_even_of_a_body_that_says_nothing() -> None:

@@ -6,13 +6,13 @@ import tracemalloc
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import repeat
+from itertools import chain, repeat
 
 import pytest
 
 from accounting import eventstream, sse
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, openai_chat
+from accounting.formats import Answer, Format, cohere, gemini, openai_chat, openai_embeddings, openai_images
 from accounting.limits import MAX_BODY, MAX_EVENT, MAX_UNPACKED
 from accounting.reception import Reception
 from accounting.usage import UsageSource
@@ -34,9 +34,17 @@ def at_most(limit: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def received(chunks: Iterable[bytes], kind: str, coding: str = "", *, stripping: bool = False) -> tuple[Answer, bytes]:
+def received(
+    chunks: Iterable[bytes],
+    kind: str,
+    coding: str = "",
+    *,
+    stripping: bool = False,
+    wire_format: Format = openai_chat,
+) -> tuple[Answer, bytes]:
     """The answer to chunks as they come, and the last bytes that were passed on."""
-    reception = Reception(openai_chat, streamed=True, stripping=stripping)
+    streamed = kind != "application/json"
+    reception = Reception(wire_format, streamed=streamed, stripping=stripping)
     reception.headers(200, {"content-type": kind, "content-encoding": coding}, framed=True)
     passed = held = b""
     for chunk in chunks:
@@ -97,6 +105,79 @@ def test_a_compressed_body_that_unpacks_beyond_reason_is_flagged(coding: str, wb
     with at_most(3 * MAX_BODY):
         answer, _ = received([packed], "application/json", coding)
     assert answer.usage.anomalies == ("body_too_large",)
+
+
+VECTOR = b',{"object":"embedding","index":1,"embedding":[' + b"0.0123456789," * 1500 + b"0]}"
+PICTURE = b'{"b64_json":"' + b"iVBORw0K" * 2**18 + b'"}'
+WRITTEN = b',{"index":0,"message":{"role":"assistant","content":"{\\"usage\\": {\\"prompt_tokens\\": 1}}"}}' * 1000
+
+
+def large(begin: bytes, item: bytes, end: bytes, mib: int = 100) -> Iterator[bytes]:
+    """A body of more than so many MiB, in the pieces in which it comes."""
+    return chain([begin], repeat(item, mib * MIB // len(item) + 1), [end])
+
+
+@pytest.mark.parametrize(
+    ("wire_format", "begin", "item", "end", "expected"),
+    [
+        (
+            *(openai_embeddings, b'{"object":"list","data":[{}', VECTOR),
+            *(b'],"model":"m","usage":{"prompt_tokens":15,"total_tokens":15}}\n', ("m", 15, 0)),
+        ),
+        (
+            *(openai_embeddings, b' {"model":"m","usage":{"total_tokens":15},"data":[{}', VECTOR),
+            *(b'],"object":"list"}', ("m", 15, 0)),
+        ),
+        (
+            *(openai_images, b'{"created":1,"data":[{}', b"," + PICTURE),
+            *(b'],"size":"auto","usage":{"input_tokens":15,"output_tokens":210}}', (None, 15, 210)),
+        ),
+        (
+            *(gemini, b'{"candidates":[{"content":{"parts":[{}', b"," + PICTURE),
+            *(b']}}],"usageMetadata":{"promptTokenCount":15,"candidatesTokenCount":210},"modelVersion":"m"}',),
+            ("m", 15, 210),
+        ),
+        (
+            *(cohere, b'{"id":"1","embeddings":{"float":[[0]', b",[" + b"0.0123456789," * 1500 + b"0]"),
+            *(b']},"meta":{"billed_units":{"input_tokens":15}}}', (None, 15, 0)),
+        ),
+        (
+            *(openai_chat, b'{"model":"m","choices":[{}', WRITTEN),
+            *(b'],"usage":{"prompt_tokens":15,"completion_tokens":210}}', ("m", 15, 210)),
+        ),
+    ],
+)
+def test_a_body_of_100_mib_states_its_usage_at_its_ends(
+    wire_format: Format, begin: bytes, item: bytes, end: bytes, expected: tuple[str | None, int, int]
+) -> None:
+    with at_most(3 * MAX_BODY):
+        answer, passed = received(large(begin, item, end), "application/json", wire_format=wire_format)
+    assert passed == item + end
+    assert (answer.model, answer.usage.input_tokens, answer.usage.output_tokens) == expected
+    assert answer.usage.anomalies == ()
+
+
+def test_a_large_body_that_was_compressed_is_read_at_its_ends_too() -> None:
+    packer = zlib.compressobj(1, wbits=31)
+    body = large(b'{"model":"m","choices":[{}', WRITTEN, b'],"usage":{"prompt_tokens":15}}')
+    packed = [*map(packer.compress, body), packer.flush()]
+    with at_most(3 * MAX_BODY):
+        answer, passed = received(packed, "application/json", "gzip")
+    assert passed == b"".join(packed[-2:])
+    assert (answer.model, answer.usage.input_tokens) == ("m", 15)
+
+
+@pytest.mark.parametrize(
+    "end", [b'], "n": 1}', b"", b'], "usage": {"prompt_tokens": 1, ', b"]]]", b'{"usage": {"a": 1}}]}']
+)
+def test_a_large_body_whose_ends_state_no_usage_is_flagged_and_its_model_is_known(end: bytes) -> None:
+    body = large(b'{"model":"m","choices":[{}', WRITTEN, end, mib=17)
+    answer, _ = received(body, "application/json")
+    assert (answer.model, answer.usage.source, answer.usage.anomalies) == (
+        "m",
+        UsageSource.MISSING,
+        ("body_too_large",),
+    )
 
 
 def test_what_follows_the_end_of_a_compressed_body_does_not_pile_up() -> None:

@@ -1,7 +1,7 @@
 """The wire formats we read. A new one: a file here, and its line in `_FORMATS`."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,6 +44,7 @@ __all__ = [
     "every",
     "find",
     "loads",
+    "outlined",
     "polled",
     "reread",
     "sniff",
@@ -253,6 +254,14 @@ class Lookout:
         told = sniff(loads(event.data))
         self._left = self._left - 1 if told is None else 0
         return _Beside(reader, told) if told and _is_another(told, self._chosen) else reader
+
+
+def outlined(chosen: Format, fields: Mapping[str, object]) -> Answer:
+    """What those fields of a body tell that are known of one too large to be parsed; flagged where that is no usage."""
+    answer = reread(chosen, fields, chosen.answer(fields))
+    if answer.usage.source is not UsageSource.MISSING:
+        return answer
+    return answer._replace(usage=answer.usage._replace(anomalies=(*answer.usage.anomalies, "body_too_large")))
 
 
 def _another(chosen: Format, body: object) -> Format | None:

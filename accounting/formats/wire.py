@@ -115,7 +115,7 @@ def loads(data: bytes | str) -> object | None:
     """
     characters = data if isinstance(data, str) else data.decode("utf-8", "replace")
     characters = characters.removeprefix("\ufeff")
-    if _is_too_deep(characters):
+    if is_too_deep(characters):
         return None
     try:
         value: object = _decoder(characters).decode(characters)
@@ -178,7 +178,7 @@ _COUNTING = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal, object
 _ANYTHING = json.JSONDecoder(parse_float=_fraction, parse_int=_whole, parse_constant=Decimal, object_pairs_hook=_marked)
 
 
-def _is_too_deep(characters: str) -> bool:
+def is_too_deep(characters: str) -> bool:
     """Whether the nesting is past `MAX_DEPTH` where Python would follow it: a program may have raised its limit so
     far that the C stack ends first, and the process with it."""
     if sys.getrecursionlimit() <= 3 * MAX_DEPTH or characters.count("[") + characters.count("{") <= MAX_DEPTH:

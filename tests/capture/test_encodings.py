@@ -113,18 +113,25 @@ def test_a_body_that_unpacks_beyond_reason_is_flagged_and_never_unpacked_whole(
     assert call.usage.anomalies == ("body_too_large",)
 
 
-def test_a_body_above_the_limit_passes_unread_and_is_flagged(
+def test_a_body_above_the_limit_is_read_at_its_ends(
     server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reception, "MAX_BODY", len(JSON) - 1)
     server.says(plain(JSON))
     assert caller.post(server.url + CHAT, ASK).body == JSON
     call = journaled.only()
-    assert (call.outcome, call.usage.anomalies) == (Outcome.FINISHED, ("body_too_large",))
+    assert (call.outcome, call.usage.input_tokens, call.usage.anomalies) == (Outcome.FINISHED, 9, ())
 
-    monkeypatch.setattr(reception, "MAX_BODY", len(JSON))
-    caller.post(server.url + CHAT, ASK)
-    assert journaled.calls()[1].usage.input_tokens == 9
+
+def test_a_body_above_the_limit_that_states_none_there_passes_unread_and_is_flagged(
+    server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reception, "MAX_BODY", 2**17)
+    long = b"[" + JSON + b" " * 2**17 + b"]"
+    server.says(plain(long))
+    assert caller.post(server.url + CHAT, ASK).body == long
+    call = journaled.only()
+    assert (call.outcome, call.usage.anomalies) == (Outcome.FINISHED, ("body_too_large",))
 
 
 def test_a_stream_may_be_longer_than_any_body(
