@@ -58,6 +58,7 @@ def test_a_file_that_is_no_providers_list_is_named(tmp_path: Path, content: byte
     ("generativelanguage.googleapis.com", "gemini"),
     ("bedrock-runtime.us-east-1.amazonaws.com", "bedrock"),
     ("bedrock-runtime-fips.us-gov-west-1.amazonaws.com", "bedrock"),
+    ("bedrock-agent-runtime.eu-central-1.amazonaws.com", "bedrock"),
     ("org-account.snowflakecomputing.com", "snowflake"), ("adb-1.2.azuredatabricks.net", "databricks"),
     ("llm-x.cn-beijing.maas.aliyuncs.com", "dashscope"), ("cn-hongkong.dashscope.aliyuncs.com", "dashscope"),
     ("localhost", "localhost"), ("openai.azure.com.evil.test", "openai.azure.com.evil.test"),

@@ -134,15 +134,22 @@ def unknown(method: str, path: str, provider: str) -> Match | None:
 @lru_cache(1024)
 def _unknown(path: str, provider: str) -> Match | None:
     named = _ending(path, _AT_PROVIDERS, _NAMED)
-    if named in unread.free or named in unread.free_of.get(provider, ()):
+    if named in _free_at(provider):
         return None
     if not named and provider in unread.many_sided:
         return None
     return Match(unread, named or _shape_of(path))
 
 
+def _free_at(provider: str) -> set[str]:
+    return {*unread.free, *unread.free_of.get(provider, ())}.difference(unread.billed_of.get(provider, ()))
+
+
 # Of two that begin at the same place the one with fewer unknowns tells.
-_NAMED = sorted((*unread.at_providers, *unread.free), key=lambda suffix: suffix.count("*"))
+_NAMED = sorted(
+    dict.fromkeys([*unread.at_providers, *unread.free, *(suffix for of in unread.free_of.values() for suffix in of)]),
+    key=lambda suffix: suffix.count("*"),
+)
 _AT_PROVIDERS = _pattern(_NAMED)
 _MOST_SEGMENTS = 4
 _WORD = re.compile(r"(?:v\d\w{0,8}|[A-Za-z][A-Za-z_-]{0,31})(?::[A-Za-z]{1,32})?")

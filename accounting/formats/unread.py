@@ -47,6 +47,8 @@ at_providers: tuple[str, ...] = (
     "moderations",  # the same
     "ai/run/**",  # Cloudflare
     *("cortex/inference:embed", "cortex/agent:run", "cortex/analyst/message"),  # Snowflake
+    *("agents/*/agentAliases/*/sessions/*/text", "knowledgebases/*/retrieve"),  # Bedrock's agents
+    *("flows/*/aliases/*", "flows/*/aliases/*/executions"),
 )
 """Recorded at a provider's own host alone, by these names; what is in no list goes by the shape of its path."""
 
@@ -57,6 +59,7 @@ free: tuple[str, ...] = (
     *ending_like_billed,
     *("count_tokens", "count-tokens", "*:countTokens", "*:computeTokens", "input_tokens", "tokenize", "detokenize"),
     *("tokenize-text", "tokenizers/estimate-token-count"),  # xAI, Moonshot
+    *("tokenizer", "tokenization"),  # Zhipu and Z.ai, Volcengine
     *("cancel", "*:cancel", "archive", "pause", "unpause", "resume", "stop", "hangup", "reject", "refer"),
     *("activate", "deactivate", "validate", "*:fetchPredictOperation", "event_logging/batch"),
     *("chat/completions/*", "threads", "threads/*", "threads/*/messages/*", "threads/*/runs/*"),
@@ -74,8 +77,16 @@ free: tuple[str, ...] = (
 """What buys nothing: counting, cancelling, and what is only kept or looked after."""
 
 _OF_OPENAI = ("conversations", "conversations/*", "conversations/*/items", "moderations")
-free_of: Mapping[str, tuple[str, ...]] = {"openai": _OF_OPENAI, "azure": _OF_OPENAI}
+_OF_BEDROCK = ("sessions", "sessions/*/invocations", "sessions/*/invocationSteps", "sessions/*/invocationSteps/*")
+free_of: Mapping[str, tuple[str, ...]] = {
+    "openai": _OF_OPENAI,
+    "azure": _OF_OPENAI,
+    "bedrock": (*_OF_BEDROCK, "tags/*", "tags/*/*"),  # an ARN has a slash, and paths come decoded
+}
 """The same at one provider, where another one bills it."""
+
+billed_of: Mapping[str, tuple[str, ...]] = {"bedrock": ("agents/*",)}
+"""And what is free elsewhere, and costs money at one: Bedrock's agent that comes with the request."""
 
 many_sided: tuple[str, ...] = ("cloudflare", "databricks", "snowflake")
 """Providers whose hosts serve much beside models: there a path that is in no list is none of ours."""
