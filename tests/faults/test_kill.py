@@ -155,4 +155,5 @@ def test_calls_made_while_the_store_is_away_are_in_the_books_once_it_is_back(lif
 
     books = assert_nothing_is_lost_or_doubled(life)
     assert_all_is_in(books)
-    assert {step for source in books.sources for step in source.faults} == {"deliver"}
+    # The store may go between a delivery and the question for what it has learned, too.
+    assert {step for source in books.sources for step in source.faults} - {"estimates"} == {"deliver"}
