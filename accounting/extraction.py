@@ -154,9 +154,10 @@ def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Ext
 
 def _told_by_path(answer: Answer, chosen: Format) -> Extraction:
     """As its path says, or as its shape does where the path's format found nothing."""
-    flags = (name.removeprefix(_SHAPE_OF) for name in answer.usage.anomalies if name.startswith(_SHAPE_OF))
-    other = next(flags, None)
-    return Extraction(answer, other or chosen.name, "shape" if other else "path")
+    for name in answer.usage.anomalies:
+        if name.startswith(_SHAPE_OF):
+            return Extraction(answer, name.removeprefix(_SHAPE_OF), "shape")
+    return Extraction(answer, chosen.name, "path")
 
 
 _SHAPE_OF = "shape_of_"

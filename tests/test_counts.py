@@ -1,5 +1,6 @@
 """What is made of the numbers in a provider's block."""
 
+import json
 from decimal import Decimal
 
 import pytest
@@ -53,6 +54,12 @@ def test_a_usage_block_is_kept_but_bounded() -> None:
     assert block_text({"n": 1}, counts) == '{"n":1}'
     assert len(block_text({"n": "x" * MAX_BLOCK}, counts) or "") == MAX_BLOCK
     assert counts.anomalies == ["block_too_large"]
+
+
+@given(JSON)
+def test_a_usage_block_is_written_as_python_does(block: object) -> None:
+    text = block_text(block, Counts())
+    assert text == json.dumps(block, separators=(",", ":"), default=str)[:MAX_BLOCK]
 
 
 def test_whoever_watches_is_told_what_was_read_from_where() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from accounting.counts import Counts
 from accounting.formats.costs import stated_cost
-from accounting.formats.wire import at, stated_usage
+from accounting.formats.wire import at, fields, stated_usage
 from accounting.usage import Usage
 
 _PARTS: dict[str, dict[str, str]] = {
@@ -85,11 +85,9 @@ _Parts = dict[str, Any]
 def _parts(block: object, counts: Counts) -> _Parts:
     """By `_PARTS` and `_NAMES`; only what stands there is looked up."""
     found: _Parts = {}
-    if not isinstance(block, Mapping):
-        return found
     by_name = []
-    for name, value in block.items():
-        if name in _PARTS and isinstance(value, Mapping):
+    for name, value in fields(block).items():
+        if name in _PARTS and (type(value) is dict or isinstance(value, Mapping)):
             _keep_parts(found, name, value, counts)
         elif name in _NAMES and value is not None and value != {}:  # Mistral's empty object, where it heard nothing
             by_name.append((name, value))
@@ -112,9 +110,10 @@ def _keep(found: _Parts, quantity: str, count: int | None, counts: Counts) -> No
     if count is None:
         return
     before = found.get(quantity)
-    if before and count and count != before:
+    if not before:
+        found[quantity] = count
+    elif count and count != before:
         counts.flag(f"{quantity}_counts_differ")
-    found[quantity] = before or count
 
 
 _LIVES = ("prompt_tokens_details", "cache_creation")
@@ -144,10 +143,12 @@ def _input(prompt: int | None, completion: int | None, total: int | None, parts:
     older answers the total alone tells how much, beside the seconds)."""
     if prompt is None or completion is None or total is None:
         return prompt
-    beyond, reasoning = total - prompt - completion, parts.get("reasoning", 0)
+    beyond = total - prompt - completion
+    if beyond <= 0:
+        return prompt
+    reasoning, heard = parts.get("reasoning", 0), parts.get("audio_input", 0)
     cached: int = parts.get("cache_read", 0) + parts.get("cache_write", 0)
-    heard: int = parts.get("audio_input", 0)
-    if beyond <= 0 or (beyond == reasoning and cached <= prompt):
+    if beyond == reasoning and cached <= prompt:
         return prompt
     if beyond in (cached, cached + reasoning):
         counts.flag("cached_beside_input")

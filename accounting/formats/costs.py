@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from accounting.counts import Counts
-from accounting.formats.wire import MAX_COST, at, provider_cost
+from accounting.formats.wire import MAX_COST, fields, provider_cost
 from accounting.money import EXACT, Money
 
 _TICK = Decimal("1e-10")
@@ -17,11 +17,15 @@ def stated_cost(block: object, counts: Counts) -> Money | None:
     `cost` is OpenRouter's (what it charged its own account: 0 where the caller brought a key), or Perplexity's, with
     the total among its parts. `cost_in_usd_ticks` is xAI's.
     """
-    ticks = at(block, "cost_in_usd_ticks")
+    stated = fields(block)
+    ticks, cost = stated.get("cost_in_usd_ticks"), stated.get("cost")
     if ticks is not None:
         return _from_ticks(ticks, counts)
-    cost = at(block, "cost")
-    return provider_cost(cost.get("total_cost") if isinstance(cost, Mapping) else cost, "USD", counts)
+    return (
+        None
+        if cost is None
+        else provider_cost(cost.get("total_cost") if isinstance(cost, Mapping) else cost, "USD", counts)
+    )
 
 
 def _from_ticks(ticks: object, counts: Counts) -> Money | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounting.formats.chat_usage import ReadsUsage, usage
-from accounting.formats.wire import Answer, Ask, at, loads, text, whole
+from accounting.formats.wire import Answer, Ask, at, fields, loads, text, whole
 from accounting.sse import Event
 
 name = "openai_chat"
@@ -20,6 +20,9 @@ suffixes: tuple[str, ...] = (
     "serving-endpoints/*/invocations",  # Databricks
 )
 providers: tuple[str, ...] = ()
+
+_Fields = Mapping[str, Any]
+"""Of a JSON object; empty where something else stood."""
 
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:
@@ -51,15 +54,16 @@ def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def answer(body: object, read: ReadsUsage = usage) -> Answer:
-    choice = _first_choice(body)
-    block = _block(body, choice)
+    said = fields(body)
+    choice = _first_choice(said)
+    block = _block(said, choice)
     return Answer(
-        model=text(at(body, "model")),
-        id=text(at(body, "id")),
-        finish_reason=text(at(choice, "finish_reason")),
+        model=text(said.get("model")),
+        id=text(said.get("id")),
+        finish_reason=text(choice.get("finish_reason")),
         usage=read(block),
-        failed=_failed(body, choice),
-        service_tier=_tier(body, block),
+        failed=_failed(said, choice),
+        service_tier=_tier(said, block),
     )
 
 
@@ -104,13 +108,14 @@ class Reader:
             return True
         return self._answer.service_tier is None and b'"service_tier"' in data and _TIER.search(data) is not None
 
-    def _read(self, chunk: object, failed: bool) -> None:
-        before, choice, choices = self._answer, _first_choice(chunk), at(chunk, "choices")
+    def _read(self, data: object, failed: bool) -> None:
+        before, chunk = self._answer, fields(data)
+        choice, choices = _first_choice(chunk), chunk.get("choices")
         block = _block(chunk, choice)
         self._answer = Answer(
-            model=text(at(chunk, "model")) or before.model,
-            id=before.id or text(at(chunk, "id")),
-            finish_reason=text(at(choice, "finish_reason")) or before.finish_reason,
+            model=text(chunk.get("model")) or before.model,
+            id=before.id or text(chunk.get("id")),
+            finish_reason=text(choice.get("finish_reason")) or before.finish_reason,
             failed=before.failed or failed or _failed(chunk, choice),
             service_tier=_tier(chunk, block) or before.service_tier,
         )
@@ -137,35 +142,35 @@ def _falls(before: object, now: object) -> bool:
     return type(was) is int and type(is_now) is int and is_now < was
 
 
-def _says_only_usage(chunk: object) -> bool:
+def _says_only_usage(chunk: _Fields) -> bool:
     """Whether a chunk is the one for usage though it states none: callers fail at its empty choices all the same."""
-    return isinstance(chunk, Mapping) and "usage" in chunk and _FRAME.issuperset(chunk)
+    return "usage" in chunk and _FRAME.issuperset(chunk)
 
 
 _FRAME = frozenset({"id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"})
 
 
-def _block(body: object, choice: object) -> object:
+def _block(said: _Fields, choice: _Fields) -> object:
     """The usage block; Moonshot streams it inside a choice, Groq always beside, and only there if not asked."""
-    block = at(body, "usage")
+    block = said.get("usage")
     if block is None:
-        block = at(choice, "usage")
-    return at(body, "x_groq", "usage") if block is None else block
+        block = choice.get("usage")
+    return at(said, "x_groq", "usage") if block is None else block
 
 
-def _tier(body: object, block: object) -> str | None:
+def _tier(said: _Fields, block: object) -> str | None:
     """The tier that served the answer; Mistral tells it with the usage."""
-    tier = text(at(body, "service_tier")) or text(at(block, "service_tier"))
+    tier = text(said.get("service_tier")) or text(at(block, "service_tier"))
     return tier.lower() if tier else None
 
 
-def _first_choice(body: object) -> object:
-    choices = at(body, "choices")
-    return choices[0] if isinstance(choices, list) and choices else None
+def _first_choice(said: _Fields) -> _Fields:
+    choices = said.get("choices")
+    return fields(choices[0]) if isinstance(choices, list) and choices else {}
 
 
-def _failed(body: object, choice: object) -> bool:
+def _failed(said: _Fields, choice: _Fields) -> bool:
     """MiniMax answers 200 with a status of its own beside the choices."""
-    if at(body, "error") or at(choice, "error"):
+    if said.get("error") or choice.get("error"):
         return True
-    return at(body, "base_resp", "status_code") not in (None, 0)
+    return "base_resp" in said and at(said, "base_resp", "status_code") not in (None, 0)

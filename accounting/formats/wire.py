@@ -14,7 +14,7 @@ from accounting.counts import Counts, Doubled, block_text, within
 from accounting.limits import MAX_DEPTH
 from accounting.money import Money, exact
 from accounting.sse import Event
-from accounting.usage import Usage, UsageSource, clean
+from accounting.usage import MAX_COUNT, Usage, UsageSource, clean
 
 MAX_REQUEST_NUMBER = 2**53
 MAX_COST = 10**9
@@ -201,6 +201,11 @@ def at(value: object, *path: str) -> Any:
     return value
 
 
+def fields(value: object) -> Mapping[str, Any]:
+    """The fields of an object; none of anything else."""
+    return value if type(value) is dict or isinstance(value, Mapping) else {}
+
+
 def text(value: object) -> str | None:
     """The text, in a form every store keeps; None for the empty one and for anything else."""
     return clean(value) if isinstance(value, str) and value else None
@@ -261,29 +266,64 @@ def stated_usage(
     priced without it; audio and images of the input may overlap what came from a cache, which is taken to come first.
     `final` False: the counts are those of an answer that was still going on.
     """
-    input_tokens, output_tokens = counts.bounded(input_tokens, "input"), counts.bounded(output_tokens, "output")
+    kept, searches = kept_block(block, counts), counts.bounded(web_searches, "web_searches")
+    stated = Usage(  # by place: to find eighteen names takes longer than all the arithmetic
+        input_tokens,
+        cache_read,
+        cache_write,
+        output_tokens,
+        reasoning,
+        UsageSource.PROVIDER if final else UsageSource.PARTIAL,
+        tuple(counts.anomalies),
+        kept,
+        cost,
+        cache_write_1h,
+        audio_input,
+        image_input,
+        audio_output,
+        image_output,
+        1,
+        searches,
+        images,
+        audio_seconds,
+    )
+    return stated if adds_up(stated) else clamped(stated, counts)
+
+
+def adds_up(stated: Usage) -> bool:
+    """Whether both wholes are known and hold their parts, so that `clamped` changes nothing: true of most answers."""
+    tokens_in, read, write, tokens_out, reasoning = stated[:5]
+    write_1h, audio_in, image_in, audio_out, image_out = stated[9:14]
+    if tokens_in is None or tokens_out is None or (write_1h is not None and (write is None or write_1h > write)):
+        return False
+    parts_in = (read or 0) + (write or 0) + (audio_in or 0) + (image_in or 0)
+    parts_out = (reasoning or 0) + (audio_out or 0) + (image_out or 0)
+    return parts_in <= tokens_in <= MAX_COUNT and parts_out <= tokens_out <= MAX_COUNT
+
+
+def clamped(stated: Usage, counts: Counts) -> Usage:
+    """The same, its parts held within their wholes, and what is missing or off named."""
+    input_tokens = counts.bounded(stated.input_tokens, "input")
+    output_tokens = counts.bounded(stated.output_tokens, "output")
     fresh, rest = _Rest(input_tokens, counts), _Rest(output_tokens, counts)
-    read = fresh.part(cache_read, "cached_exceeds_input")
-    write = fresh.part(cache_write, "cache_write_exceeds_input")
-    source = _source(input_tokens, output_tokens, (images, audio_seconds) != (None, None), final, counts)
-    return Usage(
+    read = fresh.part(stated.cache_read_tokens, "cached_exceeds_input")
+    write = fresh.part(stated.cache_write_tokens, "cache_write_exceeds_input")
+    source = _source(input_tokens, output_tokens, stated, counts)
+    return stated._replace(
         input_tokens=input_tokens,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        cache_write_1h_tokens=_Rest(write, counts).part(cache_write_1h, "cache_write_1h_exceeds_cache_write"),
-        audio_input_tokens=fresh.overlapping(audio_input, "audio_exceeds_input"),
-        image_input_tokens=fresh.overlapping(image_input, "images_exceed_input"),
         output_tokens=output_tokens,
-        reasoning_tokens=rest.part(reasoning, "reasoning_exceeds_output"),
-        audio_output_tokens=rest.part(audio_output, "audio_exceeds_output"),
-        image_output_tokens=rest.part(image_output, "images_exceed_output"),
+        reasoning_tokens=rest.part(stated.reasoning_tokens, "reasoning_exceeds_output"),
+        cache_write_1h_tokens=_Rest(write, counts).part(
+            stated.cache_write_1h_tokens, "cache_write_1h_exceeds_cache_write"
+        ),
+        audio_input_tokens=fresh.overlapping(stated.audio_input_tokens, "audio_exceeds_input"),
+        image_input_tokens=fresh.overlapping(stated.image_input_tokens, "images_exceed_input"),
+        audio_output_tokens=rest.part(stated.audio_output_tokens, "audio_exceeds_output"),
+        image_output_tokens=rest.part(stated.image_output_tokens, "images_exceed_output"),
         requests=None if source is UsageSource.MISSING else 1,
-        web_searches=counts.bounded(web_searches, "web_searches"),
-        images=images,
-        audio_seconds=audio_seconds,
         source=source,
-        block=kept_block(block, counts),
-        provider_cost=cost,
         anomalies=tuple(counts.anomalies),
     )
 
@@ -313,19 +353,16 @@ class _Rest:
         return taken
 
 
-def _source(
-    input_tokens: int | None, output_tokens: int | None, in_units: bool, final: bool, counts: Counts
-) -> UsageSource:
-    stated = UsageSource.PROVIDER if final else UsageSource.PARTIAL
+def _source(input_tokens: int | None, output_tokens: int | None, stated: Usage, counts: Counts) -> UsageSource:
     if input_tokens is None and output_tokens is None:
-        if in_units:
-            return stated
+        if (stated.images, stated.audio_seconds) != (None, None):
+            return stated.source
         counts.flag("usage_unreadable")
         return UsageSource.MISSING
     if input_tokens is None or output_tokens is None:
         counts.flag("input_missing" if input_tokens is None else "output_missing")
         return UsageSource.PARTIAL
-    return stated
+    return stated.source
 
 
 def kept_block(block: object, counts: Counts) -> str | None:

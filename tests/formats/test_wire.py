@@ -7,10 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from accounting.counts import Doubled
+from accounting.counts import Counts, Doubled
 from accounting.extraction import extract
 from accounting.formats import loads
+from accounting.formats.wire import adds_up, clamped, stated_usage
 from accounting.limits import MAX_DEPTH
 from accounting.usage import MAX_COUNT, Usage, UsageSource
 
@@ -138,6 +141,35 @@ def test_each_contradiction_is_kept_and_clamped_and_named(
     assert usage.source == (UsageSource.PARTIAL if count is None else UsageSource.PROVIDER)
     assert usage.block is not None
     assert stated.strip('"').replace("1e", "1E+")[:4000] in usage.block.replace("1e", "1E+")
+
+
+STATED = {
+    "input_tokens": "input_tokens",
+    "cache_read": "cache_read_tokens",
+    "cache_write": "cache_write_tokens",
+    "cache_write_1h": "cache_write_1h_tokens",
+    "audio_input": "audio_input_tokens",
+    "image_input": "image_input_tokens",
+    "output_tokens": "output_tokens",
+    "reasoning": "reasoning_tokens",
+    "audio_output": "audio_output_tokens",
+    "image_output": "image_output_tokens",
+    "web_searches": "web_searches",
+    "images": "images",
+    "audio_seconds": "audio_seconds",
+}
+PART = st.none() | st.integers(0, 9)
+WHOLE = st.none() | st.integers(0, 40) | st.integers(MAX_COUNT - 1, MAX_COUNT + 1)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(STATED, PART) | dict.fromkeys(("input_tokens", "output_tokens"), WHOLE)))
+def test_what_adds_up_is_taken_as_stated_and_would_be_left_alone_by_clamping(stated: dict[str, Any]) -> None:
+    found = stated_usage({"n": 1}, Counts(), **stated)
+    as_stated = Usage(**{STATED[name]: count for name, count in stated.items()}, requests=1, block='{"n":1}')
+    as_stated = as_stated._replace(source=UsageSource.PROVIDER)
+    assert found == (as_stated if adds_up(as_stated) else clamped(as_stated, Counts()))
+    assert not adds_up(as_stated) or clamped(as_stated, Counts()) == as_stated
+    assert adds_up(found) or None in (found.input_tokens, found.output_tokens)
 
 
 def test_what_somebody_else_parsed_may_be_anything() -> None:
