@@ -4,13 +4,11 @@ Source of each rule: the wire format's file in `formats/`. The same bytes give t
 client.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
-from zlib import crc32
 
-from accounting import eventstream, jsonvalues, sse
+from accounting import jsonvalues, sse
 from accounting.formats import (
     Answer,
     Format,
@@ -23,15 +21,12 @@ from accounting.formats import (
     reread,
     sniff,
     sniff_stream,
-    splitter,
+    splitter_of,
 )
 from accounting.formats.outline import outline_of
 from accounting.limits import MAX_BODY
 from accounting.sse import Event
 from accounting.usage import Usage
-
-_SSE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry|):")
-"""How server-sent events begin, and no JSON does."""
 
 
 class Extraction(NamedTuple):
@@ -100,21 +95,6 @@ def events_of(cutter: StreamSplitter, chunks: Iterable[bytes]) -> list[Event]:
     if isinstance(cutter, sse.Splitter) and cutter.rest:
         events += cutter.feed(b"\n\n")
     return events
-
-
-def splitter_of(data: bytes, content_type: str) -> StreamSplitter | None:
-    """What cuts the bytes of a stream, by their type or else their beginning; None for a whole body's."""
-    told = splitter(content_type)
-    if told is not None:
-        return told
-    if _SSE.match(data):
-        return sse.Splitter()
-    return eventstream.Splitter() if _begins_with_a_frame(data) else None
-
-
-def _begins_with_a_frame(data: bytes) -> bool:
-    """Whether the first eight bytes are vouched for by the next four, as in Amazon's event streams."""
-    return len(data) >= 12 and crc32(data[:8]) == int.from_bytes(data[8:12])
 
 
 def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:

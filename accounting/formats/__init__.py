@@ -1,11 +1,10 @@
 """The wire formats we read. A new one: a file here, and its line in `_FORMATS`."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from accounting import eventstream, jsonvalues, sse
 from accounting.formats import (
     anthropic,
     bedrock,
@@ -25,6 +24,7 @@ from accounting.formats import (
     unread,
     xai,
 )
+from accounting.formats.framing import is_readable, splitter, splitter_of, stream_types, tells
 from accounting.formats.shapes import LOOKED_AT, shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
@@ -43,6 +43,7 @@ __all__ = [
     "dialect",
     "every",
     "find",
+    "is_readable",
     "loads",
     "outlined",
     "polled",
@@ -50,7 +51,9 @@ __all__ = [
     "sniff",
     "sniff_stream",
     "splitter",
+    "splitter_of",
     "stream_types",
+    "tells",
     "unknown",
 ]
 
@@ -193,33 +196,6 @@ def dialect(general: Format, provider: str) -> Format:
     """The provider's own dialect of a format, where it has one."""
     own = (_DIALECTS.get((provider, suffix)) for suffix in general.suffixes)
     return next((match.format for match in own if match), general)
-
-
-_SPLITTERS: dict[str, Callable[[], StreamSplitter]] = {
-    "text/event-stream": sse.Splitter,
-    "application/vnd.amazon.eventstream": eventstream.Splitter,
-    "application/stream+json": jsonvalues.Splitter,  # Cohere's first version
-    "application/x-ndjson": jsonvalues.Splitter,
-}
-_STREAMED_AS_A_LIST: tuple[Format, ...] = (gemini,)
-"""Whose streams are one JSON list, each element an event, unless events are asked for."""
-
-
-def splitter(content_type: str, streamed: Format | None = None) -> StreamSplitter | None:
-    """What cuts a body of this type into events; None where such a body is read whole.
-
-    `streamed`: the format in which a stream was asked for.
-    """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "application/json" and streamed in _STREAMED_AS_A_LIST:
-        return jsonvalues.Splitter()
-    made = _SPLITTERS.get(kind)
-    return made() if made else None
-
-
-def stream_types() -> tuple[str, ...]:
-    """The content types that are cut into events."""
-    return tuple(_SPLITTERS)
 
 
 _BY_NAME = {each.name: each for each in _FORMATS}

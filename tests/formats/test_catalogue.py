@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting.extraction import events_of, read, splitter_of
-from accounting.formats import Answer
+from accounting.extraction import events_of, read
+from accounting.formats import Answer, splitter_of
 from tests.formats.catalogue import SOURCES, Row, Sse, cut, format_of, holds, rows
 
 ROWS = rows()

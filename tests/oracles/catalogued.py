@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from accounting.extraction import events_of, splitter_of
-from accounting.formats import find, loads
+from accounting.extraction import events_of
+from accounting.formats import find, loads, splitter_of
 
 from ..formats.catalogue import Row, rows
 from .bodies import body_with
