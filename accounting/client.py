@@ -34,8 +34,9 @@ def meter(
     where that is installed, which nothing here sees; it is logged what to do then.
 
     `project` is who pays, unless `attribute()` says otherwise; `provider` names the upstream where its host does
-    not tell. An OpenAI stream that did not ask for its usage is made to, and the extra event is taken out
-    again; `ask_for_usage=False` leaves such streams alone, and their usage unknown.
+    not tell, in any case of letters where it is a listed one. An OpenAI stream that did not ask for its usage is
+    made to, and the extra event is taken out again; `ask_for_usage=False` leaves such streams alone, and their
+    usage unknown.
 
     Metering a client again in the same way changes nothing; in another way raises `AlreadyMetered`. What can't
     be metered raises `UnsupportedClient`.
@@ -139,10 +140,12 @@ def _metering(
 ) -> "Metering":
     from accounting.capture import Metering
     from accounting.places import journal_settings
-    from accounting.providers import known_hosts
+    from accounting.providers import known_hosts, provider_name
 
     journal_settings()  # a value that can't be used is told here, not counted at each call
-    return Metering(project_name(project), clean_tags(tags), clean(provider), ask_for_usage, known_hosts())
+    hosts = known_hosts()
+    named = clean(provider_name(provider, hosts))
+    return Metering(project_name(project), clean_tags(tags), named, ask_for_usage, hosts)
 
 
 def _around(transport: Any, colour: int, metering: "Metering") -> Any:

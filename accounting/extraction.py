@@ -66,6 +66,7 @@ _PARSED = (dict, list, Mapping)  # the last is slow to ask for
 
 def examine(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Extraction:
     """The same, and how it was read."""
+    provider = provider.strip().lower() if provider else ""
     chosen = _chosen(path, provider) if path else None
     if isinstance(body, _PARSED):
         return _of_body(body, chosen, provider)

@@ -28,6 +28,11 @@ class Hosts(dict[str, str]):
         self._patterns = patterns
         self._remembered: dict[str, str] = {}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All that are listed, for a host or for a pattern."""
+        return frozenset((*self.values(), *(name for _, name in self._patterns)))
+
     def like(self, host: str) -> str:
         """The name of the first pattern that fits; empty where none does."""
         name = self._remembered.get(host)
@@ -53,11 +58,21 @@ def is_listed(host: str, port: int | None, names: Mapping[str, str]) -> bool:
     return provider_of(host, port, names) not in (host.lower(), f"{host.lower()}:{port}")
 
 
+def provider_name(given: str | None, hosts: Hosts) -> str | None:
+    """A provider's name as it is listed, whatever its case; one that is not listed stays as it was given."""
+    if given is None:
+        return None
+    name = given.strip() if isinstance(given, str) else ""
+    if not name or not name.isprintable():
+        raise ConfigurationError(f'provider={given!r}: expected a name like "openai", or leave it out.')
+    return next((listed for listed in hosts.names if listed.casefold() == name.casefold()), name)
+
+
 def _like(names: Mapping[str, str], host: str) -> str:
     return names.like(host) if isinstance(names, Hosts) else ""
 
 
-def known_hosts() -> Mapping[str, str]:
+def known_hosts() -> Hosts:
     """Provider names by host, shipped and the user's own; read once a process for each file."""
     chosen = os.environ.get("ACCOUNTING_PROVIDERS")
     own = Path(chosen).expanduser() if chosen else data_directory() / "providers.toml"

@@ -147,3 +147,8 @@ def test_an_answer_of_which_no_shape_tells_more_stays_as_its_format_reads_it() -
 def test_every_format_has_a_shape_but_dialects_and_what_cannot_be_read() -> None:
     general = [each.name for each in formats.every() if not each.providers and each.name != "unread"]
     assert {name for name, _ in shapes._SIGNS} == set(general)
+
+
+def test_a_provider_s_dialect_is_read_whatever_the_case_of_its_name() -> None:
+    block = {"prompt_tokens": 10, "completion_tokens": 5, "reasoning_tokens": 900, "total_tokens": 15}
+    assert extract({"choices": [], "usage": block}, provider=" Perplexity").output_tokens == 905

@@ -1,11 +1,14 @@
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
+import accounting
 from accounting.errors import ConfigurationError
 from accounting.formats import _FORMATS
-from accounting.providers import MAX_REMEMBERED, SHIPPED, known_hosts, merged, provider_of
+from accounting.providers import MAX_REMEMBERED, SHIPPED, known_hosts, merged, provider_name, provider_of
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +99,23 @@ def test_no_host_is_shipped_twice() -> None:
 def test_each_dialect_is_that_of_a_provider_that_is_shipped() -> None:
     shipped = {entry["name"] for entry in tomllib.loads(SHIPPED.read_text("utf-8"))["provider"]}
     assert {name for each in _FORMATS for name in each.providers} <= shipped
+
+
+@pytest.mark.parametrize(("given", "name"), [
+    ("openai", "openai"), (" Perplexity\n", "perplexity"), ("AZURE", "azure"), ("Our-LLM", "Our-LLM"),
+    ("Ünï", "Ünï"), (None, None),
+])  # fmt: skip
+def test_a_provider_that_is_named_is_the_listed_one_whatever_its_case(given: str | None, name: str | None) -> None:
+    assert provider_name(given, known_hosts()) == name
+
+
+@pytest.mark.parametrize("given", ["", " ", "\t\n", "a\tb", 5, ["openai"]])
+def test_what_is_no_name_of_a_provider_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^provider=.*: expected a name like"):
+        provider_name(given, known_hosts())
+
+
+def test_a_client_is_metered_with_the_listed_name() -> None:
+    with httpx.Client() as client:
+        accounting.meter(client, provider="Perplexity")
+        accounting.meter(client, provider="perplexity ")

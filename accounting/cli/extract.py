@@ -3,6 +3,7 @@
 import json
 import sys
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from accounting.errors import ConfigurationError
 from accounting.extraction import Extraction, examine
 from accounting.formats import Answer, Format, unread
 from accounting.money import plain
+from accounting.providers import known_hosts, provider_name
 from accounting.sheets import Cell, Column, Sheet, counted, printable, say, show
 from accounting.usage import COUNTED, Usage, UsageSource
 
@@ -52,6 +54,7 @@ def extract(
     if file is None:
         raise ConfigurationError("Which answer? Give a file, or - for the input; --formats lists what can be read.")
     data = _bytes(file)
+    provider = _named(provider)
     with watched() as readings:
         found = examine(data, provider=provider, path=path, content_type=content_type)
     if as_json:
@@ -60,6 +63,17 @@ def extract(
         _show(found, readings, len(data))
     if found.answer.usage.source is UsageSource.MISSING:
         raise typer.Exit(1)
+
+
+def _named(provider: str) -> str:
+    """The name as it is listed; that nobody is called so is told, and no error: it may be somebody's own."""
+    hosts = known_hosts()
+    name = provider_name(provider or None, hosts) or ""
+    if name and name not in hosts.names:
+        like = get_close_matches(name.lower(), hosts.names, 1)
+        meant = f" Did you mean {like[0]}?" if like else ""
+        typer.echo(f"No provider of the lists is called {printable(name)}.{meant} It is read as anybody's.", err=True)
+    return name
 
 
 def _bytes(file: str) -> bytes:

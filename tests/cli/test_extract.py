@@ -174,3 +174,15 @@ def test_on_a_terminal_it_is_a_table(run: Run, file: Path, monkeypatch: pytest.M
 def test_nothing_in_an_answer_can_steer_the_terminal(run: Run, file: Path) -> None:
     file.write_text(json.dumps({**GLM, "model": "\x1b[2J", "id": "a\nb"}))
     assert "\x1b" not in run("extract", file).out
+
+
+def test_a_provider_is_the_listed_one_whatever_its_case_and_one_that_is_not_listed_is_named(
+    run: Run, file: Path
+) -> None:
+    assert run("extract", file, "--provider", " ZhiPu").err == ""
+    ran = run("extract", file, "--provider", "perplexitee")
+    assert (
+        ran.err == "No provider of the lists is called perplexitee. Did you mean perplexity? It is read as anybody's.\n"
+    )
+    assert (ran.code, ran.out) == (0, run("extract", file).out)
+    assert run("extract", file, "--provider", "\t").code == 2
