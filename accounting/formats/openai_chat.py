@@ -151,11 +151,10 @@ _FRAME = frozenset({"id", "object", "created", "model", "choices", "usage", "sys
 
 
 def _block(said: _Fields, choice: _Fields) -> object:
-    """The usage block; Moonshot streams it inside a choice, Groq always beside, and only there if not asked."""
+    """The usage block; Moonshot streams it inside a choice, Groq always beside, and only there if not asked. An empty
+    one at the top hides neither."""
     block = said.get("usage")
-    if block is None:
-        block = choice.get("usage")
-    return at(said, "x_groq", "usage") if block is None else block
+    return block or choice.get("usage") or at(said, "x_groq", "usage") or block
 
 
 def _tier(said: _Fields, block: object) -> str | None:

@@ -229,6 +229,14 @@ def test_the_tier_that_is_told_with_the_end_holds() -> None:
     assert fed(content(service_tier="auto"), {**FINISH, "service_tier": "Default"}).answer().service_tier == "default"
 
 
+@pytest.mark.parametrize("empty", [{}, None])
+@pytest.mark.parametrize("beside", [{"choices": [{"usage": block(5, 7)}]}, {"x_groq": {"usage": block(5, 7)}}])
+def test_an_empty_usage_does_not_hide_one_that_stands_elsewhere(empty: object, beside: dict[str, object]) -> None:
+    body = {"choices": [{}], **beside, "usage": empty}
+    assert answer(body).usage.quantities.output == 7
+    assert fed(content(), body, DONE).answer().usage.quantities.output == 7
+
+
 def test_an_empty_usage_does_not_take_a_stated_one_away() -> None:
     reader = fed(content(usage={}), content(usage=block(5, 7)), {**FINISH, "usage": {}}, DONE)
     assert (reader.answer().usage.quantities.output, reader.answer().usage.anomalies) == (7, ())
