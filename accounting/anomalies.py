@@ -81,7 +81,7 @@ _NAMES = {
     ),
     "usage_fell": Meaning(
         "A later event of the stream states less than an earlier one: its counts may be no running sums.",
-        "The last one holds.",
+        "The last one holds that counts anything.",
     ),
     "cached_beside_input": Meaning(
         "The total shows that the cached tokens stand beside the input, not in it.", "They are added to it."

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounting.formats.chat_usage import ReadsUsage, usage
+from accounting.formats.falling import counts_something, fallen, falls
 from accounting.formats.wire import Answer, Ask, at, fields, loads, text, whole
 from accounting.sse import Event
 
@@ -119,27 +120,29 @@ class Reader:
             failed=before.failed or failed or _failed(chunk, choice),
             service_tier=_tier(chunk, block) or before.service_tier,
         )
-        self._fell = self._fell or _falls(self._block, block)
-        self._block = self._block if block is None or (block == {} and self._block) else block
+        self._keep(block)
         self.token_seen = self.token_seen or bool(choices)
         self.may_end = self._open_ended and self._answer.finish_reason is not None
         stated = isinstance(block, Mapping)
         self.usage_only = choices == [] and (stated or _says_only_usage(chunk)) and not self._answer.failed
         self._final = self._final or (self.usage_only and stated)
 
+    def _keep(self, block: object) -> None:
+        """One that counts nothing takes none away that does."""
+        if block is None or (block == {} and self._block):
+            return
+        took_back = not counts_something(block, _SUMS) and counts_something(self._block, _SUMS)
+        self._fell = self._fell or took_back or falls(self._block, block, "completion_tokens")
+        self._block = self._block if took_back else block
+
     def answer(self) -> Answer:
         known = self._answer
         final = self.terminal or self._final or known.failed or known.finish_reason is not None
         found = self._usage_of(self._block, final, self._unread)
-        if self._fell:
-            found = found._replace(anomalies=(*found.anomalies, "usage_fell"))
-        return known._replace(usage=found)
+        return known._replace(usage=fallen(found) if self._fell else found)
 
 
-def _falls(before: object, now: object) -> bool:
-    """Whether a later block counts less than the one before, as no cumulative one does; the later one holds."""
-    was, is_now = at(before, "completion_tokens"), at(now, "completion_tokens")
-    return type(was) is int and type(is_now) is int and is_now < was
+_SUMS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 def _says_only_usage(chunk: _Fields) -> bool:

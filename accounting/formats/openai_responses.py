@@ -11,6 +11,7 @@ from typing import Any
 
 from accounting.counts import Counts
 from accounting.formats.costs import stated_cost
+from accounting.formats.falling import counts_something, fallen, falls
 from accounting.formats.oversized import Oversized
 from accounting.formats.wire import Answer, Ask, SubCall, at, loads, stated_usage, text, whole
 from accounting.sse import Event
@@ -216,6 +217,7 @@ class Reader:
         self.token_seen = False
         self._response: Mapping[str, Any] = {}
         self._items: dict[object, object] = {}
+        self._fell = False
         self._oversized: Oversized | None = None
         self._failed = False
         self._unread = False
@@ -242,13 +244,20 @@ class Reader:
         stated = known.usage
         if self._unread and stated.block is None:
             stated = Usage(anomalies=("event_too_large",))
+        stated = fallen(stated) if self._fell else stated
         return known._replace(usage=stated, failed=known.failed or self._failed, pending=False)
 
     def _end(self, kind: str, event: object) -> None:
-        """`kind` tells how it ended also where the response itself does not."""
+        """`kind` tells how it ended also where the response itself does not. Of several ends the last one holds, but
+        for usage that counts nothing where an earlier one did."""
         response = at(event, "response")
         said = response if isinstance(response, Mapping) else {}
+        before, now = self._response.get("usage"), said.get("usage")
+        took_back = now is not None and not counts_something(now, _SUMS) and counts_something(before, _SUMS)
+        self._fell = self._fell or took_back or falls(before, now, "output_tokens")
         self._response = {**self._response, "status": kind.removeprefix("response."), **_given(said)}
+        if took_back:
+            self._response = {**self._response, "usage": before}
         self.terminal = True
 
     def _feed_oversized(self, piece: bytes) -> None:
@@ -267,6 +276,7 @@ class Reader:
             self._items[str(at(item, "id"))] = {field: at(item, field) for field in _OF_AN_ITEM}
 
 
+_SUMS = ("input_tokens", "output_tokens", "total_tokens")
 _OF_AN_ITEM = ("type", "status", "action", "svg_usage")
 
 

@@ -1,11 +1,12 @@
 """Chat completions as OpenAI and the others really send them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from accounting.formats import Answer, Ask
+from accounting.formats import Answer, Ask, perplexity
 from accounting.formats.openai_chat import Reader, answer, ask, asking_for_usage
 from accounting.sse import Event, Splitter
 from accounting.usage import UsageSource
@@ -240,3 +241,18 @@ def test_an_empty_usage_does_not_hide_one_that_stands_elsewhere(empty: object, b
 def test_an_empty_usage_does_not_take_a_stated_one_away() -> None:
     reader = fed(content(usage={}), content(usage=block(5, 7)), {**FINISH, "usage": {}}, DONE)
     assert (reader.answer().usage.quantities.output, reader.answer().usage.anomalies) == (7, ())
+
+
+@pytest.mark.parametrize("nothing", [block(0, 0), {"prompt_tokens": None}, {"queue_time": 0.1}])
+@pytest.mark.parametrize("reads", [Reader, perplexity.stream])
+def test_a_last_usage_that_counts_nothing_takes_no_counts_away(nothing: object, reads: Callable[[], Reader]) -> None:
+    reader = reads()
+    for chunk in (content(usage=block(5, 7)), {**FINISH, "usage": nothing}, {**FINISH, "usage": nothing}):
+        reader.feed(event(chunk))
+    found = reader.answer().usage
+    assert (found.input_tokens, found.output_tokens, found.anomalies) == (5, 7, ("usage_fell",))
+
+
+def test_a_usage_that_counts_nothing_from_the_first_is_as_it_is_stated() -> None:
+    found = fed(content(usage=block(0, 0)), FINISH, DONE).answer().usage
+    assert (found.input_tokens, found.output_tokens, found.anomalies) == (0, 0, ())

@@ -142,6 +142,20 @@ def test_a_stream_says_how_it_ended_where_its_response_does_not() -> None:
     assert (found.finish_reason, found.failed, found.usage.output_tokens) == ("incomplete", False, 87)
 
 
+def test_a_second_end_that_counts_nothing_takes_no_counts_away() -> None:
+    ends = [{"type": "response.completed", "response": {"usage": each}} for each in (USAGE, USAGE, None)]
+    assert read(body(*ends))[0].usage.anomalies == ()
+    nothing = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    found = read(body(*ends, {"type": "response.completed", "response": {"usage": nothing}}))[0].usage
+    assert (found.output_tokens, found.anomalies) == (87, ("usage_fell",))
+
+
+def test_a_second_end_that_counts_less_holds_and_is_flagged() -> None:
+    less = {"type": "response.completed", "response": {"usage": {"input_tokens": 36, "output_tokens": 3}}}
+    found = read(body({"type": "response.completed", "response": {"usage": USAGE}}, less))[0].usage
+    assert (found.output_tokens, found.anomalies) == (3, ("usage_fell",))
+
+
 def test_a_cancelled_response_has_not_failed() -> None:
     found = answer({"id": "resp_1", "status": "cancelled", "usage": USAGE})
     assert (found.finish_reason, found.failed, found.pending) == ("cancelled", False, False)
