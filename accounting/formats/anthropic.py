@@ -10,6 +10,7 @@ from typing import Any
 
 from accounting.counts import Doubled
 from accounting.formats import anthropic_usage
+from accounting.formats.falling import fallen, falls
 from accounting.formats.wire import Answer, Ask, at, loads, text, whole
 from accounting.sse import Event
 
@@ -59,6 +60,7 @@ class Reader:
         self._message: dict[str, Any] = {}
         self._usage: dict[str, Any] = {}
         self._counted = False
+        self._fell = False
         self._failed = False
         self._unread = False
 
@@ -83,12 +85,14 @@ class Reader:
 
     def _go_on(self, delta: object, stated: object) -> None:
         self._message.update(_given(delta))
+        self._fell = self._fell or (self._counted and falls(self._usage, stated, "output_tokens"))
         self._usage = _together(self._usage, stated)
         self._counted = self._counted or bool(stated)
 
     def answer(self) -> Answer:
         """Without a delta that counts, what is known is the count that the answer began with, however it ended."""
-        return _answered(self._message, self._usage or None, self._counted, self._unread, self._failed)
+        answer = _answered(self._message, self._usage or None, self._counted, self._unread, self._failed)
+        return answer._replace(usage=fallen(answer.usage)) if self._fell else answer
 
 
 def _answered(message: object, block: object, final: bool = True, unread: bool = False, failed: bool = False) -> Answer:

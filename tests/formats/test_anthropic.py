@@ -212,6 +212,13 @@ def test_a_delta_counts_once_however_often_it_comes() -> None:
     assert fed(began, began, delta(output_tokens=4), delta(output_tokens=7), STOP).answer() == once.answer()
 
 
+def test_a_delta_that_counts_less_than_the_one_before_holds_and_is_flagged() -> None:
+    began = start(input_tokens=3, output_tokens=9)
+    found = fed(began, delta(output_tokens=7), delta(input_tokens=3), delta(output_tokens=4), STOP).answer().usage
+    assert (found.output_tokens, found.anomalies) == (4, ("usage_fell",))
+    assert fed(began, delta(output_tokens=7), STOP).answer().usage.anomalies == ()
+
+
 def test_a_stream_whose_delta_did_not_come_or_count_has_partial_usage() -> None:
     began = start(input_tokens=3, output_tokens=1)
     assert fed(began, CONTENT).answer().usage.source == UsageSource.PARTIAL
