@@ -19,6 +19,9 @@ from accounting.usage import MAX_COUNT, Call, Outcome, UsageSource
 
 MILLION = 1_000_000
 
+_ADDED = 1_000
+"""Tokens that are in no request: of a provider's own prompt, as for tools, and of a picture that is only linked."""
+
 _VERSION = 1
 
 
@@ -46,6 +49,11 @@ class Place(NamedTuple):
     stream: bool = False
     script: str = ""
 
+    def wider(self) -> "list[Place]":
+        """Those that stand for it where nothing is known of it, the nearest first."""
+        steps = self._replace(script=""), self._replace(script="", model="")
+        return [step for step in steps if step != self]
+
 
 class Line(NamedTuple):
     """Tokens by size: so many anyway, and so many for each million bytes.
@@ -59,6 +67,11 @@ class Line(NamedTuple):
 
     def at(self, size: int) -> int:
         return min(max(self.fixed + self.per_million * size // MILLION, 0), MAX_COUNT)
+
+    def over(self, line: "Line") -> "Line":
+        """This one, counted for what the other tells."""
+        fixed = self.fixed + self.per_million * line.fixed // MILLION
+        return Line(fixed, self.per_million * line.per_million // MILLION)
 
 
 class Sizes(NamedTuple):
@@ -145,15 +158,29 @@ def estimate(
     """
     asked = Place(provider, model, script=script or LATIN)
     input_tokens, known = _tokens(snapshot, asked, bytes_in)
+    input_tokens = min(input_tokens, most_input(bytes_in))
     if priors().is_silent(endpoint):
         return Estimate(input_tokens, 0, 0, known)
-    sizes, size_known = _sizes(snapshot, provider, model, key)
-    output_tokens, output_known = sizes.median, size_known
+    sizes = _sizes(snapshot, provider, model, key)
+    held = sizes or priors().sizes
+    output_tokens = held.median
+    size_known = output_known = Basis.PRIORS if sizes is None else Basis.SCRIPT
     if bytes_out is not None:
         output_tokens, output_known = _tokens(snapshot, asked._replace(endpoint=endpoint, stream=stream), bytes_out)
+        output_tokens = min(output_tokens, most_output(bytes_out, sizes))
     most = MAX_COUNT if max_tokens is None else max_tokens
     weakest = max(known, size_known, output_known, key=_BASES.index)
-    return Estimate(input_tokens, min(output_tokens, most), min(sizes.high, most), weakest)
+    return Estimate(input_tokens, min(output_tokens, most), min(held.high, most), weakest)
+
+
+def most_input(bytes_in: int) -> int:
+    """What an estimate is held to: a token is a byte at least, but for what a provider adds to a request."""
+    return bytes_in + _ADDED
+
+
+def most_output(bytes_out: int, sizes: Sizes | None) -> int:
+    """Likewise; what was thought and not sent is as long as the model's long answers are, at most."""
+    return max(bytes_out, sizes.high if sizes else 0)
 
 
 def lacks_usage(call: Call) -> bool:
@@ -211,21 +238,18 @@ def _of_call(snapshot: Snapshot, call: Call, bytes_out: int | None) -> Estimate:
 
 def _tokens(snapshot: Snapshot, place: Place, size: int) -> tuple[int, Basis]:
     """By the nearest line there is."""
-    provider, model, endpoint, stream, _ = place
     if line := snapshot.lines.get(place):
         return line.at(size), Basis.SCRIPT
     expected = priors().tokens(place, size)
-    if line := snapshot.lines.get(Place(provider, model, endpoint, stream)):
-        return line.at(expected), Basis.MODEL
-    if line := snapshot.lines.get(Place(provider, "", endpoint, stream)):
-        return line.at(expected), Basis.PROVIDER
+    for step, basis in zip(place.wider(), (Basis.MODEL, Basis.PROVIDER), strict=True):
+        if line := snapshot.lines.get(step):
+            return line.at(expected), basis
     return expected, Basis.PRIORS
 
 
-def _sizes(snapshot: Snapshot, provider: str, model: str, key: str) -> tuple[Sizes, Basis]:
+def _sizes(snapshot: Snapshot, provider: str, model: str, key: str) -> Sizes | None:
     """Lengths are of a model, whatever its script: what is learned of them is as near as it gets."""
-    found = snapshot.sizes.get((provider, model, key)) or snapshot.sizes.get((provider, model, ""))
-    return (priors().sizes, Basis.PRIORS) if found is None else (found, Basis.SCRIPT)
+    return snapshot.sizes.get((provider, model, key)) or snapshot.sizes.get((provider, model, ""))
 
 
 class Framing(NamedTuple):
@@ -247,12 +271,15 @@ class Priors:
 
     def tokens(self, place: Place, size: int) -> int:
         """Of so many bytes of a request, or of an answer at the place's endpoint."""
+        return self.line(place).at(size)
+
+    def line(self, place: Place) -> Line:
         framing = self.framing(place.endpoint)
         if framing is None:
-            return size * self._text(place.script) // MILLION
+            return Line(0, self._text(place.script))
         if place.stream:
-            return max(size - framing.opening, 0) * framing.stream // MILLION
-        return max(size - framing.around, 0) * self._text(_ANSWERED.get(place.script, place.script)) // MILLION
+            return _from(framing.opening, framing.stream)
+        return _from(framing.around, self._text(_ANSWERED.get(place.script, place.script)))
 
     def framing(self, endpoint: str) -> Framing | None:
         return self.answers.get(endpoint) or self.answers.get(_last_part(endpoint))
@@ -262,6 +289,11 @@ class Priors:
 
     def _text(self, script: str) -> int:
         return self.input.get(script) or self.input[LATIN]
+
+
+def _from(size: int, per_million: int) -> Line:
+    """The line that begins at a size."""
+    return Line(-(size * per_million // MILLION), per_million)
 
 
 @lru_cache(maxsize=256)

@@ -10,19 +10,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
-from accounting.estimates import MILLION, Line, Place, Sizes, Snapshot, is_estimated, priors
+from accounting.estimates import Line, Place, Sizes, Snapshot, is_estimated, most_input, most_output, priors
+from accounting.fitting import Fit, Lesson, fitted, sized
 from accounting.store import insert, reading, transact
 from accounting.store.tables import answer_sizes, calls, estimate_lines, keys, spend_days
 from accounting.usage import Outcome, UsageSource
-
-T = TypeVar("T", int, float)
 
 MOST_CALLS = 20_000
 """So many of the newest calls are looked at in a run: about a second's work."""
@@ -32,46 +30,11 @@ MOST_OF_A_MODEL = 1_000
 
 PAGE = 2_000
 
-ENOUGH = 20
-"""Calls by which a line, or how long answers are, is learned: from half of them, the other half examines."""
-
 KEPT = timedelta(days=90)
 """What was not learned again for so long is forgotten: models change behind their names."""
 
 MOST_LINES = 2_000
 """Lines, and as many sizes, that a snapshot holds at most, the newest and best founded; 200 KB in a host's file."""
-
-_SPREAD = 1.5
-"""The third quartile of sizes is at least so many times the first, where a slope can be told."""
-
-_HIGH = 95
-_PER_MILLE = 1_000
-
-
-class Lesson(NamedTuple):
-    """One call that teaches or examines: what its size was, what the priors would expect, and what it used."""
-
-    size: int
-    expected: int
-    tokens: int
-    examines: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A line and how far off it is on calls that it was not learned from, in thousandths.
-
-    `error` is that of half of them at most, `high_error` that of nine in ten; `bias` by how much their sum is too high;
-    `prior_error` is what half of them would be off at most by the priors alone.
-    """
-
-    line: Line
-    calls: int
-    examined: int
-    error: int
-    high_error: int
-    bias: int
-    prior_error: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +46,19 @@ class Learned:
     sizes: int
 
 
-class _Seen(NamedTuple):
+Whose = tuple[str, str, int]
+"""Provider, model, and the id of a key; 0 for all keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """Lines by place, and how long answers are by whose they are, with the number of calls that is known of."""
+
+    lines: Mapping[Place, Fit]
+    sizes: Mapping[Whose, tuple[Sizes, int]]
+
+
+class Seen(NamedTuple):
     """What is read of a call."""
 
     id: UUID
@@ -114,19 +89,25 @@ class _Seen(NamedTuple):
         return {self.model, self.request_model or self.model}
 
 
-_READ = [calls.c[name] for name in _Seen._fields]
+_READ = [calls.c[name] for name in Seen._fields]
 
 
 def learn(engine: Engine, clock: Callable[[], datetime]) -> Learned:
     """Learn from the newest calls, and write it down."""
     seen = list(_newest(engine))
-    lines = {place: fit for place, lessons in _lessons(seen).items() if (fit := fitted(place, lessons))}
+    found = taught(seen)
+    transact(engine, lambda conn: _keep(conn, found, clock()))
+    return Learned(len(seen), len(found.lines), len(found.sizes))
+
+
+def taught(seen: Sequence[Seen]) -> Taught:
+    """What calls teach, so many at most for each place, the first ones."""
     sizes = {whose: found for whose, tokens in _answers(seen).items() if (found := sized(tokens))}
-    transact(engine, lambda conn: _keep(conn, lines, sizes, clock()))
-    return Learned(len(seen), len(lines), len(sizes))
+    lessons = _lessons(seen, {whose: found for whose, (found, _) in sizes.items()})
+    return Taught(_fits(lessons), sizes)
 
 
-def _newest(engine: Engine) -> Iterator[_Seen]:
+def _newest(engine: Engine) -> Iterator[Seen]:
     """The newest calls that teach, by their ids downwards; each page is a transaction of its own."""
     of_models: Counter[tuple[str, str]] = Counter()
     page: Sequence[Any] = ()
@@ -134,7 +115,7 @@ def _newest(engine: Engine) -> Iterator[_Seen]:
         with reading(engine) as conn:
             page = conn.execute(_page(page[-1].id if page else None)).all()
         for row in page:
-            seen = _Seen(*row)
+            seen = Seen(*row)
             whose = seen.provider, seen.model
             if seen.teaches and of_models[whose] < MOST_OF_A_MODEL:
                 of_models[whose] += 1
@@ -149,12 +130,14 @@ def _page(below: UUID | None) -> sa.Select[Any]:
     return newest if below is None else newest.where(calls.c.id < below)
 
 
-def _lessons(seen: Iterable[_Seen]) -> dict[Place, list[Lesson]]:
+def _lessons(seen: Iterable[Seen], sizes: Mapping[Whose, Sizes]) -> dict[Place, list[Lesson]]:
     """What there is to learn, by place: near ones with their script, and those that stand for all scripts or models."""
     found: dict[Place, list[Lesson]] = defaultdict(list)
     for call in seen:
+        answers = sizes.get((call.provider, call.model, 0))
         for place, size, tokens in _told(call):
-            lesson = Lesson(size, priors().tokens(place, size), tokens, bool(call.id.int & 1))
+            most = most_output(size, answers) if place.endpoint else most_input(size)
+            lesson = Lesson(size, priors().tokens(place, size), tokens, bool(call.id.int & 1), most)
             for each in _places(place, call.models):
                 if len(lessons := found[each]) < MOST_OF_A_MODEL:
                     lessons.append(lesson)
@@ -168,7 +151,7 @@ def _places(place: Place, models: Iterable[str]) -> Iterator[Place]:
     yield place._replace(model="", script="")
 
 
-def _told(call: _Seen) -> Iterator[tuple[Place, int, int]]:
+def _told(call: Seen) -> Iterator[tuple[Place, int, int]]:
     place = Place(call.provider, call.model, script=call.script or "")
     if call.bytes_in and call.input_tokens is not None:
         yield place, call.bytes_in, call.input_tokens
@@ -176,83 +159,20 @@ def _told(call: _Seen) -> Iterator[tuple[Place, int, int]]:
         yield place._replace(endpoint=call.endpoint, stream=call.stream), call.bytes_out, call.output_tokens
 
 
-def fitted(place: Place, lessons: Sequence[Lesson]) -> Fit | None:
-    """The line that is less off on what it was learned from: one through nothing, or, of one script, any.
-
-    Both are medians of what single calls say, so that a few odd ones move them little. None where calls are too few.
-    """
-    teaching = [lesson for lesson in lessons if not lesson.examines]
-    examining = [lesson for lesson in lessons if lesson.examines]
-    if len(lessons) < ENOUGH or not teaching or not examining:
-        return None
-    size = _size_of(place)
-    lines = [_through_nothing(teaching, size)]
-    if place.script:
-        lines.append(_slanted(teaching, size))
-    line = min(lines, key=lambda each: median(_errors(teaching, lambda lesson: each.at(size(lesson)))))
-    return _examined(line, len(lessons), examining, size)
+def _fits(lessons: Mapping[Place, Sequence[Lesson]]) -> dict[Place, Fit]:
+    """The widest places first, as a nearer one is held against them."""
+    fits: dict[Place, Fit] = {}
+    for place in sorted(lessons, key=lambda each: (each.model != "", each.script != "")):
+        wider = [fits[each].line for each in place.wider() if each in fits]
+        others = [line.over(priors().line(place)) for line in wider] if place.script else wider
+        if fit := fitted(place, lessons[place], others):
+            fits[place] = fit
+    return fits
 
 
-_Size = Callable[[Lesson], int]
-
-
-def _size_of(place: Place) -> _Size:
-    """By what the tokens are counted there: see `Line`."""
-    return (lambda lesson: lesson.size) if place.script else (lambda lesson: lesson.expected)
-
-
-def _through_nothing(lessons: Sequence[Lesson], size: _Size) -> Line:
-    return Line(0, round(MILLION * median(lesson.tokens / max(size(lesson), 1) for lesson in lessons)))
-
-
-def _slanted(lessons: Sequence[Lesson], size: _Size) -> Line:
-    """Theil and Sen's line, from as many pairs as there are calls in a half: each with the one half the calls on.
-
-    Through nothing, too, where sizes differ too little to tell a slope.
-    """
-    ordered = sorted(lessons, key=size)
-    quarter = len(ordered) // 4
-    if size(ordered[-1 - quarter]) < _SPREAD * size(ordered[quarter]):
-        return _through_nothing(lessons, size)
-    pairs = zip(ordered, ordered[len(ordered) // 2 :], strict=False)
-    slopes = [(b.tokens - a.tokens) / (size(b) - size(a)) for a, b in pairs if size(b) > size(a)]
-    slope = max(median(slopes), 0.0)
-    fixed = median(lesson.tokens - slope * size(lesson) for lesson in lessons)
-    return Line(round(fixed), round(MILLION * slope))
-
-
-def _examined(line: Line, calls_: int, lessons: Sequence[Lesson], size: _Size) -> Fit:
-    errors = sorted(_errors(lessons, lambda lesson: line.at(size(lesson))))
-    real = sum(lesson.tokens for lesson in lessons)
-    told = sum(line.at(size(lesson)) for lesson in lessons)
-    return Fit(
-        line=line,
-        calls=calls_,
-        examined=len(lessons),
-        error=round(_rank(errors, 50)),
-        high_error=round(_rank(errors, 90)),
-        bias=round(_PER_MILLE * (told - real) / max(real, 1)),
-        prior_error=round(_rank(sorted(_errors(lessons, lambda lesson: lesson.expected)), 50)),
-    )
-
-
-def _errors(lessons: Iterable[Lesson], told: Callable[[Lesson], int]) -> list[float]:
-    """How far off each is, in thousandths of what was used."""
-    return [_PER_MILLE * abs(told(lesson) - lesson.tokens) / max(lesson.tokens, 1) for lesson in lessons]
-
-
-def _rank(ordered: Sequence[T], percent: int) -> T:
-    """The least that so many of a hundred don't exceed."""
-    return ordered[max(-(-len(ordered) * percent // 100), 1) - 1]
-
-
-_Whose = tuple[str, str, int]
-"""Provider, model, and the id of a key; 0 for all keys."""
-
-
-def _answers(seen: Iterable[_Seen]) -> dict[_Whose, list[int]]:
+def _answers(seen: Iterable[Seen]) -> dict[Whose, list[int]]:
     """Tokens of answers, by whose they are."""
-    found: dict[_Whose, list[int]] = defaultdict(list)
+    found: dict[Whose, list[int]] = defaultdict(list)
     for call in seen:
         if call.output_tokens is not None and not priors().is_silent(call.endpoint):
             for model in call.models:
@@ -261,19 +181,9 @@ def _answers(seen: Iterable[_Seen]) -> dict[_Whose, list[int]]:
     return found
 
 
-def sized(tokens: Sequence[int]) -> tuple[Sizes, int] | None:
-    """How long answers are, and of how many calls that is known; None where they are too few."""
-    if len(tokens) < ENOUGH:
-        return None
-    ordered = sorted(tokens)
-    return Sizes(_rank(ordered, 50), _rank(ordered, _HIGH)), len(tokens)
-
-
-def _keep(
-    conn: Connection, lines: Mapping[Place, Fit], sizes: Mapping[_Whose, tuple[Sizes, int]], now: datetime
-) -> None:
-    _put(conn, estimate_lines, [_line_row(place, fit, now) for place, fit in sorted(lines.items())])
-    _put(conn, answer_sizes, [_size_row(whose, *found, now) for whose, found in sorted(sizes.items())])
+def _keep(conn: Connection, found: Taught, now: datetime) -> None:
+    _put(conn, estimate_lines, [_line_row(place, fit, now) for place, fit in sorted(found.lines.items())])
+    _put(conn, answer_sizes, [_size_row(whose, *size, now) for whose, size in sorted(found.sizes.items())])
     for table in (estimate_lines, answer_sizes):
         conn.execute(sa.delete(table).where(table.c.learned_at < now - KEPT))
 
@@ -284,7 +194,7 @@ def _line_row(place: Place, fit: Fit, now: datetime) -> dict[str, Any]:
     return {**place._asdict(), **fit.line._asdict(), **counts, **errors, "learned_at": now}
 
 
-def _size_row(whose: _Whose, sizes: Sizes, calls_: int, now: datetime) -> dict[str, Any]:
+def _size_row(whose: Whose, sizes: Sizes, calls_: int, now: datetime) -> dict[str, Any]:
     provider, model, key_id = whose
     named = {"provider": provider, "model": model, "key_id": key_id}
     return {**named, "calls": calls_, "median_tokens": sizes.median, "high_tokens": sizes.high, "learned_at": now}

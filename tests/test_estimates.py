@@ -210,3 +210,19 @@ def test_a_line_never_tells_less_than_nothing_or_more_than_a_call_can_use(fixed:
 def test_anything_else_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - what is off differs
         Snapshot.decode(payload)
+
+
+@given(whole, st.integers(0, 10**9), st.integers(0, 10**6), st.none() | st.integers(0, 10**6), st.booleans())
+def test_whatever_was_learned_an_estimate_is_within_what_is_plausible(
+    fixed: int, slope: int, size: int, limit: int | None, is_known: bool
+) -> None:
+    """At most a token a byte and what a provider adds; answers at most that, or as long as long ones of the model."""
+    lines = {Place("p", "", endpoint): Line(fixed, slope) for endpoint in ("", CHAT)}
+    sizes = {("p", "m", ""): Sizes(300, 2_000)} if is_known else {}
+    found = estimate(
+        Snapshot(lines, sizes), provider="p", model="m", endpoint=CHAT, script="latin", bytes_in=size, bytes_out=size,
+        max_tokens=limit,
+    )  # fmt: skip
+    assert found.input_tokens <= size + 1_000
+    assert found.output_tokens <= max(size, 2_000 if is_known else 0)
+    assert limit is None or found.output_tokens <= limit

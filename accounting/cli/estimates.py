@@ -5,7 +5,8 @@ from typing import Any
 
 from accounting import learning
 from accounting.cli.books import books, now, out, put_json
-from accounting.learning import ENOUGH, Known, Unlearned
+from accounting.fitting import ENOUGH
+from accounting.learning import Known, Unlearned
 from accounting.sheets import Cell, Column, Sheet, counted, say, show
 from accounting.store import reading
 
