@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection
 from accounting import periods, ratebook
 from accounting.contributions import ESTIMATES
 from accounting.money import Money
-from accounting.rates import Rate, likely_cost, price
+from accounting.rates import Rate, is_unknown, likely_cost, price
 from accounting.spend import unknown
 from accounting.store import each_pair, each_text
 from accounting.store.tables import batches, calls, former_project_names, keys, projects
@@ -66,8 +66,8 @@ class Estimate:
 class BookedCall:
     """A call as it stands in the books: under the project that pays, and with what it cost.
 
-    `cost` is None where nobody can say: no rate, or no usage of a call that did not fail; `estimate` is never part of
-    it. `key_name` is what people call its key.
+    `cost` is None where nobody can say: no rate, no price for anything it used, or no usage of a call that did not
+    fail; `estimate` is never part of it. `key_name` is what people call its key.
     """
 
     call: Call
@@ -240,4 +240,6 @@ def _estimate(row: Mapping[Any, Any], rate: Rate | None) -> Estimate | None:
 
 def _cost(call: Call, rate: Rate | None) -> Money | None:
     without = call.usage.source is UsageSource.MISSING and call.outcome is not Outcome.FAILED
-    return None if rate is None or without else price(call.usage.quantities, rate)
+    if rate is None or without or is_unknown(call.usage.quantities, rate):
+        return None
+    return price(call.usage.quantities, rate)

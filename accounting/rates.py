@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 from accounting.errors import RateCardError
@@ -81,11 +81,10 @@ _PLACES = {each.name: place for place, each in enumerate(CLASSES)}
 _FREE = ("request",)
 """Where these have no price, there is none to pay: hardly anybody charges for them."""
 
-_UNITS = tuple(
-    (place, Quantities._fields[place], each.column)
-    for place, each in enumerate(CLASSES)
-    if each.parent is None and each.name not in (*REQUIRED, *_FREE)
-)
+UNITS = tuple(each for each in CLASSES if each.parent is None and each.name not in (*REQUIRED, *_FREE))
+"""What nobody knows the price of where a rate has none for it."""
+
+_UNITS = tuple((_PLACES[each.name], Quantities._fields[_PLACES[each.name]], each.column) for each in UNITS)
 _FIRST_UNIT = _UNITS[0][0]
 
 
@@ -162,6 +161,19 @@ def unpriced_units(quantities: Sequence[int | None], rate: Rate) -> dict[str, in
     return {
         name: count for place, name, column in _UNITS if (count := quantities[place]) and getattr(rate, column) is None
     }
+
+
+def is_unknown(quantities: Quantities, rate: Rate) -> bool:
+    """Whether nobody can say what it cost: something without a price was used, and nothing that has one.
+
+    With tokens beside, what these cost is known, and the rest is named: see `unpriced_units`.
+    """
+    return bool(unpriced_units(quantities, rate)) and not any(map(_is_priced, CLASSES, quantities, repeat(rate)))
+
+
+def _is_priced(each: Class, count: int, rate: Rate) -> bool:
+    """Whether any was used that the rate says the price of; a part costs at least what its parent does."""
+    return bool(count) and (each.parent is not None or getattr(rate, each.column) is not None)
 
 
 def _margins(rate: Rate) -> Iterator[tuple[int, Decimal]]:

@@ -11,7 +11,7 @@ import accounting.rates
 from accounting.errors import RateCardError
 from accounting.money import Money, plain
 from accounting.periods import Period
-from accounting.rates import CLASSES, REQUIRED, Rate, RateBook, parse_card, price, unpriced_units
+from accounting.rates import CLASSES, REQUIRED, Rate, RateBook, is_unknown, parse_card, price, unpriced_units
 from accounting.usage import MAX_COUNT, Quantities
 
 CARD = """
@@ -142,6 +142,9 @@ def test_what_a_card_has_no_price_for_is_unknown_and_what_costs_nothing_is_not(u
     )
     assert [unpriced_units(used, rate) for rate in (unknown, free, dear)] == [{counted: 3}, {}, {}]
     assert [plain(price(used, rate).amount) for rate in (unknown, free, dear)] == ["0", "0", "0.03"]
+    assert [is_unknown(used, rate) for rate in (unknown, free, dear)] == [True, False, False]
+    assert not is_unknown(used._replace(output=1), unknown)
+    assert not is_unknown(used, parse_card(f"{CARD}\n{LINE}request = 0", "c")[0])
 
 
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=6, unique=True), st.integers(-10, 1010))

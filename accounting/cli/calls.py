@@ -263,7 +263,7 @@ def _notes(one: BookedCall) -> list[str]:
     if usage.source is UsageSource.MISSING:
         why = [] if has_failed else ["no usage"]
     else:
-        why = [] if one.cost else ["unpriced"]
+        why = [] if one.cost or any(name.startswith("unpriced_") for name in usage.anomalies) else ["unpriced"]
     partial = [] if usage.source in (UsageSource.MISSING, UsageSource.PROVIDER) else [f"{usage.source} usage"]
     part_of = [] if call.parent_id is None else [f"sub-call of {call.parent_id}"]
     tier = [] if call.service_tier in (None, *_PLAIN_TIERS) else [f"{call.service_tier} tier"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
-from accounting.rates import CLASSES, PRICES, Class
+from accounting.rates import CLASSES, PRICES, UNITS, Class
 from accounting.store.engine import is_postgresql
 from accounting.store.sums import price_of
 from accounting.usage import COUNTED
@@ -95,7 +95,7 @@ def _of_calls(time: str, on_postgresql: bool) -> str:
 SELECT t.id, {time}, {_PROJECT}, {_KEY},
   t.provider, t.model, t.outcome, t.http_status, t.end_user, t.tags,
   {_FIRST_COUNTED}, t.usage_source,
-  CASE WHEN t.usage_source <> 'missing' OR t.outcome = 'failed' THEN {cost} END AS cost,
+  CASE WHEN (t.usage_source <> 'missing' OR t.outcome = 'failed') AND NOT {_is_unknown()} THEN {cost} END AS cost,
   r.currency,
   {_FIRST_PRICES},
   t.provider_cost, t.provider_cost_currency, t.anomalies,
@@ -125,6 +125,15 @@ def _charged() -> list[tuple[str, str]]:
 def _rest(whole: Class, counts: Mapping[str, str]) -> str:
     parts = (each.name for each in CLASSES if each.parent == whole.name)
     return f"({' - '.join(f'coalesce(t.{counts[name]}, 0)' for name in (whole.name, *parts))})"
+
+
+def _is_unknown() -> str:
+    """Something without a price was used and nothing that has one, as in `rates.is_unknown`."""
+    used = {each: f"coalesce(t.{name}, 0) <> 0" for each, name in zip(CLASSES, COUNTED, strict=True)}
+    price = {each: f"{price_of(each.name, _COLUMNS)} IS" for each in CLASSES}
+    unpriced = (f"{used[each]} AND {price[each]} NULL" for each in UNITS)
+    priced = (f"{used[each]} AND {price[each]} NOT NULL" for each in CLASSES)
+    return f"(({' OR '.join(unpriced)}) AND NOT ({' OR '.join(priced)}))"
 
 
 def _numeric_cost() -> str:

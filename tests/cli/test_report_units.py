@@ -118,6 +118,17 @@ def test_a_call_shows_what_it_used_its_tier_and_whose_part_it_is(run: Run, books
     assert (one["service_tier"], one["parent_id"], one["web_searches"]) == ("priority", None, 3)
 
 
+def test_a_call_of_which_no_part_has_a_price_shows_no_cost(run: Run, books: Books) -> None:
+    books.load(CARD)
+    heard = Usage(source=UsageSource.PROVIDER, requests=1, audio_seconds=30)
+    books.deliver(made(MORNING, 1, request_model="searching", usage=heard), now=MORNING)
+    heading, line = (line.split() for line in run("calls").lines[2:4])
+    assert (heading[-3:], line[-3:-1]) == (["cost", "notes", "id"], ["-", "unpriced_audio_seconds"])
+    (one,) = json.loads(run("calls", "--json").out)["calls"]
+    assert (one["cost"], one["currency"], one["audio_seconds"]) == (None, None, 30)
+    assert totals(run)["unpriced_units"] == {"audio_seconds": 30}
+
+
 def test_an_estimate_stands_beside_the_cost_and_never_in_it(run: Run, books: Books) -> None:
     books.load(CARD)
     books.deliver(

@@ -101,6 +101,29 @@ def test_a_call_whose_cost_nobody_can_say_has_none(books: Books) -> None:
     assert found == [None, None, Decimal(0), Decimal("0.011")]
 
 
+@pytest.mark.parametrize(
+    ("used", "cost"),
+    [
+        ({"audio_seconds": 30}, None),
+        ({"audio_seconds": 30, "requests": 1, "input_tokens": 0}, None),
+        ({"audio_seconds": 30, "images": 1}, None),
+        ({"audio_seconds": 30, "input_tokens": 1000}, "0.011"),
+        ({"requests": 1}, "0"),
+        ({"input_tokens": 0, "output_tokens": 0}, "0"),
+    ],
+)
+def test_a_call_that_used_only_what_has_no_price_has_no_cost(
+    books: Books, used: dict[str, Any], cost: str | None
+) -> None:
+    """A `-` where nobody knows, not 0 (L5). With tokens beside what they cost is known, and the rest is flagged."""
+    books.deliver(made(usage=Usage(**used, source=UsageSource.PROVIDER)))
+    (found,) = asked(books, "SELECT cost FROM calls_named")
+    assert exact(found["cost"]) == (None if cost is None else Decimal(cost))
+    with reading(books.engine) as conn:
+        (one,) = booked.listed(conn, Selection())
+    assert (one.cost and one.cost.amount) == exact(found["cost"])
+
+
 CARD = 'provider = "wcode"\ncurrency = "USD"\nsource = "test"\n[[rate]]\nmodel = "any"\nvalid_from = 2026-01-01\n'
 OPTIONAL = [each.name for each in CLASSES if each.name not in REQUIRED]
 
@@ -121,12 +144,12 @@ def test_the_cost_of_a_call_is_right_to_the_last_digit(
         usages = [Usage(**counts, source=UsageSource.PROVIDER) for counts in used]
         books.deliver(*(made(number=n, request_model="any", usage=usage) for n, usage in enumerate(usages)))
         with reading(books.engine) as conn:
-            expected = [one.cost.amount for one in booked.every(conn, Selection()) if one.cost]
+            expected = [one.cost and plain(one.cost.amount) for one in booked.every(conn, Selection())]
         found = asked(books, "SELECT cost FROM calls_named ORDER BY id DESC")
         assert len(expected) == len(usages)
-        assert [plain(Decimal(row["cost"])) for row in found] == [plain(amount) for amount in expected]
+        assert [None if row["cost"] is None else plain(Decimal(row["cost"])) for row in found] == expected
         if not is_postgresql(books.engine):
-            assert [row["cost"] for row in found] == [plain(amount) for amount in expected]
+            assert [row["cost"] for row in found] == expected
 
 
 def test_every_count_is_bounded_so_that_the_dearest_call_is_priced_in_whole_numbers(books: Books) -> None:
