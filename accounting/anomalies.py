@@ -53,6 +53,10 @@ _NAMES = {
     "format_unknown": Meaning("Neither a path nor the answer's shape tells its format.", "Nothing was read."),
     # The usage block
     "block_too_large": Meaning("The usage block is longer than is kept.", "The counts were read; the block is cut."),
+    "block_text_cut": Meaning(
+        "A text in the usage block is longer than is kept.",
+        "Its beginning is kept; counts and names stay as they were.",
+    ),
     "block_unreadable": Meaning(
         "The usage block can't be written as JSON.", "The counts were read; the block is not kept."
     ),

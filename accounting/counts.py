@@ -137,9 +137,35 @@ _encode = _encoder()
 
 
 def block_text(block: object, counts: Counts) -> str:
-    """The usage block as JSON text, in ASCII; one past `MAX_BLOCK` is cut and flagged."""
+    """The usage block as JSON text, in ASCII; one past `MAX_BLOCK` is cut and flagged, and so is any text in it that is
+    longer than tiers and kinds are: it may be what somebody said, which is none of the books'."""
     text = _encode(block)
+    if _MAY_BE_LONG.search(text) or "\\" in text:
+        text = _without_long_texts(text, counts)
     if len(text) <= MAX_BLOCK:
         return text
     counts.flag("block_too_large")
     return text[:MAX_BLOCK]
+
+
+MAX_BLOCK_TEXT = 64
+
+_MAY_BE_LONG = re.compile(rf'"[^"]{{{MAX_BLOCK_TEXT + 1}}}')
+_TEXT = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+")(:?)')
+"""One in JSON as it is written here; a colon right behind it makes it a name."""
+
+
+def _without_long_texts(encoded: str, counts: Counts) -> str:
+    cut = _TEXT.sub(lambda found: found[0] if found[2] else _shortened(found[1]), encoded)
+    if cut != encoded:
+        counts.flag("block_text_cut")
+    return cut
+
+
+_NUMBER = re.compile(r'"-?[\d.]+(?:E[-+]?\d+)?"')  # as a fraction is written that was read to its last digit
+
+
+def _shortened(written: str) -> str:
+    said: str = json.loads(written)
+    is_short = len(said) <= MAX_BLOCK_TEXT or _NUMBER.fullmatch(written)
+    return written if is_short else _encode(said[:MAX_BLOCK_TEXT] + "…")

@@ -8,6 +8,7 @@
 | objects and arrays in each other | `MAX_DEPTH`, or Python's recursion limit | `body_unreadable` |
 | a count | `usage.MAX_COUNT` | unknown, `<name>_too_large` |
 | the usage block as it is kept | `usage.MAX_BLOCK` | cut, `block_too_large` |
+| a text in it | `counts.MAX_BLOCK_TEXT` | cut, `block_text_cut` |
 | any other text that is kept: a model, an id | `usage.MAX_TEXT` | cut |
 | a sum that a provider states | `wire.MAX_COST`, `wire.MAX_COST_DECIMALS` | unknown, `cost_unreadable` |
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.counts import Counts, Reading, block_text, watched, within
+from accounting.counts import MAX_BLOCK_TEXT, Counts, Reading, block_text, watched, within
 from accounting.usage import MAX_BLOCK, MAX_COUNT
 
 JSON = st.recursive(
@@ -52,8 +52,35 @@ def test_a_part_larger_than_its_whole_is_clamped_and_named_once() -> None:
 def test_a_usage_block_is_kept_but_bounded() -> None:
     counts = Counts()
     assert block_text({"n": 1}, counts) == '{"n":1}'
-    assert len(block_text({"n": "x" * MAX_BLOCK}, counts) or "") == MAX_BLOCK
+    assert len(block_text({"n": [1000] * MAX_BLOCK}, counts) or "") == MAX_BLOCK
     assert counts.anomalies == ["block_too_large"]
+
+
+TEXTS = st.text(max_size=MAX_BLOCK_TEXT) | st.text(st.sampled_from('a"\\:é😀\ud800'), max_size=2 * MAX_BLOCK_TEXT)
+
+
+@given(st.recursive(TEXTS | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+def test_a_long_text_in_a_block_is_cut_and_nothing_else(block: object) -> None:
+    counts = Counts()
+    kept = json.loads(block_text([block], counts))[0]
+    assert kept == with_texts_cut(block)
+    assert counts.anomalies == ["block_text_cut"] * (kept != block)
+
+
+def with_texts_cut(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: with_texts_cut(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [with_texts_cut(each) for each in value]
+    is_long = isinstance(value, str) and len(value) > MAX_BLOCK_TEXT
+    return f"{str(value)[:MAX_BLOCK_TEXT]}…" if is_long else value
+
+
+def test_a_number_in_a_block_stays_however_long_it_is() -> None:
+    counts, digits = Counts(), "0." + "1" * 99
+    block = {"cost": Decimal(digits), "n" * 99: int("1" * 99), "said": "no" * 99}
+    assert block_text(block, counts) == f'{{"cost":"{digits}","{"n" * 99}":{"1" * 99},"said":"{"no" * 32}\\u2026"}}'
+    assert counts.anomalies == ["block_text_cut"]
 
 
 @given(JSON)
