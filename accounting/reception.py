@@ -3,20 +3,33 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, Format, Lookout, StreamReader, StreamSplitter, loads, outlined, reread, splitter
+from accounting.formats import (
+    Answer,
+    Format,
+    Lookout,
+    StreamReader,
+    StreamSplitter,
+    is_json,
+    loads,
+    outlined,
+    reread,
+    splitter,
+    splitter_of,
+    tells,
+)
 from accounting.formats.outline import Outline
 from accounting.limits import MAX_BODY, MAX_UNPACKED
 from accounting.sse import Splitter
 from accounting.usage import UsageSource
 
-_UNTOLD = ("", "text/plain")
-"""What home-made servers call an event stream when they forget to say what it is."""
-
 _ENDLESS = 2**62
 
-_MEDIA = re.compile(r"(audio|image|video)/|application/(octet-stream|pdf|zip)$")
+_MEDIA = re.compile(r"(audio|image|video)/")
+_OPAQUE = re.compile(r"application/(octet-stream|pdf|zip)$")
+"""What is read only if it begins as an answer that states its usage does."""
 
 
 class Reception:
@@ -33,6 +46,8 @@ class Reception:
         self._streamed = streamed
         self._stripping = stripping
         self._framed = False
+        self._kind = ""
+        self._asks = False  # the first bytes, which did not tell yet how the answer is cut
         self._decoder: Decoder | None = None
         self._splitter: StreamSplitter | None = None
         self._reader: StreamReader | None = None
@@ -55,37 +70,38 @@ class Reception:
         """The answer begins. `framed`: its end can be told from a cut by the connection alone."""
         self.status = status
         self._framed = framed or "content-length" in headers or "transfer-encoding" in headers
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if not self.is_good or _MEDIA.match(kind):
+        self._kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not self.is_good or _MEDIA.match(self._kind):
             return  # media say nothing of usage, and reading megabytes of them as text would delay the caller
         coding = coding_of(headers)
+        self._stripping = self._stripping and coding == "identity"
         try:
             # What is held is bounded one by one: the events of a stream, the ends of a body.
             self._decoder = Decoder(coding, _ENDLESS if coding == "identity" else MAX_UNPACKED)
         except Unreadable as reason:
             self._unreadable = str(reason)
-        self._splitter = (
-            Splitter()
-            if self._streamed and kind in _UNTOLD
-            else splitter(kind, self._format if self._streamed else None)
-        )
-        if self._splitter is not None:
-            self._reader = self._format.stream()
-            self._stripping = self._stripping and coding == "identity"
+        self._asks = self._decoder is not None
+        self._cut_by(splitter(self._kind, self._wanted))
 
     def read(self, held: bytes, chunk: bytes) -> tuple[bytes, bytes]:
         """The next bytes, `held` being what was not passed on yet: what to pass on now, what to hold.
 
         The newest piece of a plain body is held, so that the ending can be written down before the caller has all;
         of an event stream only the event that is not complete yet, where one may have to be taken out, and what
-        may be its end, where the protocol has no last event.
+        may be its end, where the protocol has no last event. Until the first bytes tell which it is, all are held
+        where an event may have to be taken out.
         """
         self.bytes_out += len(chunk)
-        if self._splitter is None or self._reader is None:
-            for piece in self._decoded(chunk):
+        pieces = self._decoded(chunk)
+        if self._asks:
+            pieces = self._told(pieces)
+            if self._asks and self._stripping:
+                return b"", held + chunk
+        if self._splitter is None or self._reader is None or self._asks:
+            for piece in pieces:
                 self._keep(piece)
             return held, chunk
-        kept = self._read_events(self._splitter, self._reader, chunk)
+        kept = self._read_events(self._splitter, self._reader, pieces)
         if self._stripping:
             return kept, self._splitter.rest
         return (held, chunk) if self._reader.may_end else (held + chunk, b"")
@@ -114,6 +130,34 @@ class Reception:
         is_whole = self._decoder.is_whole and (body is not None or self._framed)
         return reread(self._format, body, self._format.answer(body)), is_whole
 
+    @property
+    def _wanted(self) -> Format | None:
+        """The format in which a stream was asked for."""
+        return self._format if self._streamed else None
+
+    def _cut_by(self, splitter: StreamSplitter | None) -> None:
+        self._splitter = splitter
+        self._reader = None if splitter is None else self._format.stream()
+
+    def _told(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """What is to be read of the pieces: nothing until the first bytes tell how they are cut, and then all."""
+        for piece in pieces:
+            beginning = bytes(self._body) + piece
+            if tells(beginning):
+                self._asks = False
+                return self._from(beginning, pieces)
+            self._body += piece
+        self._asks = self._decoder is not None
+        return iter(())
+
+    def _from(self, beginning: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+        self._body.clear()
+        self._cut_by(splitter_of(beginning, self._kind, self._wanted))
+        if self._splitter is not None or is_json(beginning) or not _OPAQUE.match(self._kind):
+            return chain([beginning], rest)
+        self._decoder, self._unreadable = None, "body_unreadable"
+        return iter(())
+
     def _keep(self, piece: bytes) -> None:
         """Of a whole body all, up to the limit, and past it its ends."""
         if self._outline is None and len(self._body) + len(piece) > MAX_BODY:
@@ -125,10 +169,10 @@ class Reception:
         else:
             self._outline.feed(piece)
 
-    def _read_events(self, splitter: StreamSplitter, reader: StreamReader, chunk: bytes) -> bytes:
+    def _read_events(self, splitter: StreamSplitter, reader: StreamReader, pieces: Iterator[bytes]) -> bytes:
         """What stays of the events that the chunk completes, where one may be taken out."""
         kept = []
-        for event in (event for piece in self._decoded(chunk) for event in splitter.feed(piece)):
+        for event in (event for piece in pieces for event in splitter.feed(piece)):
             self._reader = reader = self._lookout.reader(reader, event)
             reader.feed(event)
             if self._stripping and not reader.usage_only:

@@ -24,7 +24,7 @@ from accounting.formats import (
     unread,
     xai,
 )
-from accounting.formats.framing import is_readable, splitter, splitter_of, stream_types, tells
+from accounting.formats.framing import is_json, splitter, splitter_of, stream_types, tells
 from accounting.formats.shapes import LOOKED_AT, shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
@@ -43,7 +43,7 @@ __all__ = [
     "dialect",
     "every",
     "find",
-    "is_readable",
+    "is_json",
     "loads",
     "outlined",
     "polled",

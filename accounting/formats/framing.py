@@ -59,22 +59,22 @@ def splitter_of(beginning: bytes, content_type: str, streamed: Format | None = N
     if _begins_with_a_frame(beginning):
         return eventstream.Splitter()
     told = splitter(content_type, streamed)
-    return None if _JSON.match(beginning) and not isinstance(told, jsonvalues.Splitter) else told
+    return None if is_json(beginning) and not isinstance(told, jsonvalues.Splitter) else told
 
 
 def tells(beginning: bytes) -> bool:
     """Whether `splitter_of` answers the same whatever comes after."""
     if beginning.startswith(b"\0"):
         return len(beginning) >= _PRELUDE
-    said = beginning.removeprefix(_BOM).lstrip()
+    said = beginning[: _MOST_BLANK + 1].removeprefix(_BOM).lstrip()
     if not said:
         return len(beginning) > _MOST_BLANK
     return not any(start.startswith(said) and start != said for start in (*_FIELDS, _BOM))
 
 
-def is_readable(beginning: bytes) -> bool:
-    """Whether a body of which nobody says what it is begins as one that states usage."""
-    return bool(_SSE.match(beginning) or _JSON.match(beginning)) or _begins_with_a_frame(beginning)
+def is_json(beginning: bytes) -> bool:
+    """Whether a body begins as an object or a list."""
+    return _JSON.match(beginning) is not None
 
 
 def _begins_with_a_frame(data: bytes) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from accounting import eventstream, jsonvalues, sse
-from accounting.formats import gemini, is_readable, openai_chat, splitter_of, tells
+from accounting.formats import gemini, is_json, openai_chat, splitter_of, tells
 from tests.frames import frame
 
 EVENTS = b'data: {"choices": []}\n\n'
@@ -20,13 +20,14 @@ def test_server_sent_events_are_told_by_their_first_field(begun: bytes, kind: st
 @pytest.mark.parametrize("kind", LABELS)
 def test_a_frame_of_amazon_s_is_told_by_its_checksum(kind: str) -> None:
     assert isinstance(splitter_of(FRAME, kind), eventstream.Splitter)
-    assert not is_readable(FRAME[:8] + b"\0\0\0\0")
+    assert splitter_of(FRAME[:8] + b"\0\0\0\0", "application/json") is None
 
 
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json", "application/vnd.amazon.eventstream", ""])
 @pytest.mark.parametrize("begun", [b"{", b' \n{"a": 1}', b"\xef\xbb\xbf[1]"])
 def test_one_json_value_is_no_stream_though_it_is_called_one(begun: bytes, kind: str) -> None:
     assert splitter_of(begun, kind, openai_chat) is None
+    assert is_json(begun)
 
 
 def test_where_the_type_says_that_json_comes_as_events_it_does() -> None:
