@@ -15,7 +15,7 @@ from uuid import UUID
 
 from accounting import attribution, credentials, polls
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, Ask, Format, find, loads, unknown
+from accounting.formats import Answer, Ask, Format, find, loads, unknown, wire
 from accounting.formats.unlisted import is_a_model_s
 from accounting.limits import MAX_BODY
 from accounting.outgoing import Outgoing, Sent, is_signed, outgoing
@@ -33,6 +33,9 @@ LINK = "accounting.link"
 _link: ContextVar[UUID | None] = ContextVar("accounting_link", default=None)
 _declined: set[str] = set()
 """Hosts that would not be asked for usage, or answered encoded in spite of being asked not to."""
+
+MAX_RETRIES = 10_000
+"""Of one request, as its headers count them; more is no count, and would be no number that the books hold."""
 
 _NOTHING_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol"})
 
@@ -55,7 +58,7 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     A call whose body is not in memory is metered without being asked about. A poll of an answer that was still to come
     is tapped too, and is no call.
     """
-    provider = metering.provider or provider_of(sent.host, sent.port, metering.hosts)
+    provider = wire.text(metering.provider or provider_of(sent.host, sent.port, metering.hosts)) or ""
     match = find(sent.method, sent.path, provider)
     if match is not None and not metering.provider and not _is_told(match.endpoint, sent, metering.hosts):
         return None
@@ -240,7 +243,8 @@ def _started(metering: Metering, sent: Sent, provider: str, endpoint: str, ask: 
 
 def _attempt(sent: Sent, id_: UUID) -> tuple[int, UUID]:
     """Which try this is, and the id that ties the tries and hops of one request together."""
-    retries = _number(sent.headers.get("x-stainless-retry-count"))
+    stated = _number(sent.headers.get("x-stainless-retry-count"))
+    retries = stated if stated <= MAX_RETRIES else 0
     link = sent.extensions.get(LINK) or (_link.get() if retries else None) or id_
     sent.extensions[LINK] = link
     _link.set(link)

@@ -14,7 +14,7 @@ from accounting.counts import Counts, Doubled, block_text, within
 from accounting.limits import MAX_DEPTH
 from accounting.money import Money, exact
 from accounting.sse import Event
-from accounting.usage import MAX_COUNT, Usage, UsageSource, clean
+from accounting.usage import MAX_COUNT, MAX_TEXT, Usage, UsageSource, clean
 
 MAX_REQUEST_NUMBER = 2**53
 MAX_COST = 10**9
@@ -207,8 +207,12 @@ def fields(value: object) -> Mapping[str, Any]:
 
 
 def text(value: object) -> str | None:
-    """The text, in a form every store keeps; None for the empty one and for anything else."""
-    return clean(value) if isinstance(value, str) and value else None
+    """The text, in a form every store keeps; None for the empty one and for anything else.
+
+    It is bounded in bytes, too: books find a row by provider, model and effort together.
+    """
+    kept = clean(value) if isinstance(value, str) and value else None
+    return kept if kept is None or kept.isascii() else kept.encode()[:MAX_TEXT].decode("utf-8", "ignore")
 
 
 def whole(value: object) -> int | None:

@@ -1,11 +1,15 @@
 """Tries and hops: each is a call, and one id ties those of one request together."""
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
-from accounting.usage import Outcome
+from accounting.entries import refuse_implausible
+from accounting.usage import Call, Outcome
 from tests.capture.answers import ASK, CHAT, JSON
 from tests.capture.callers import Caller
-from tests.capture.conftest import Journaled
+from tests.capture.conftest import Journaled, MakeCaller
 from tests.capture.wire import Server, plain
 
 
@@ -69,3 +73,24 @@ def test_a_count_that_is_none_is_the_first_try(
     server.says(plain(JSON))
     caller.post(server.url + CHAT, ASK, x_stainless_retry_count=count)
     assert journaled.only().attempt == 1
+
+
+@pytest.mark.parametrize("retries", [2**31, 10**15 - 1, -1])
+def test_a_count_of_tries_that_is_none_is_the_first_try(
+    retries: int, server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    server.says(plain(JSON))
+    caller.post(server.url + CHAT, ASK, x_stainless_retry_count=str(retries))
+    assert journaled.only().attempt == 1
+
+
+def test_a_call_whose_texts_are_beyond_reason_is_one_the_books_hold(
+    server: Server, make_caller: MakeCaller, journaled: Journaled
+) -> None:
+    server.says(plain(json.dumps({"model": "模" * 600, "choices": []}).encode()))
+    caller = make_caller().metered(provider="家" * 600)
+    caller.post(server.url + CHAT, {"model": "型" * 600, "reasoning_effort": "高" * 600, "service_tier": "层" * 600})
+    call = journaled.only()
+    refuse_implausible(call, datetime.now(UTC))
+    assert (call.model, call.request_model) == ("模" * 170, "型" * 170)
+    assert Call.decode(call.encode()) == call
