@@ -164,7 +164,8 @@ class Call:
 
     def encode(self) -> bytes:
         """The call as JSON, the form in which it is journaled and delivered."""
-        record = {name: getattr(self, name) for name in _NAMES}
+        # What is unknown is left out, also so that an older program reads all that it knows of.
+        record = {name: value for name, value in zip(_NAMES, _told(self), strict=True) if value is not None}
         usage = self.usage
         cost = usage.provider_cost
         counts = zip(COUNTED, counted(usage), strict=True)
@@ -190,6 +191,7 @@ class Call:
 
 
 _NAMES = [f.name for f in fields(Call) if f.name != "usage"]
+_told: Callable[[Call], tuple[Any, ...]] = attrgetter(*_NAMES)
 
 
 def _jsonable(value: object) -> str:

@@ -154,3 +154,9 @@ def test_sub_calls_have_ids_of_their_calls_millisecond_and_the_same_each_time(on
     assert (sub_id(parent, one).version, sub_id(parent, one).variant) == (7, parent.variant)
     assert (sub_id(parent, one) == sub_id(parent, other)) == (one == other)
     assert sub_id(parent, one) not in (parent, sub_id(new_id(), one))
+
+
+def test_what_is_unknown_of_a_call_is_not_written_so_that_an_older_program_reads_the_rest() -> None:
+    record = json.loads(A_CALL.encode())
+    assert record.keys().isdisjoint({"parent_id", "service_tier", "script", "outcome"})
+    assert None not in record.values()
