@@ -26,6 +26,7 @@ from accounting.symptoms import (
     JobSeen,
     JournalsSeen,
     Lacking,
+    ProvidersSeen,
     SourcesSeen,
     StoreSeen,
     Unfinished,
@@ -278,15 +279,14 @@ def restored(seen: datetime | None, _now: datetime) -> Verdict:
 
 
 def unpriced(seen: Sequence[UnpricedModel], _now: datetime) -> Verdict:
-    days = f"the last {symptoms.UNPRICED_DAYS.days} days"
+    days = f"in the sums of the last {symptoms.UNPRICED_DAYS.days} days"
     if not seen:
-        return Verdict(OK, f"Every call of {days} that used something has a rate.")
+        return Verdict(OK, f"Every call {days} that used something has a rate.")
     models = ", ".join(f"{one.provider}/{one.model} ({counted(one.calls, 'call')})" for one in seen[:3])
     more = f" and {len(seen) - 3} more" if len(seen) > 3 else ""
-    calls = counted(sum(one.calls for one in seen), "call")
-    return Verdict(
-        LOOK, f"{calls} of {days} have no rate: {models}{more}.", "accounting rates load FILE, for the calls to come"
-    )
+    calls = sum(one.calls for one in seen)
+    said = f"{counted(calls, 'call')} {days} {'has' if calls == 1 else 'have'} no rate: {models}{more}."
+    return Verdict(LOOK, said, "accounting rates load FILE, for the calls to come")
 
 
 def clocks(seen: Clocks, _now: datetime) -> Verdict:
@@ -312,6 +312,14 @@ def zones(seen: Zones, _now: datetime) -> Verdict:
         said = f"No rules for {', '.join(seen.unknown)} (tzdata {seen.tzdata}): days of the books can't be told."
         return Verdict(BAD, said, "pip install -U tzdata")
     return Verdict(OK, f"Every zone of the books is known (tzdata {seen.tzdata}).")
+
+
+def providers(seen: ProvidersSeen, _now: datetime) -> Verdict:
+    if seen.trouble:
+        said = f"{seen.trouble} Until it can be read, meter() raises, and whoever catches that goes unmetered."
+        return Verdict(BAD, said, "Mend it; or do without: move it away, or unset ACCOUNTING_PROVIDERS.")
+    own = f"those of {seen.file}" if seen.is_there else f"none of your own, as there is no {seen.file}"
+    return Verdict(OK, f"Providers go by the shipped list and {own}.")
 
 
 def journals(seen: JournalsSeen, _now: datetime) -> Verdict:
@@ -388,13 +396,14 @@ CHECKS = (
     Check("unpriced", symptoms.unpriced, unpriced),
     Check("clock", symptoms.clocks, clocks),
     Check("zones", symptoms.zones, zones),
+    Check("providers", symptoms.providers_seen, providers),
     Check("journals", symptoms.journals, journals),
     Check("orphans", symptoms.journals, orphans),
     Check("elsewhere", symptoms.journals, elsewhere),
     Check("kept", symptoms.lacking, kept),
 )
 
-OF_HOST = ("store", "journals", "orphans", "elsewhere")
+OF_HOST = ("store", "providers", "journals", "orphans", "elsewhere")
 """What can be looked at without a store."""
 
 

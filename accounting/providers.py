@@ -74,9 +74,13 @@ def _like(names: Mapping[str, str], host: str) -> str:
 
 def known_hosts() -> Hosts:
     """Provider names by host, shipped and the user's own; read once a process for each file."""
+    return _hosts(own_file(), bool(os.environ.get("ACCOUNTING_PROVIDERS")))
+
+
+def own_file() -> Path:
+    """The user's own list; it need not be there, unless it was chosen."""
     chosen = os.environ.get("ACCOUNTING_PROVIDERS")
-    own = Path(chosen).expanduser() if chosen else data_directory() / "providers.toml"
-    return _hosts(own, bool(chosen))
+    return Path(chosen).expanduser() if chosen else data_directory() / "providers.toml"
 
 
 @cache

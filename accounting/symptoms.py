@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, Table
 
-from accounting import periods, scheduler, sources, spend
+from accounting import periods, providers, scheduler, sources, spend
 from accounting.errors import ConfigurationError
 from accounting.journals import Seen, journals_in, others, survey
 from accounting.places import journal_directory, journal_settings
@@ -118,6 +118,15 @@ class Zones:
 
     tzdata: str
     unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProvidersSeen:
+    """The user's own list of providers, whether it is there, and why it can't be used."""
+
+    file: Path
+    is_there: bool = False
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +276,16 @@ def _is_zone(name: str) -> bool:
     except ConfigurationError:
         return False
     return True
+
+
+def providers_seen(_bench: Bench) -> ProvidersSeen:
+    """As a program of this user finds it that has this one's settings."""
+    file = providers.own_file()
+    try:
+        providers.known_hosts()
+    except ConfigurationError as error:
+        return ProvidersSeen(file, file.exists(), str(error))
+    return ProvidersSeen(file, file.exists())
 
 
 def journals(bench: Bench) -> JournalsSeen:

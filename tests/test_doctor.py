@@ -189,8 +189,10 @@ def test_unpriced_calls_name_their_models() -> None:
     models = tuple(UnpricedModel("wcode", f"m{n}", 10 - n, False) for n in range(5))
     verdict = doctor.unpriced(models, NOON)
     assert verdict.state is LOOK
-    assert "40 calls of the last 31 days have no rate: wcode/m0 (10 calls)" in verdict.said
+    assert "40 calls in the sums of the last 31 days have no rate: wcode/m0 (10 calls)" in verdict.said
     assert verdict.said.endswith("and 2 more.")
+    one = doctor.unpriced((UnpricedModel("wcode", "m", 1, False),), NOON)
+    assert one.said == "1 call in the sums of the last 31 days has no rate: wcode/m (1 call)."
 
 
 @pytest.mark.parametrize(
@@ -272,6 +274,26 @@ def test_in_healthy_books_nothing_is_bad(books: Books) -> None:
     assert {name for name, verdict in all_.items() if verdict.state is not OK} <= {"store"}
 
 
+def test_a_list_of_providers_that_cannot_be_read_is_bad_as_no_client_can_be_metered(
+    books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCOUNTING_DATA_DIR", str(tmp_path))
+    file = tmp_path / "providers.toml"
+    assert findings(bench(books))["providers"] == (
+        OK,
+        f"Providers go by the shipped list and none of your own, as there is no {file}.",
+        "",
+    )
+    file.write_text("[[provider]]\nhosts = 3")
+    monkeypatch.setenv("ACCOUNTING_PROVIDERS", str(file))
+    state, said, advice = findings(bench(books))["providers"]
+    assert state is BAD
+    assert f"{file} is no providers file" in said
+    assert "move it away" in advice
+    file.unlink()
+    assert "providers.toml: No such file" in findings(bench(books))["providers"].said
+
+
 def test_each_trouble_in_the_books_is_found(books: Books) -> None:
     books.deliver(made(NOON - HOUR), made(NOON, 2, request_model="nobody/knows"), still_open=3, now=NOON - 2 * HOUR)
     books.roll()
@@ -339,7 +361,7 @@ def test_without_a_store_that_is_the_finding_and_this_host_is_looked_at_all_the_
     engine = open_engine(url)
     all_ = findings(Bench(url, engine, NOON))
     engine.dispose()
-    assert list(all_) == ["store", "journals", "orphans", "elsewhere"]
+    assert list(all_) == ["store", "providers", "journals", "orphans", "elsewhere"]
     assert all_["store"].state is BAD
     assert "accounting store create" in all_["store"].said
 

@@ -11,7 +11,7 @@ def test_healthy_books_end_with_0_and_a_line_for_each_check(run: Run, books: Boo
     ran = run("doctor")
     assert ran.code == 0
     assert all(line.startswith(("ok ", "look ")) for line in ran.lines[:-2])
-    assert ran.lines[-1].startswith("19 checks: ")
+    assert ran.lines[-1].startswith("20 checks: ")
 
 
 def test_what_is_bad_ends_with_1_and_says_what_to_do(run: Run) -> None:
@@ -19,7 +19,7 @@ def test_what_is_bad_ends_with_1_and_says_what_to_do(run: Run) -> None:
     assert ran.code == 1
     assert ran.lines[0].startswith("bad   store         There is no store at sqlite:///")
     assert "accounting store create" in ran.lines[0]
-    assert ran.lines[-1] == "4 checks: 1 bad, 0 to look at."
+    assert ran.lines[-1] == "5 checks: 1 bad, 0 to look at."
 
 
 def test_json_holds_each_check_and_whether_all_is_well(run: Run, books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
