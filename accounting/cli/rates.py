@@ -63,7 +63,7 @@ def list_(as_json: AsJson = False) -> None:
         put_json({"rates": [_fields(rate) for rate in rates]})
     elif rates:
         show(out(), _sheet(rates))
-        say(out(), "", _WITHOUT)
+        say(out(), "", *_explained(rates))
     else:
         say(out(), "No rates yet. Add some: accounting rates load FILE")
 
@@ -73,7 +73,7 @@ def show_(
     model: Annotated[str, typer.Argument(help="The model as its provider names it, or provider/model.")],
     as_json: AsJson = False,
 ) -> None:
-    """Each rate of one model: when it holds, each price per 1000 and per million tokens, and where it is from."""
+    """Each rate of one model: when it holds, its prices per 1000, of tokens also per million, and where it is from."""
     rates = _of(model, _rates())
     if as_json:
         put_json({"rates": [_fields(rate) for rate in rates]})
@@ -111,10 +111,20 @@ def _of(model: str, rates: list[Rate]) -> list[Rate]:
     return sorted(found, key=lambda rate: (rate.provider, rate.valid_from))
 
 
-_WITHOUT = (
-    "Prices per 1000 tokens, searches and so on; - costs what its parent costs: cache as input, reasoning as output. "
-    "Of a search, an image or a second of audio nobody knows the price then."
-)
+_UNITS = {
+    "request": "requests",
+    "web_search": "web searches",
+    "image": "images",
+    "audio_second": "seconds of audio",
+}
+"""What is counted where it is not tokens."""
+
+_WITHOUT = "Prices per 1000 tokens; - costs what its parent costs: cache as input, reasoning as output."
+
+
+def _explained(rates: list[Rate]) -> list[str]:
+    units = ", ".join(_title(each) for each in _priced(rates) if each.name in _UNITS)
+    return [_WITHOUT, *([f"Prices per 1000 {units}, as their columns say; - is no known price."] if units else [])]
 
 
 def _sheet(rates: list[Rate]) -> Sheet:
@@ -141,7 +151,7 @@ def _own(rate: Rate, each: Class) -> Decimal | None:
 
 
 def _title(each: Class) -> str:
-    return each.name.replace("_", " ")
+    return _UNITS.get(each.name, each.name.replace("_", " "))
 
 
 def _row(rate: Rate, priced: list[Class]) -> tuple[str | Decimal | None, ...]:
@@ -151,7 +161,7 @@ def _row(rate: Rate, priced: list[Class]) -> tuple[str | Decimal | None, ...]:
 
 
 def _price_sheet(rate: Rate) -> Sheet:
-    prices = (Column(f"{rate.currency} per 1000"), Column(f"{rate.currency} per million"))
+    prices = (Column(f"{rate.currency} per 1000"), Column(f"{rate.currency} per million tokens"))
     columns = (Column("of", figure=False), *prices, Column("", figure=False))
     return Sheet(columns, tuple(_price_row(rate, each) for each in _priced([rate])))
 
@@ -160,7 +170,8 @@ def _price_row(rate: Rate, each: Class) -> tuple[str | Decimal | None, ...]:
     own = _own(rate, each)
     price: Decimal = getattr(rate, f"{each.parent}_per_1k") if own is None else own
     note = f"as {each.parent}" if own is None else ""
-    return (_title(each), price, EXACT.scaleb(price, 3), note)
+    of_tokens = "" if each.name in _UNITS else EXACT.scaleb(price, 3)
+    return (_title(each), price, of_tokens, note)
 
 
 def _validity(rate: Rate, at: datetime) -> str:

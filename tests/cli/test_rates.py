@@ -121,12 +121,14 @@ def test_what_few_models_charge_for_is_shown_where_it_has_a_price(run: Run, book
     (tmp_path / "searching.toml").write_text(SEARCHING)
     assert "web search" not in run("rates", "list").out
     run("rates", "load", tmp_path / "searching.toml")
-    heading, first, _ = run("rates", "list").lines[:3]
+    heading, first, *_, explained = run("rates", "list").lines
+    assert explained == "Prices per 1000 web searches, as their columns say; - is no known price."
     assert heading.split()[5:12] == ["input", "cache_read", "cache_write", "output", "reasoning", "cache_write_1h",
-                                     "web_search"]  # fmt: skip
+                                     "web_searches"]  # fmt: skip
     assert first.split()[5:12] == ["3.000", "-", "3.75", "15.000", "-", "6", "10"]
     lines = [line.split() for line in run("rates", "show", "searching").lines]
-    assert ["web", "search", "10.00", "10000"] in lines
+    assert ["cache", "write", "1h", "6.00", "6000"] in lines
+    assert ["web", "searches", "10.00"] in lines
     assert "audio" not in run("rates", "show", "searching").out
 
 
