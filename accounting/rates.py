@@ -25,7 +25,7 @@ from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 from accounting.errors import RateCardError
-from accounting.money import EXACT, PRICE_DECIMALS, ZERO, Money, exact
+from accounting.money import EXACT, PRICE_DECIMALS, ZERO, Money, exact, plain
 from accounting.periods import Period
 from accounting.usage import Quantities
 
@@ -214,12 +214,20 @@ class RateBook:
         return (rate for lines in self._rates.values() for rate in reversed(lines))
 
 
+def _prices(rate: Rate, other: Rate) -> str:
+    """Those in which it is not like the other, or those that every rate has; and where they are from."""
+    own = {each.name: getattr(rate, each.column) for each in CLASSES}
+    apart = [each.name for each in CLASSES if own[each.name] != getattr(other, each.column)] or REQUIRED
+    said = ((name, own[name]) for name in apart)
+    named = ", ".join(f"{name} {'none' if price is None else plain(price)}" for name, price in said)
+    return f"{named} (source: {rate.source})"
+
+
 def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
     if earlier.valid_from == later.valid_from:
         raise RateCardError(
-            f"Two rates for {later}: {earlier.input_per_1k}/{earlier.output_per_1k} (source: {earlier.source}) and "
-            f"{later.input_per_1k}/{later.output_per_1k} (source: {later.source}). Keep one; if it is in the "
-            "books already it stays there, so give the new line a later valid_from: it takes over then."
+            f"Two rates for {later}: {_prices(earlier, later)} and {_prices(later, earlier)}. Keep one; if it is in "
+            "the books already it stays there, so give the new line a later valid_from: it takes over then."
         )
     if earlier.period.end is not None and earlier.period.end > later.valid_from:
         raise RateCardError(
