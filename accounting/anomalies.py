@@ -131,6 +131,10 @@ _NAMES = {
 }
 
 
+NAMES = tuple(_NAMES)
+"""All but those of the families, which are named after what varies."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     """Anomalies that are named after what they are about; `{}` stands for it."""

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import date
+from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -11,12 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from accounting import periods, ratebook
-from accounting.contributions import ESTIMATES
+from accounting.anomalies import NAMES, meaning
+from accounting.contributions import ANOMALY, ESTIMATES
+from accounting.errors import ConfigurationError
 from accounting.money import Money
 from accounting.rates import Rate, is_unknown, likely_cost, price
 from accounting.spend import unknown
 from accounting.store import each_pair, each_text
-from accounting.store.tables import batches, calls, former_project_names, keys, projects
+from accounting.store.tables import batches, calls, former_project_names, keys, projects, spend_by_tag
 from accounting.usage import COUNTED, Call, Outcome, Usage, UsageSource
 
 PAGE = 1_000
@@ -101,6 +104,23 @@ def every(conn: Connection, selection: Selection, before: UUID | None = None) ->
     while page := listed(conn, selection, PAGE, before):
         yield from page
         before = page[-1].call.id
+
+
+def refuse_unknown_anomaly(conn: Connection, name: str) -> None:
+    """Raises `ConfigurationError` for a name that neither this version nor a call in the books has for one."""
+    if meaning(name) is not None or name in (held := _anomalies(conn)):
+        return
+    near = get_close_matches(name, sorted({*NAMES, *held}), n=3, cutoff=0.5)
+    hint = f" Near it: {', '.join(near)}." if near else ""
+    raise ConfigurationError(f"There is no anomaly {name!r}.{hint} See accounting report --by anomaly")
+
+
+def _anomalies(conn: Connection) -> set[str]:
+    """All that calls have, by the sums and by the calls that are in none yet."""
+    each = each_text(calls.c.anomalies)
+    waiting = sa.select(each.c.value).select_from(calls.join(batches, batches.c.id == calls.c.batch_id), each)
+    summed = sa.select(spend_by_tag.c.value).where(spend_by_tag.c.tag == ANOMALY)
+    return set(conn.scalars(sa.union(summed, waiting.where(batches.c.rolled_at.is_(None)))))
 
 
 def seen(conn: Connection) -> Seen:

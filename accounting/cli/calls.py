@@ -103,6 +103,10 @@ def calls(
     """Single calls with their cost, the newest first; of all days, if none are chosen.
 
     With --follow the oldest first, a line each; with --json an object a line.
+
+    A cost that nobody can say is a "-". In the notes "≈ 1,200 in and 300 out for 0.02 USD" are tokens that the call
+    likely used beyond what was stated, which are in no cost. A "sub-call of ID" is another model's work inside the
+    call of that id: it has a line and a cost of its own, and is not counted as a call.
     """
     wanted = form(as_json, as_csv, as_excel)
     below = None if before is None else _id(before)
@@ -112,6 +116,8 @@ def calls(
     with books() as engine:
         with reading(engine) as conn:
             zone = asked or books_zone(conn)
+            if anomaly is not None:
+                booked.refuse_unknown_anomaly(conn, anomaly)
         days = span(since, until, month, zone.key)
         chosen = Selection(
             first=days.first,

@@ -107,6 +107,17 @@ def test_the_calls_of_an_anomaly_are_listed(run: Run, books: Books, some: Call) 
     assert "No such calls" in run("calls", "--anomaly", "hidden_output").out
 
 
+def test_an_anomaly_that_there_is_not_is_refused_with_those_near_it(run: Run, books: Books, some: Call) -> None:
+    ran = run("calls", "--anomaly", "totl_mismatch")
+    assert (ran.code, ran.out) == (2, "")
+    assert "There is no anomaly 'totl_mismatch'. Near it: total_mismatch" in ran.err
+    books.deliver(made(MORNING, 3, usage=used(1, 1)._replace(anomalies=("of_another_version",))))
+    for roll in (False, True):
+        assert not roll or books.roll().calls
+        assert run("calls", "--anomaly", "of_another_version").code == 0
+    assert "No such calls" in run("calls", "--anomaly", "input_tokens_negative").out
+
+
 def test_a_call_shows_what_it_used_its_tier_and_whose_part_it_is(run: Run, books: Books, some: Call) -> None:
     heading, inner, outer = run("calls").lines[2:5]
     assert heading.split()[12:16] == ["cache_write_1h", "audio_input", "web_searches", "audio_seconds"]
