@@ -111,7 +111,7 @@ class Tap:
     def start(self, books: Recorder, call: Call) -> None:
         """Write the call down before it is sent."""
         self._books = books
-        self._reception = Reception(self._format, streamed=call.stream, stripping=self.asked)
+        self._reception = Reception(self._format, call.provider, streamed=call.stream, stripping=self.asked)
         self._ticket = books.start(call)
         self._done = False
 

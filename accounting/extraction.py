@@ -100,7 +100,7 @@ def events_of(cutter: StreamSplitter, chunks: Iterable[bytes]) -> list[Event]:
 
 def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
     if chosen is not None:
-        return _told_by_path(reread(chosen, body, chosen.answer(body)), chosen)
+        return _told_by_path(reread(chosen, body, chosen.answer(body), provider), chosen)
     told = _told(sniff(body), provider)
     return _nothing("format_unknown") if told is None else Extraction(told.answer(body), told.name, "shape")
 
@@ -108,7 +108,7 @@ def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
 def _of_large_body(data: bytes, chosen: Format | None, provider: str) -> Extraction:
     fields = outline_of(data)
     if chosen is not None:
-        return _told_by_path(outlined(chosen, fields), chosen)
+        return _told_by_path(outlined(chosen, fields, provider), chosen)
     told = _told(sniff(fields), provider)
     return _nothing("body_too_large") if told is None else Extraction(outlined(told, fields), told.name, "shape")
 
@@ -124,7 +124,7 @@ def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Ext
     if format_ is None:
         return _nothing("format_unknown")._replace(is_stream=True)
     reader = format_.stream()
-    lookout = Lookout(format_) if chosen else None
+    lookout = Lookout(format_, provider) if chosen else None
     for event in events:
         reader = lookout.reader(reader, event) if lookout else reader
         reader.feed(event)

@@ -60,7 +60,7 @@ class Poll:
     def __init__(self, format_: Format, key: _Key, outgoing: Outgoing | None) -> None:
         self.outgoing = outgoing
         self._key = key
-        self._reception = Reception(format_)
+        self._reception = Reception(format_, key[0])
 
     def headers(self, status: int, headers: Mapping[str, str], framed: bool = False) -> None:
         self._reception.headers(status, headers, framed)

@@ -35,14 +35,16 @@ _OPAQUE = re.compile(r"application/(octet-stream|pdf|zip)$")
 class Reception:
     """Reads one answer; what it says is known so far at any time.
 
-    `streamed`: a stream was asked for. `stripping`: the event that has the usage and nothing else is to be taken out.
+    `provider` is whose dialect is read where the answer is in another format than its endpoint's. `streamed`: a stream
+    was asked for. `stripping`: the event that has the usage and nothing else is to be taken out.
     """
 
-    def __init__(self, format_: Format, *, streamed: bool = False, stripping: bool = False) -> None:
+    def __init__(self, format_: Format, provider: str = "", *, streamed: bool = False, stripping: bool = False) -> None:
         self.status: int | None = None
         self.bytes_out = 0
         self.first_token_at: datetime | None = None
         self._format = format_
+        self._provider = provider
         self._streamed = streamed
         self._stripping = stripping
         self._framed = False
@@ -51,7 +53,7 @@ class Reception:
         self._decoder: Decoder | None = None
         self._splitter: StreamSplitter | None = None
         self._reader: StreamReader | None = None
-        self._lookout = Lookout(format_)
+        self._lookout = Lookout(format_, provider)
         self._body = bytearray()
         self._outline: Outline | None = None  # of a body past the limit
         self._unreadable: str | None = None
@@ -120,7 +122,7 @@ class Reception:
         if self._reader is not None:
             return self._reader.answer(), self._reader.terminal or self._reader.may_end
         if self._outline is not None:
-            known = outlined(self._format, self._outline.fields())
+            known = outlined(self._format, self._outline.fields(), self._provider)
             is_known = known.usage.source is not UsageSource.MISSING
             return known, self._decoder.is_whole and (is_known or self._framed)
         body = loads(bytes(self._body))
@@ -128,7 +130,7 @@ class Reception:
             is_whole = self._framed and self._decoder.is_whole
             return _flagged(Answer(), "body_unreadable"), is_whole
         is_whole = self._decoder.is_whole and (body is not None or self._framed)
-        return reread(self._format, body, self._format.answer(body)), is_whole
+        return reread(self._format, body, self._format.answer(body), self._provider), is_whole
 
     @property
     def _wanted(self) -> Format | None:

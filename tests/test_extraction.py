@@ -127,6 +127,17 @@ def test_a_stream_in_another_shape_than_its_endpoint_s_is_read_by_its_shape_and_
     assert usage.anomalies == ("shape_of_openai_chat",)
 
 
+BESIDE = {"prompt_tokens": 9, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 20}}
+
+
+@pytest.mark.parametrize("form", [b"%b", b"data: %b\n\ndata: [DONE]\n\n"])
+def test_another_shape_is_read_in_the_provider_s_dialect(form: bytes) -> None:
+    body = form % json.dumps({"choices": [{"finish_reason": "stop"}], "usage": BESIDE}).encode()
+    found = {provider: extract(body, provider=provider, path="/v1/messages") for provider in ("xai", "ours")}
+    assert {provider: usage.output_tokens for provider, usage in found.items()} == {"xai": 24, "ours": 4}
+    assert found["xai"].anomalies == ("shape_of_xai_chat",)
+
+
 @pytest.mark.parametrize("first", [b'event: ping\ndata: {"type": "ping"}\n\n', b"data: {}\n\n", b"data: hm\n\n"])
 def test_the_first_event_that_tells_a_shape_does_whatever_came_before(first: bytes) -> None:
     found = examine(19 * first + STREAM, path="/v1/messages")

@@ -211,23 +211,25 @@ def sniff_stream(events: Iterable[Event]) -> Format | None:
     return _BY_NAME.get(shape_of_stream(events) or "")
 
 
-def reread(chosen: Format, body: object, answer: Answer) -> Answer:
-    """The answer, or where its format found no usage in it: what the format finds whose shape the body has.
+def reread(chosen: Format, body: object, answer: Answer, provider: str = "") -> Answer:
+    """The answer, or where its format found no usage in it: what the format finds whose shape the body has, in the
+    provider's dialect.
 
     Endpoints tell the format; proxies and home-made servers answer in another one all the same. Such an answer is
     flagged, by the name of its shape.
     """
     if answer.usage.source is not UsageSource.MISSING:
         return answer
-    other = _another(chosen, body)
+    other = _another(chosen, sniff(body), provider)
     return answer if other is None else _better(answer, other.answer(body), other)
 
 
 class Lookout:
     """Looks out for another format's shape than the chosen one's, until one of the first events with data tells."""
 
-    def __init__(self, chosen: Format) -> None:
+    def __init__(self, chosen: Format, provider: str = "") -> None:
         self._chosen = chosen
+        self._provider = provider
         self._left = LOOKED_AT
 
     def reader(self, reader: StreamReader, event: Event) -> StreamReader:
@@ -236,25 +238,22 @@ class Lookout:
             return reader
         told = sniff(loads(event.data))
         self._left = self._left - 1 if told is None else 0
-        return _Beside(reader, told) if told and _is_another(told, self._chosen) else reader
+        other = _another(self._chosen, told, self._provider)
+        return _Beside(reader, other) if other else reader
 
 
-def outlined(chosen: Format, fields: Mapping[str, object]) -> Answer:
+def outlined(chosen: Format, fields: Mapping[str, object], provider: str = "") -> Answer:
     """What those fields of a body tell that are known of one too large to be parsed; flagged where that is no usage."""
-    answer = reread(chosen, fields, chosen.answer(fields))
+    answer = reread(chosen, fields, chosen.answer(fields), provider)
     if answer.usage.source is not UsageSource.MISSING:
         return answer
     return answer._replace(usage=answer.usage._replace(anomalies=(*answer.usage.anomalies, "body_too_large")))
 
 
-def _another(chosen: Format, body: object) -> Format | None:
-    other = sniff(body)
-    return other if other and _is_another(other, chosen) else None
-
-
-def _is_another(told: Format, chosen: Format) -> bool:
-    """Whether it is neither the chosen one nor one that the chosen is a dialect of."""
-    return told is not chosen and set(told.suffixes).isdisjoint(chosen.suffixes)
+def _another(chosen: Format, told: Format | None, provider: str) -> Format | None:
+    """The provider's dialect of it, if it is neither the chosen one nor one that the chosen is a dialect of."""
+    is_another = told is not None and told is not chosen and set(told.suffixes).isdisjoint(chosen.suffixes)
+    return dialect(told, provider) if told and is_another else None
 
 
 def _better(answer: Answer, other: Answer, format_: Format) -> Answer:

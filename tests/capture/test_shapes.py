@@ -1,11 +1,13 @@
 """An answer in another format than its endpoint's is read by its shape, and says so."""
 
+import json
+
 import pytest
 
 from accounting.usage import Outcome
 from tests.capture.answers import ANTHROPIC, ASK, ASK_STREAM, CHAT, JSON, MESSAGES, OPENAI
 from tests.capture.callers import Caller
-from tests.capture.conftest import Journaled
+from tests.capture.conftest import Journaled, MakeCaller
 from tests.capture.wire import Server, plain, stream
 
 
@@ -31,3 +33,15 @@ def test_a_stream_in_another_shape(
     assert (call.outcome, call.usage.input_tokens, call.usage.output_tokens) == (Outcome.FINISHED, 9, 4)
     assert call.first_token_at is not None
     assert call.usage.anomalies == (f"shape_of_{shape}",)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_another_shape_is_read_in_the_provider_s_dialect(
+    streamed: bool, server: Server, make_caller: MakeCaller, journaled: Journaled
+) -> None:
+    counts = {"prompt_tokens": 9, "completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 20}}
+    body = json.dumps({"choices": [{"finish_reason": "stop"}], "usage": counts}).encode()
+    server.says(stream(b"data: " + body + b"\n\ndata: [DONE]\n\n") if streamed else plain(body))
+    make_caller().metered(provider="xai").post(server.url + MESSAGES, ASK_STREAM if streamed else ASK)
+    call = journaled.only()
+    assert (call.usage.output_tokens, call.usage.anomalies) == (24, ("shape_of_xai_chat",))
