@@ -51,7 +51,14 @@ _NAMES = {
         "The block is kept; the counts are unknown.",
     ),
     "format_unknown": Meaning("Neither a path nor the answer's shape tells its format.", "Nothing was read."),
+    "list_unread": Meaning(
+        "The answer is a list, where its format's answers are one object or a stream.", "Nothing was read."
+    ),
     # The usage block
+    "usage_absent": Meaning(
+        "The answer, or what came of it, states no usage: none was asked for, it comes later, or there is none.",
+        "The counts are unknown.",
+    ),
     "block_too_large": Meaning("The usage block is longer than is kept.", "The counts were read; the block is cut."),
     "block_text_cut": Meaning(
         "A text in the usage block is longer than is kept.",

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from accounting import attribution, credentials, polls
 from accounting.decoding import Decoder, Unreadable
-from accounting.formats import Answer, Ask, Format, find, loads, unknown, wire
+from accounting.formats import Answer, Ask, Format, find, flagged, is_silent, loads, unknown, wire
 from accounting.formats.unlisted import is_a_model_s
 from accounting.limits import MAX_BODY
 from accounting.outgoing import Outgoing, Sent, is_signed, outgoing
@@ -191,6 +191,8 @@ class Tap:
     def _finish(self, outcome: Outcome, answer: Answer) -> None:
         if self._done:
             return
+        if outcome is Outcome.FINISHED and is_silent(answer):
+            answer = flagged(answer, "usage_absent")
         call, sub_calls = self._ended(outcome, answer)
         self._done = True
         self._books.finish(self._ticket, call, sub_calls)

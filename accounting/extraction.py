@@ -16,7 +16,10 @@ from accounting.formats import (
     StreamSplitter,
     dialect,
     find,
+    flagged,
+    is_silent,
     loads,
+    of_one,
     outlined,
     reread,
     sniff,
@@ -66,6 +69,11 @@ _PARSED = (dict, list, Mapping)  # the last is slow to ask for
 
 def examine(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Extraction:
     """The same, and how it was read."""
+    found = _examined(body, provider, path, content_type)
+    return found._replace(answer=flagged(found.answer, "usage_absent")) if is_silent(found.answer) else found
+
+
+def _examined(body: object, provider: str, path: str, content_type: str) -> Extraction:
     provider = provider.strip().lower() if provider else ""
     chosen = _chosen(path, provider) if path else None
     if isinstance(body, _PARSED):
@@ -102,7 +110,9 @@ def _of_body(body: object, chosen: Format | None, provider: str) -> Extraction:
     if chosen is not None:
         return _told_by_path(reread(chosen, body, chosen.answer(body), provider), chosen)
     told = _told(sniff(body), provider)
-    return _nothing("format_unknown") if told is None else Extraction(told.answer(body), told.name, "shape")
+    if told is None:
+        return _nothing("format_unknown")
+    return Extraction(of_one(told, body, told.answer(body)), told.name, "shape")
 
 
 def _of_large_body(data: bytes, chosen: Format | None, provider: str) -> Extraction:

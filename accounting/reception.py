@@ -12,6 +12,7 @@ from accounting.formats import (
     Lookout,
     StreamReader,
     StreamSplitter,
+    flagged,
     is_json,
     loads,
     outlined,
@@ -118,7 +119,7 @@ class Reception:
         """What the answer said, and whether it was whole."""
         if self._decoder is None:
             known = self._format.answer(None) if self._reader is None else self._reader.answer()
-            return _flagged(known, self._unreadable), self._framed
+            return flagged(known, self._unreadable) if self._unreadable else known, self._framed
         if self._reader is not None:
             return self._reader.answer(), self._reader.terminal or self._reader.may_end
         if self._outline is not None:
@@ -128,7 +129,7 @@ class Reception:
         body = loads(bytes(self._body))
         if body is None and self._body:
             is_whole = self._framed and self._decoder.is_whole
-            return _flagged(Answer(), "body_unreadable"), is_whole
+            return flagged(Answer(), "body_unreadable"), is_whole
         is_whole = self._decoder.is_whole and (body is not None or self._framed)
         return reread(self._format, body, self._format.answer(body), self._provider), is_whole
 
@@ -197,9 +198,3 @@ class Reception:
 def coding_of(headers: Mapping[str, str]) -> str:
     """How a body is encoded."""
     return headers.get("content-encoding", "").strip().lower() or "identity"
-
-
-def _flagged(answer: Answer, anomaly: str | None) -> Answer:
-    if anomaly is None:
-        return answer
-    return answer._replace(usage=answer.usage._replace(anomalies=(*answer.usage.anomalies, anomaly)))

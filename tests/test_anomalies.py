@@ -13,7 +13,7 @@ from accounting.extraction import read
 from tests.formats.catalogue import rows
 
 SOURCES = sorted(Path(accounting.__file__).parent.rglob("*.py"))
-NAMING = {"flag", "within", "part", "overlapping", "Unreadable", "_nothing", "_flagged"}
+NAMING = {"flag", "within", "part", "overlapping", "Unreadable", "_nothing", "flagged"}
 """What is called with an anomaly's name."""
 
 

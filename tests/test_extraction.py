@@ -13,6 +13,7 @@ from accounting.formats import shapes
 from accounting.limits import MAX_BODY
 from accounting.money import Money
 from accounting.usage import Usage, UsageSource
+from tests.frames import frame
 
 CHAT = {"choices": [], "usage": {"prompt_tokens": 15, "completion_tokens": 210, "total_tokens": 225}}
 STREAM = b'data: {"choices": [], "usage": {"prompt_tokens": 15, "completion_tokens": 210}}\n\ndata: [DONE]\n\n'
@@ -81,7 +82,7 @@ def test_a_body_past_the_limit_whose_ends_tell_nothing_is_not_parsed(path: str) 
 
 
 def test_the_path_tells_the_format_even_of_a_body_that_says_nothing() -> None:
-    assert extract(b"", path="v1/messages") == Usage()
+    assert extract(b"", path="v1/messages") == Usage(anomalies=("usage_absent",))
     assert extract({"usage": {"input_tokens": 3, "output_tokens": 4}}, path="/v1/messages?beta=true").output_tokens == 4
     assert extract(CHAT, path="https://api.openai.com/v1/chat/completions").output_tokens == 210
 
@@ -152,7 +153,8 @@ def test_once_the_endpoint_s_own_shape_was_seen_no_other_is_looked_for() -> None
 
 def test_an_answer_of_which_no_shape_tells_more_stays_as_its_format_reads_it() -> None:
     empty = {"type": "message", "usage": None}
-    assert extract(empty, path="/v1/chat/completions") == extract(empty, path="/v1/messages") == Usage()
+    absent = Usage(anomalies=("usage_absent",))
+    assert extract(empty, path="/v1/chat/completions") == extract(empty, path="/v1/messages") == absent
 
 
 def test_every_format_has_a_shape_but_dialects_and_what_cannot_be_read() -> None:
@@ -163,3 +165,29 @@ def test_every_format_has_a_shape_but_dialects_and_what_cannot_be_read() -> None
 def test_a_provider_s_dialect_is_read_whatever_the_case_of_its_name() -> None:
     block = {"prompt_tokens": 10, "completion_tokens": 5, "reasoning_tokens": 900, "total_tokens": 15}
     assert extract({"choices": [], "usage": block}, provider=" Perplexity").output_tokens == 905
+
+
+CLAUDE = {"type": "message", "usage": {"input_tokens": 3, "output_tokens": 4}}
+
+
+@pytest.mark.parametrize(
+    ("body", "anomaly"),
+    [
+        ({"usage": None, "choices": []}, "usage_absent"),
+        (b'data: {"choices": []}\n\n', "usage_absent"),
+        ({"error": {"message": "overloaded"}, "choices": []}, "usage_absent"),
+        ({"object": "response", "status": "queued", "usage": None}, "usage_absent"),
+        (frame("messageStart", {}) + frame("contentBlockDelta", {"contentBlockIndex": 0}), "usage_absent"),
+        ([{"candidates": []}], "usage_absent"),
+        ([CLAUDE], "list_unread"),
+        ([{"choices": [], "usage": None}, CHAT], "list_unread"),
+    ],
+)
+def test_where_usage_is_missing_something_says_why(body: object, anomaly: str) -> None:
+    assert extract(body) == Usage(anomalies=(anomaly,))
+
+
+@pytest.mark.parametrize("body", [b"[]", b'[{"choices": []}]', b"null", b"{}"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/models/g:generateContent"])
+def test_so_it_does_where_the_path_tells_the_format(body: bytes, path: str) -> None:
+    assert len(extract(body, path=path).anomalies) == 1

@@ -24,7 +24,7 @@ from accounting.formats import (
     unread,
     xai,
 )
-from accounting.formats.framing import is_json, splitter, splitter_of, stream_types, tells
+from accounting.formats.framing import STREAMED_AS_A_LIST, is_json, splitter, splitter_of, stream_types, tells
 from accounting.formats.shapes import LOOKED_AT, shape, shape_of_stream
 from accounting.formats.wire import Answer, Ask, Format, StreamReader, StreamSplitter, SubCall, loads
 from accounting.sse import Event
@@ -43,8 +43,11 @@ __all__ = [
     "dialect",
     "every",
     "find",
+    "flagged",
     "is_json",
+    "is_silent",
     "loads",
+    "of_one",
     "outlined",
     "polled",
     "reread",
@@ -221,7 +224,22 @@ def reread(chosen: Format, body: object, answer: Answer, provider: str = "") -> 
     if answer.usage.source is not UsageSource.MISSING:
         return answer
     other = _another(chosen, sniff(body), provider)
-    return answer if other is None else _better(answer, other.answer(body), other)
+    return of_one(chosen, body, answer) if other is None else _better(answer, other.answer(body), other)
+
+
+def of_one(chosen: Format, body: object, answer: Answer) -> Answer:
+    """The answer, flagged where its body is a list and so nothing was found in it."""
+    is_odd = isinstance(body, list) and chosen not in STREAMED_AS_A_LIST and not answer.failed
+    return flagged(answer, "list_unread") if is_odd and is_silent(answer) else answer
+
+
+def is_silent(answer: Answer) -> bool:
+    """Whether it has no usage and nothing says why."""
+    return answer.usage.source is UsageSource.MISSING and not answer.usage.anomalies
+
+
+def flagged(answer: Answer, anomaly: str) -> Answer:
+    return answer._replace(usage=answer.usage._replace(anomalies=(*answer.usage.anomalies, anomaly)))
 
 
 class Lookout:
@@ -247,7 +265,7 @@ def outlined(chosen: Format, fields: Mapping[str, object], provider: str = "") -
     answer = reread(chosen, fields, chosen.answer(fields), provider)
     if answer.usage.source is not UsageSource.MISSING:
         return answer
-    return answer._replace(usage=answer.usage._replace(anomalies=(*answer.usage.anomalies, "body_too_large")))
+    return flagged(answer, "body_too_large")
 
 
 def _another(chosen: Format, told: Format | None, provider: str) -> Format | None:
@@ -259,8 +277,7 @@ def _another(chosen: Format, told: Format | None, provider: str) -> Format | Non
 def _better(answer: Answer, other: Answer, format_: Format) -> Answer:
     if other.usage.source is UsageSource.MISSING:
         return answer
-    anomalies = (*other.usage.anomalies, f"shape_of_{format_.name}")
-    return other._replace(usage=other.usage._replace(anomalies=anomalies))
+    return flagged(other, f"shape_of_{format_.name}")
 
 
 class _Beside:

@@ -19,7 +19,7 @@ _SPLITTERS: dict[str, Callable[[], StreamSplitter]] = {
 }
 _UNTOLD = ("", "text/plain")
 """What home-made servers call an event stream when they forget to say what it is."""
-_STREAMED_AS_A_LIST: tuple[Format, ...] = (gemini,)
+STREAMED_AS_A_LIST: tuple[Format, ...] = (gemini,)
 """Whose streams are one JSON list, each element an event, unless events are asked for."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -41,7 +41,7 @@ def splitter(content_type: str, streamed: Format | None = None) -> StreamSplitte
     kind = content_type.partition(";")[0].strip().lower()
     if streamed is not None and kind in _UNTOLD:
         return sse.Splitter()
-    if kind == "application/json" and streamed in _STREAMED_AS_A_LIST:
+    if kind == "application/json" and streamed in STREAMED_AS_A_LIST:
         return jsonvalues.Splitter()
     made = _SPLITTERS.get(kind)
     return made() if made else None

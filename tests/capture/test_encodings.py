@@ -201,5 +201,5 @@ def test_speech_and_pictures_are_not_read_as_text(
     server.says(plain(b"\xff\xfb" * 100, kind="audio/mpeg"))
     assert caller.post(server.url + "/v1/audio/speech", ASK).body == b"\xff\xfb" * 100
     call = journaled.only()
-    assert (call.outcome, call.usage) == (Outcome.FINISHED, Usage())
+    assert (call.outcome, call.usage) == (Outcome.FINISHED, Usage(anomalies=("usage_absent",)))
     assert len(read) == 1  # the request

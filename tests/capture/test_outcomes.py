@@ -222,3 +222,13 @@ def test_an_answer_that_is_still_being_made_is_interrupted_with_its_usage_missin
     call = journaled.only()
     assert (call.outcome, call.usage.source, call.finish_reason) == (Outcome.INTERRUPTED, UsageSource.MISSING, None)
     assert call.usage.anomalies == ()
+
+
+def test_a_whole_answer_that_states_no_usage_says_so_and_one_that_failed_or_was_cut_says_nothing(
+    server: Server, caller: Caller, journaled: Journaled
+) -> None:
+    said = b'{"id": "c-1", "model": "gpt-x", "choices": []}'
+    server.says_in_turn(plain(said), plain(said, 500), stream(b"".join(events(WORD))))
+    for _ in range(3):
+        caller.post(server.url + CHAT, ASK_STREAM)
+    assert [call.usage.anomalies for call in journaled.calls()] == [("usage_absent",), (), ()]
