@@ -25,7 +25,7 @@ from itertools import pairwise, repeat
 from typing import Any, NamedTuple
 
 from accounting.errors import RateCardError
-from accounting.money import EXACT, PRICE_DECIMALS, ZERO, Money, exact, plain
+from accounting.money import EXACT, PRICE_DECIMALS, Money, exact, plain
 from accounting.periods import Period
 from accounting.usage import Quantities
 
@@ -115,11 +115,17 @@ class Rate:
     audio_second_per_1k: Decimal | None = None
     source: str = ""
     id: int = UNPRICED
-    margins: tuple[tuple[int, Decimal], ...] = field(init=False, repr=False, compare=False)
-    """What a unit of a class costs beyond its parent, by the place of its quantity; left out where that is nothing."""
+    margins: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+    """What 1000 of a class cost beyond its parent, by the place of its quantity; left out where that is nothing.
+    Whole numbers, as many calls are priced, of the power of ten that is the `decimals`th below 1."""
+    decimals: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "margins", tuple(_margins(self)))
+        margins = list(_margins(self))
+        decimals = max((-int(margin.as_tuple().exponent) for _, margin in margins), default=0)
+        whole = tuple((place, int(EXACT.scaleb(margin, decimals))) for place, margin in margins)
+        object.__setattr__(self, "decimals", decimals)
+        object.__setattr__(self, "margins", whole)
 
     @property
     def valid_from(self) -> datetime:
@@ -138,11 +144,11 @@ def price(quantities: Quantities, rate: Rate) -> Money:
     input and reasoning tokens of the output: each is charged once, at its own price if it has one. What has no price
     adds nothing: see `unpriced_units`.
     """
-    times, total = EXACT.fma, ZERO
+    total = 0
     for place, margin in rate.margins:
         if count := quantities[place]:
-            total = times(margin, count, total)
-    return Money(EXACT.scaleb(total, -3), rate.currency)
+            total += margin * count
+    return Money(EXACT.scaleb(total, -3 - rate.decimals), rate.currency)
 
 
 def likely_cost(tokens_in: int, tokens_out: int, rate: Rate) -> Money:
