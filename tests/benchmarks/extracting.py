@@ -5,6 +5,8 @@
 Yardsticks: genai-prices and litellm, each in an environment of its own, asked in turn about the same answers. All get
 the parsed JSON (and then its bytes, too), and give back counts and a price; ours also what is odd about them, the
 provider's block as text, and what else the answer says of itself. The aim: at least 10 × faster than either.
+
+Times are of the processor, so that what else runs on the machine tells least: the median of `ROUNDS`, and the least.
 """
 
 import json
@@ -17,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+from time import process_time
 from typing import IO, Any
 
 AIM = 10
@@ -194,7 +197,7 @@ def serve(library: str) -> None:
     repeats: dict[tuple[str, bool], int] = {}
     for line in sys.stdin:
         name, parsing = json.loads(line)
-        timer = timeit.Timer(prepared[name][parsing])
+        timer = timeit.Timer(prepared[name][parsing], timer=process_time)
         if (name, parsing) not in repeats:
             repeats[name, parsing] = max(1, int(SECONDS / (min(timer.repeat(5, 20)) / 20)))
         number = repeats[name, parsing]
@@ -235,11 +238,13 @@ def main() -> None:
             for answer in ANSWERS:
                 rounds = [{name: measure(answer, parsing) for name, measure in timed.items()} for _ in range(ROUNDS)]
                 taken = {name: median(each[name] for each in rounds) for name in timed}
-                ratios = {name: taken[name] / taken["ours"] for name in ORACLES}
-                worst = min([worst, *ratios.values()]) if not parsing else worst
-                others = ", ".join(f"{name} {taken[name]:.0f} µs ({ratios[name]:.1f} ×)" for name in ORACLES)
-                print(f"  {answer}: ours {taken['ours']:.1f} µs, {others}")
-    print(f"from parsed JSON at least {worst:.1f} × faster (the aim: {AIM} ×)")
+                least = {name: min(each[name] for each in rounds) for name in timed}
+                worst = worst if parsing else min([worst, *(least[name] / least["ours"] for name in ORACLES)])
+                print(f"  {answer}: ours {taken['ours']:.1f} µs (least {least['ours']:.1f})")
+                for name in ORACLES:
+                    times = f"{taken[name] / taken['ours']:.1f} × (of the least {least[name] / least['ours']:.1f} ×)"
+                    print(f"    {name} {taken[name]:.0f} µs (least {least[name]:.0f}): {times}")
+    print(f"from parsed JSON at least {worst:.1f} × faster, by the least times (the aim: {AIM} ×)")
 
 
 if __name__ == "__main__":
