@@ -53,6 +53,13 @@ class Counts:
     def __init__(self) -> None:
         self.anomalies: list[str] = []
         self._readings = _watched.get()
+        self._place: tuple[str, ...] = ()
+
+    def below(self, *place: str) -> "Counts":
+        """The same, for the object at this place of the block; what is off about it is noted with the rest."""
+        inner = Counts()
+        inner.anomalies, inner._place = self.anomalies, (*self._place, *place)
+        return inner
 
     def flag(self, anomaly: str) -> None:
         if anomaly not in self.anomalies:
@@ -80,7 +87,7 @@ class Counts:
         else:
             taken = self._odd(value, path[-1])
         if self._readings is not None:
-            self._readings.append(Reading(path, value, taken))
+            self._readings.append(Reading((*self._place, *path), value, taken))
         return taken
 
     def bounded(self, value: int | None, name: str) -> int | None:

@@ -374,6 +374,8 @@ def clean(text: object, limit: int = MAX_TEXT) -> str | None:
     if text is None:
         return None
     value = text if type(text) is str else str(text)
+    if len(value) <= limit and value.isascii() and "\0" not in value:
+        return value
     if not value.isascii():
         value = value.encode("utf-8", "backslashreplace").decode()
     return value.replace("\0", "\\0")[:limit]

@@ -102,3 +102,11 @@ def test_whoever_watches_is_told_what_was_read_from_where() -> None:
         Reading(("details", "cached_tokens"), "7", 7),
         Reading(("details", "audio_tokens"), -1, None),
     ]
+
+
+def test_what_is_read_below_a_place_is_told_with_the_place_and_noted_with_the_rest() -> None:
+    with watched() as readings:
+        counts = Counts()
+        assert counts.below("iterations[0]").read({"input_tokens": "7"}, "input_tokens") == 7
+    assert readings == [Reading(("iterations[0]", "input_tokens"), "7", 7)]
+    assert counts.anomalies == ["input_tokens_text"]

@@ -214,6 +214,9 @@ def sniff_stream(events: Iterable[Event]) -> Format | None:
     return _BY_NAME.get(shape_of_stream(events) or "")
 
 
+_MISSING = UsageSource.MISSING  # before Python 3.12 to look a member up takes 0.1 µs
+
+
 def reread(chosen: Format, body: object, answer: Answer, provider: str = "") -> Answer:
     """The answer, or where its format found no usage in it: what the format finds whose shape the body has, in the
     provider's dialect.
@@ -221,7 +224,7 @@ def reread(chosen: Format, body: object, answer: Answer, provider: str = "") -> 
     Endpoints tell the format; proxies and home-made servers answer in another one all the same. Such an answer is
     flagged, by the name of its shape.
     """
-    if answer.usage.source is not UsageSource.MISSING:
+    if answer.usage.source is not _MISSING:
         return answer
     other = _another(chosen, sniff(body), provider)
     return of_one(chosen, body, answer) if other is None else _better(answer, other.answer(body), other)

@@ -11,7 +11,7 @@ from typing import Any
 from accounting.counts import Doubled
 from accounting.formats import anthropic_usage
 from accounting.formats.falling import fallen, falls
-from accounting.formats.wire import Answer, Ask, at, loads, text, whole
+from accounting.formats.wire import Answer, Ask, at, fields, loads, text, whole
 from accounting.sse import Event
 
 name = "anthropic"
@@ -41,8 +41,9 @@ def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa:
 
 
 def answer(body: object) -> Answer:
-    failed = bool(at(body, "error")) or at(body, "type") == "error"
-    return _answered(body, at(body, "usage"), failed=failed)
+    said = fields(body)
+    failed = bool(said.get("error")) or said.get("type") == "error"
+    return _answered(said, said.get("usage"), failed=failed)
 
 
 def stream() -> "Reader":
@@ -95,12 +96,14 @@ class Reader:
         return answer._replace(usage=fallen(answer.usage)) if self._fell else answer
 
 
-def _answered(message: object, block: object, final: bool = True, unread: bool = False, failed: bool = False) -> Answer:
+def _answered(
+    message: Mapping[str, Any], block: object, final: bool = True, unread: bool = False, failed: bool = False
+) -> Answer:
     """`message` has the fields of the answer, `block` is its usage."""
     return Answer(
-        model=text(anthropic_usage.fallback_model(block)) or text(at(message, "model")),
-        id=text(at(message, "id")),
-        finish_reason=text(at(message, "stop_reason")),
+        model=text(anthropic_usage.fallback_model(block)) or text(message.get("model")),
+        id=text(message.get("id")),
+        finish_reason=text(message.get("stop_reason")),
         usage=anthropic_usage.usage(block, final, unread),
         failed=failed,
         service_tier=anthropic_usage.service_tier(block),
@@ -108,10 +111,8 @@ def _answered(message: object, block: object, final: bool = True, unread: bool =
     )
 
 
-def _given(fields: object) -> Mapping[str, Any]:
-    if not isinstance(fields, Mapping):
-        return {}
-    return {name: value for name, value in fields.items() if value is not None}
+def _given(stated: object) -> Mapping[str, Any]:
+    return {name: value for name, value in fields(stated).items() if value is not None}
 
 
 def _together(before: object, after: object) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from accounting.counts import Counts
-from accounting.formats.wire import SubCall, at, stated_usage, text
+from accounting.formats.wire import SubCall, at, fields, stated_usage, text
 from accounting.usage import MAX_COUNT, Usage
 
 MAX_ITERATIONS = 256
@@ -44,10 +44,10 @@ def usage(block: object, final: bool = True, unread: bool = False) -> Usage:
         counts.flag("event_too_large")
     if block is None:
         return Usage(anomalies=tuple(counts.anomalies))
-    tokens = _tokens(block, counts)
-    if at(block, "iterations") is not None:
+    tokens, stated = _tokens(block, counts), fields(block)
+    if stated.get("iterations") is not None:
         tokens = _with_iterations(tokens, block, final, counts)
-    if at(block, "fallback_credit", "status", "type") == "redeemed":
+    if "fallback_credit" in stated and at(block, "fallback_credit", "status", "type") == "redeemed":
         counts.flag("fallback_credit_redeemed")  # billed otherwise than counted, and by how much nobody says
     searches = counts.read(block, "server_tool_use", "web_search_requests")
     return _stated(block, tokens, searches, final, counts)
@@ -72,25 +72,26 @@ def fallback_model(block: object) -> object:
 
 def service_tier(block: object) -> str | None:
     """The tier that served; fast mode has prices of its own."""
-    served = "fast" if at(block, "speed") == "fast" else text(at(block, "service_tier"))
+    stated = fields(block)
+    served = "fast" if stated.get("speed") == "fast" else text(stated.get("service_tier"))
     return served.lower() if served else None
 
 
-def _tokens(block: object, counts: Counts, *path: str) -> _Tokens:
+def _tokens(block: object, counts: Counts) -> _Tokens:
     """`input_tokens` leaves out what was read from and written to the cache, so the three are added."""
-    fresh, output = counts.read(block, *path, "input_tokens"), counts.read(block, *path, "output_tokens")
-    read = counts.read(block, *path, "cache_read_input_tokens")
-    write, write_1h = _cache_writes(block, counts, *path)
+    fresh, output = counts.read(block, "input_tokens"), counts.read(block, "output_tokens")
+    read = counts.read(block, "cache_read_input_tokens")
+    write, write_1h = _cache_writes(block, counts)
     tokens_in = None if fresh is None else fresh + (read or 0) + (write or 0)
-    reasoning = counts.read(block, *path, "output_tokens_details", "thinking_tokens")
+    reasoning = counts.read(block, "output_tokens_details", "thinking_tokens")
     return _Tokens(tokens_in, read, write, write_1h, output, reasoning)
 
 
-def _cache_writes(block: object, counts: Counts, *path: str) -> tuple[int | None, int | None]:
+def _cache_writes(block: object, counts: Counts) -> tuple[int | None, int | None]:
     """The total, or its breakdown by lifetime where that adds up to more; and the share that lives for an hour."""
-    total = counts.read(block, *path, "cache_creation_input_tokens")
-    short = counts.read(block, *path, "cache_creation", "ephemeral_5m_input_tokens")
-    long = counts.read(block, *path, "cache_creation", "ephemeral_1h_input_tokens")
+    total = counts.read(block, "cache_creation_input_tokens")
+    short = counts.read(block, "cache_creation", "ephemeral_5m_input_tokens")
+    long = counts.read(block, "cache_creation", "ephemeral_1h_input_tokens")
     if short is None and long is None:
         return total, None
     broken_down = (short or 0) + (long or 0)
@@ -116,7 +117,7 @@ def _stated(block: object, tokens: _Tokens, searches: int | None, final: bool, c
 
 def _alone(place: str, iteration: object, final: bool) -> Usage:
     counts = Counts()
-    return _stated(iteration, _tokens({place: iteration}, counts, place), None, final, counts)
+    return _stated(iteration, _tokens(iteration, counts.below(place)), None, final, counts)
 
 
 def _with_iterations(top: _Tokens, block: object, final: bool, counts: Counts) -> _Tokens:
@@ -124,10 +125,10 @@ def _with_iterations(top: _Tokens, block: object, final: bool, counts: Counts) -
     named, answered = _named(_iterations(block)), fallback_model(block)
     if len(named) != _count(at(block, "iterations")) or any(not _is_known(each) for _, each in named):
         counts.flag("iterations_unread")
-    above = [_tokens({place: each}, counts, place) for place, each in named if _is_above(each, answered)]
+    above = [_tokens(each, counts.below(place)) for place, each in named if _is_above(each, answered)]
     if final and above and _compared(_sum(above)) != _compared(top):
         counts.flag("iterations_mismatch")
-    beside = [_tokens({place: each}, counts, place) for place, each in named if at(each, "type") == "compaction"]
+    beside = [_tokens(each, counts.below(place)) for place, each in named if at(each, "type") == "compaction"]
     return _together(top, beside, counts) if beside else top
 
 

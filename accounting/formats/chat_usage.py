@@ -67,9 +67,11 @@ def usage(block: object, final: bool = True, unread: bool = False, *, reasoning_
     counts = begun(unread)
     if block is None:
         return Usage(anomalies=tuple(counts.anomalies))
+    stated = fields(block)
     prompt, completion = counts.read(block, "prompt_tokens"), counts.read(block, "completion_tokens")
-    total, parts = counts.read(block, "total_tokens"), _parts(block, counts)
-    _check_split(block, prompt, counts)
+    total, parts = counts.read(block, "total_tokens"), _parts(stated, counts)
+    if "prompt_cache_miss_tokens" in stated:
+        _check_split(stated, prompt, counts)
     tokens_in = _input(prompt, completion, total, parts, counts)
     tokens_out = output_by_total(tokens_in, completion, parts.get("reasoning"), total, counts, reasoning_beside)
     cost = stated_cost(block, counts)
@@ -82,18 +84,18 @@ _Parts = dict[str, Any]
 """What a block states beside its three sums, by its name in `stated_usage`."""
 
 
-def _parts(block: object, counts: Counts) -> _Parts:
+def _parts(block: Mapping[str, object], counts: Counts) -> _Parts:
     """By `_PARTS` and `_NAMES`; only what stands there is looked up."""
     found: _Parts = {}
     by_name = []
-    for name, value in fields(block).items():
+    for name, value in block.items():
         if name in _PARTS and (type(value) is dict or isinstance(value, Mapping)):
             _keep_parts(found, name, value, counts)
         elif name in _NAMES and value is not None and value != {}:  # Mistral's empty object, where it heard nothing
             by_name.append((name, value))
     for name, value in by_name:
         _keep(found, _NAMES[name], counts.take(value, name), counts)
-    if at(block, *_LIVES) is not None:
+    if "cache_creation" in fields(block.get("prompt_tokens_details")):
         _keep_lives(found, block, counts)
     return found
 
@@ -107,21 +109,17 @@ def _keep_parts(found: _Parts, name: str, parts: Mapping[str, object], counts: C
 
 def _keep(found: _Parts, quantity: str, count: int | None, counts: Counts) -> None:
     """The first that is not 0: a zero at one place must not hide what another one says."""
-    if count is None:
-        return
-    before = found.get(quantity)
-    if not before:
-        found[quantity] = count
-    elif count and count != before:
+    if not found.get(quantity):
+        if count is not None:
+            found[quantity] = count
+    elif count and count != found[quantity]:
         counts.flag(f"{quantity}_counts_differ")
-
-
-_LIVES = ("prompt_tokens_details", "cache_creation")
 
 
 def _keep_lives(found: _Parts, block: object, counts: Counts) -> None:
     """What was written to a cache, by how long it lasts (Qwen). Where that adds up to more than the sum, it holds."""
-    lives = [counts.read(block, *_LIVES, f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
+    place = ("prompt_tokens_details", "cache_creation")
+    lives = [counts.read(block, *place, f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
     if lives == [None, None]:
         return
     written, broken_down = found.get("cache_write"), sum(count or 0 for count in lives)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from accounting.counts import Counts, within
-from accounting.formats.wire import Answer, Ask, at, loads, stated_usage, text, whole
+from accounting.formats.wire import Answer, Ask, at, fields, loads, stated_usage, text, whole
 from accounting.sse import Event
 from accounting.usage import Usage
 
@@ -208,7 +208,8 @@ _BILLED_BY_PROMPT = re.compile(r"gemini-[12](?!\d)")
 
 
 def _tier(block: object) -> str | None:
-    tier = text(at(block, "serviceTier")) or text(at(block, "trafficType"))
+    stated = fields(block)
+    tier = text(stated.get("serviceTier")) or text(stated.get("trafficType"))
     return None if tier is None or tier.lower().endswith("unspecified") else tier.lower()
 
 
@@ -311,16 +312,16 @@ def _output(
     return stated
 
 
-def kinds(block: object, fields: tuple[str, ...], count: str, counts: Counts) -> dict[str, int]:
+def kinds(block: object, breakdowns: tuple[str, ...], count: str, counts: Counts) -> dict[str, int]:
     """The tokens by kind in breakdowns of a block, in lower case: of the kinds that are priced apart from text."""
     found: dict[str, int] = {}
-    for field in fields:
-        lines = at(block, field)
-        if not isinstance(lines, list):
-            continue
-        for line in lines:
-            kind = _APART.get(text(at(line, "modality")) or "")
-            tokens = counts.read({field: {kind: at(line, count)}}, field, kind) if kind else None
+    stated = fields(block)
+    for place in breakdowns:
+        lines = stated.get(place)
+        for line in lines if isinstance(lines, list) else ():
+            modality = at(line, "modality")
+            kind = _APART.get(modality) if isinstance(modality, str) else None
+            tokens = counts.read({place: {kind: at(line, count)}}, place, kind) if kind else None
             if kind and tokens is not None:
                 found[kind] = found.get(kind, 0) + tokens
     return found

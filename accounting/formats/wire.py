@@ -277,7 +277,7 @@ def stated_usage(
         cache_write,
         output_tokens,
         reasoning,
-        UsageSource.PROVIDER if final else UsageSource.PARTIAL,
+        _FINAL if final else _PARTIAL,
         tuple(counts.anomalies),
         kept,
         cost,
@@ -292,6 +292,9 @@ def stated_usage(
         audio_seconds,
     )
     return stated if adds_up(stated) else clamped(stated, counts)
+
+
+_FINAL, _PARTIAL = UsageSource.PROVIDER, UsageSource.PARTIAL  # before Python 3.12 to look a member up takes 0.1 µs
 
 
 def adds_up(stated: Usage) -> bool:
