@@ -11,6 +11,7 @@ Then, in a shell: `accounting report --by key`.
 For the usage of a response alone, without any books:
 
     accounting.extract(response.content)  # Usage(input_tokens=…, output_tokens=…, …)
+    accounting.read(response.content)  # Answer(model=…, usage=…, sub_calls=…, …): all that it says of itself
 """
 
 from importlib import import_module
@@ -34,7 +35,8 @@ from accounting.errors import (
 from accounting.usage import Usage
 
 if TYPE_CHECKING:
-    from accounting.extraction import extract
+    from accounting.extraction import extract, read
+    from accounting.formats import Answer, SubCall
     from accounting.httpx_clients import AsyncClient, Client
 
 __version__ = "0.1.0"
@@ -48,7 +50,10 @@ __all__ = [
     "AsyncMeteredTransport",
     "flush",
     "extract",
+    "read",
     "Usage",
+    "Answer",
+    "SubCall",
     "AccountingError",
     "AlreadyMetered",
     "CallInvalid",
@@ -68,6 +73,9 @@ _LATE = {
     "Client": "accounting.httpx_clients",
     "AsyncClient": "accounting.httpx_clients",
     "extract": "accounting.extraction",
+    "read": "accounting.extraction",
+    "Answer": "accounting.formats",
+    "SubCall": "accounting.formats",
 }
 """Imported for those who use them, not for everybody: httpx, and every wire format."""
 

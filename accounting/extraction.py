@@ -53,6 +53,9 @@ def extract(body: object, *, provider: str = "", path: str = "", content_type: s
     Nothing is raised for what the bytes are: what can't be read is None, and `anomalies` says why. A TypeError is for
     what can be no response at all.
 
+    What other models used inside the answer, as Claude's advisor, is not in the counts: each such sub-call is in
+    `read(…).sub_calls`, with its own model and usage.
+
         accounting.extract(response.content, provider="xai", path="/v1/chat/completions")
         accounting.extract(completion.model_dump())  # of an SDK
     """
@@ -60,7 +63,12 @@ def extract(body: object, *, provider: str = "", path: str = "", content_type: s
 
 
 def read(body: object, *, provider: str = "", path: str = "", content_type: str = "") -> Answer:
-    """All that a response says of itself; its arguments are those of `extract`."""
+    """All that a response says of itself; its arguments are those of `extract`.
+
+    That is `model`, `id`, `finish_reason`, `service_tier` (the one that served it), `failed` (it holds an error),
+    `pending` (it is still being made, and a later poll tells what it used), `usage`, and `sub_calls`: model and usage
+    of each other model that was billed inside it. Such usage is in none of the answer's own counts.
+    """
     return examine(body, provider=provider, path=path, content_type=content_type).answer
 
 

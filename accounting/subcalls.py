@@ -28,5 +28,5 @@ def _sub_call(call: Call, number: int, stated: SubCall) -> Call:
         bytes_out=0,
         finish_reason=None,
         script=None,
-        usage=stated.usage._replace(requests=None),
+        usage=stated.usage,
     )

@@ -167,6 +167,17 @@ def test_a_provider_s_dialect_is_read_whatever_the_case_of_its_name() -> None:
     assert extract({"choices": [], "usage": block}, provider=" Perplexity").output_tokens == 905
 
 
+def test_what_another_model_used_inside_is_a_sub_call_and_no_request_more() -> None:
+    advice = {"type": "advisor_message", "model": "opus", "input_tokens": 823, "output_tokens": 1612}
+    own = {"type": "message", "input_tokens": 220, "output_tokens": 8}
+    body = {"type": "message", "usage": {**own, "iterations": [advice, own]}}
+    answer = accounting.read(body)
+    assert (answer.usage, answer.usage.requests, answer.usage.output_tokens) == (accounting.extract(body), 1, 8)
+    assert [(sub.model, sub.usage.output_tokens, sub.usage.requests) for sub in answer.sub_calls] == [
+        ("opus", 1612, None)
+    ]
+
+
 CLAUDE = {"type": "message", "usage": {"input_tokens": 3, "output_tokens": 4}}
 
 

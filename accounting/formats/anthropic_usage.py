@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from accounting.counts import Counts
-from accounting.formats.wire import SubCall, at, fields, stated_usage, text
+from accounting.formats.wire import SubCall, at, fields, stated_usage, sub_call, text
 from accounting.usage import MAX_COUNT, Usage
 
 MAX_ITERATIONS = 256
@@ -59,7 +59,7 @@ def sub_calls(block: object, final: bool = True) -> tuple[SubCall, ...]:
         return ()
     named = _named(_iterations(block))
     advisors = [(place, each) for place, each in named if at(each, "type") == "advisor_message" and _is_known(each)]
-    return tuple(SubCall(text(at(each, "model")) or "", _alone(place, each, final)) for place, each in advisors)
+    return tuple(sub_call(text(at(each, "model")) or "", _alone(place, each, final)) for place, each in advisors)
 
 
 def fallback_model(block: object) -> object:

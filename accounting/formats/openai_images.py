@@ -13,7 +13,7 @@ from accounting.counts import Counts
 from accounting.formats.chat_usage import begun, output_by_total
 from accounting.formats.costs import stated_cost
 from accounting.formats.openai_chat import deployment
-from accounting.formats.wire import Answer, Ask, SubCall, at, loads, stated_usage, text
+from accounting.formats.wire import Answer, Ask, SubCall, at, loads, stated_usage, sub_call, text
 from accounting.sse import Event
 from accounting.usage import Usage
 
@@ -71,7 +71,7 @@ def _output(block: object, tokens_in: int | None, reasoning: int | None, counts:
 
 def _drawn(block: object) -> tuple[SubCall, ...]:
     """What the model that drew as SVG used, as a call of its own."""
-    return () if block is None else (SubCall(text(at(block, "model")) or "", usage(block)),)
+    return () if block is None else (sub_call(text(at(block, "model")) or "", usage(block)),)
 
 
 def stream() -> "Reader":

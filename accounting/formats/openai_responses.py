@@ -13,7 +13,7 @@ from accounting.counts import Counts
 from accounting.formats.costs import stated_cost
 from accounting.formats.falling import counts_something, fallen, falls
 from accounting.formats.oversized import Oversized
-from accounting.formats.wire import Answer, Ask, SubCall, at, loads, stated_usage, text, whole
+from accounting.formats.wire import Answer, Ask, SubCall, at, loads, stated_usage, sub_call, text, whole
 from accounting.sse import Event
 from accounting.usage import Usage
 
@@ -147,11 +147,11 @@ def _sub_calls(body: object) -> Iterator[SubCall]:
     """What models of images used: that of the tool in all, and the authors of drawings item by item."""
     block = at(body, "tool_usage", "image_gen")
     if at(block, "total_tokens"):
-        yield SubCall(_image_model(body), _image_usage(block, sum(map(_is_image, _items(body))) or None))
+        yield sub_call(_image_model(body), _image_usage(block, sum(map(_is_image, _items(body))) or None))
     for item in _items(body):
         drawn = at(item, "svg_usage")
         if (author := text(at(drawn, "model"))) is not None:
-            yield SubCall(author, _drawing_usage(drawn))
+            yield sub_call(author, _drawing_usage(drawn))
 
 
 def _image_model(body: object) -> str:

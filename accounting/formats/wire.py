@@ -33,7 +33,7 @@ class Ask:
 
 
 class SubCall(NamedTuple):
-    """What another model used inside a response, beside the usage of the response itself."""
+    """What another model used inside a response, beside the usage of the response itself; it is no request more."""
 
     model: str
     usage: Usage
@@ -54,6 +54,11 @@ class Answer(NamedTuple):
     pending: bool = False
     service_tier: str | None = None
     sub_calls: tuple[SubCall, ...] = ()
+
+
+def sub_call(model: str, usage: Usage) -> SubCall:
+    """One whose answer is no request more than the one it is in."""
+    return SubCall(model, usage._replace(requests=None))
 
 
 class StreamSplitter(Protocol):

@@ -117,7 +117,7 @@ def holds(row: Row, answer: Answer) -> None:
     assert row.model in (None, answer.model)
     assert row.service_tier in (None, answer.service_tier)
     sub_calls = [(each.model, counts(each.usage)) for each in answer.sub_calls]
-    assert sub_calls == [(model, counted(stated)) for model, stated in row.sub_calls]
+    assert sub_calls == [(model, stated) for model, stated in row.sub_calls]
 
 
 def format_of(row: Row) -> Format:

@@ -149,7 +149,7 @@ def test_each_advisor_is_a_sub_call_of_its_own_model() -> None:
     nameless = sampled("advisor_message", 5, 6)
     block = iterated(ANSWERED, asked, nameless, asked)
     first, second = sub_calls(block)
-    assert (first.model, first.usage.quantities) == ("opus", Quantities(2728, output=874, requests=1))
+    assert (first.model, first.usage.quantities) == ("opus", Quantities(2728, output=874))
     assert first == second
     assert usage(block).anomalies == ("iterations_unread",)
 
