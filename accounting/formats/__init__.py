@@ -238,7 +238,7 @@ def of_one(chosen: Format, body: object, answer: Answer) -> Answer:
 
 def is_silent(answer: Answer) -> bool:
     """Whether it has no usage and nothing says why."""
-    return answer.usage.source is UsageSource.MISSING and not answer.usage.anomalies
+    return answer.usage.source is _MISSING and not answer.usage.anomalies
 
 
 def flagged(answer: Answer, anomaly: str) -> Answer:
