@@ -23,7 +23,10 @@ COUNTS = ("calls", "failed", "interrupted", "unknown", "sub_calls")
 ESTIMATES = ("estimated_input_tokens", "estimated_output_tokens")
 """What calls likely used beyond what was stated. They stand beside the sums, in no cost."""
 
-FIGURES = (*COUNTS, *COUNTED, *ESTIMATES)
+ESTIMATED = "estimated_calls"
+"""Of how many calls either is known; sub-calls, too, would be among them."""
+
+FIGURES = (*COUNTS, *COUNTED, *ESTIMATES, ESTIMATED)
 
 SPEND_TABLES = (spend_quarters, spend_days, spend_by_tag)
 """In the order in which every transaction adds to them."""
@@ -135,7 +138,8 @@ def _summed(group: Sequence[ColumnElement[Any]]) -> sa.Select[Any]:
     sub_calls = sa.func.count(calls.c.parent_id)
     counts = ((sa.func.count() - sub_calls).label("calls"), *map(_ended, _ENDINGS), sub_calls.label("sub_calls"))
     quantities = (sa.func.coalesce(sa.func.sum(calls.c[name]), 0).label(name) for name in (*COUNTED, *ESTIMATES))
-    return sa.select(*group, *counts, *quantities).group_by(*group)
+    estimated = sa.func.count(sa.func.coalesce(*(calls.c[name] for name in ESTIMATES))).label(ESTIMATED)
+    return sa.select(*group, *counts, *quantities, estimated).group_by(*group)
 
 
 def _ended(outcome: Outcome) -> ColumnElement[int]:
@@ -160,7 +164,8 @@ def _groups(table: Table, row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
 
 def _figures(row: Mapping[Any, Any]) -> list[int]:
     """One call's, in the order of `FIGURES`."""
-    return [*_counts(row), *(row[name] or 0 for name in (*COUNTED, *ESTIMATES))]
+    is_estimated = any(row[name] is not None for name in ESTIMATES)
+    return [*_counts(row), *(row[name] or 0 for name in (*COUNTED, *ESTIMATES)), int(is_estimated)]
 
 
 def _counts(row: Mapping[Any, Any]) -> list[int]:

@@ -30,7 +30,7 @@ Group = tuple[Any, ...]
 """The key of a row of a spend table, in the order of its columns, raw."""
 
 Figures = tuple[int, ...]
-"""Counts, quantities and estimates, in the order of `FIGURES`."""
+"""Counts, quantities, estimates and how many calls these are of, in the order of `FIGURES`."""
 
 Sums = dict[Group, Figures]
 
@@ -321,6 +321,8 @@ _COUNTS: dict[str, Figures] = {
     Outcome.UNKNOWN: (1, 0, 0, 1, 0),
 }
 _SUB_CALL: Figures = (0, 0, 0, 0, 1)
+_ESTIMATED: Figures = (1,)
+_NOT_ESTIMATED: Figures = (0,)
 
 
 def _figures(call: Call) -> Figures:
@@ -328,7 +330,8 @@ def _figures(call: Call) -> Figures:
     if None in quantities:
         quantities = tuple([count or 0 for count in quantities])
     counts = _COUNTS.get(call.outcome, _FINISHED) if call.parent_id is None else _SUB_CALL
-    return counts + quantities
+    is_estimated = call.estimated_input_tokens is not None or call.estimated_output_tokens is not None
+    return counts + quantities + (_ESTIMATED if is_estimated else _NOT_ESTIMATED)
 
 
 def _add(sums: Sums, groups: Mapping[Group, Sequence[Figures]]) -> None:

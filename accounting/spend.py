@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import periods, ratebook, spend_rows
-from accounting.contributions import ANOMALY, COUNTS, ESTIMATES, TAG, USER
+from accounting.contributions import ANOMALY, COUNTS, ESTIMATED, ESTIMATES, TAG, USER
 from accounting.errors import ConfigurationError
 from accounting.keys import label
 from accounting.money import Money, by_currency
@@ -37,8 +37,9 @@ _NONE = Quantities()
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """What calls without their whole usage likely used beyond what was stated, and cost at their rates."""
+    """What `calls` without their whole usage likely used beyond what was stated, and cost at their rates."""
 
+    calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     spent: Mapping[str, Decimal] = field(default_factory=dict)
@@ -198,6 +199,7 @@ def _together(parts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
 
 def _estimated(parts: Sequence[Estimated]) -> Estimated:
     return Estimated(
+        sum(part.calls for part in parts),
         sum(part.input_tokens for part in parts),
         sum(part.output_tokens for part in parts),
         _together(part.spent for part in parts),
@@ -264,11 +266,11 @@ def _line(group: str, id_: str, row: Row, rates: Mapping[int, Rate]) -> SpendLin
 
 
 def _estimate(row: Row, rate: Rate | None) -> Estimated:
-    tokens_in, tokens_out = (row[name] for name in ESTIMATES)
-    if not tokens_in and not tokens_out:
+    calls, tokens_in, tokens_out = (row[name] for name in (ESTIMATED, *ESTIMATES))
+    if not calls:
         return _NO_ESTIMATE
     spent = {} if rate is None else by_currency([likely_cost(tokens_in, tokens_out, rate)])
-    return Estimated(tokens_in, tokens_out, spent)
+    return Estimated(calls, tokens_in, tokens_out, spent)
 
 
 def _naming(conn: Connection, by: str, zone: ZoneInfo | None) -> Callable[[Any], tuple[str, str]]:

@@ -151,13 +151,20 @@ def _seldom_in_words(used: Quantities) -> list[str]:
 
 
 def _estimated_in_words(total: SpendLine) -> list[str]:
-    likely, calls = total.estimated, total.usage_missing + total.usage_partial
-    if not likely.input_tokens and not likely.output_tokens:
+    likely = total.estimated
+    if not likely.calls:
         return []
+    others = total.usage_missing + total.usage_partial - likely.calls
     return [
         f"Estimated beside: ≈ {money(likely.spent)} ({likely.input_tokens:,} input and {likely.output_tokens:,} output "
-        f"tokens), for {counted(calls, 'call')} that ended without all of their usage."
+        f"tokens), for {counted(likely.calls, 'call')} that ended without all of their usage"
+        f"{_unestimated(others)}."
     ]
+
+
+def _unestimated(calls: int) -> str:
+    """Of the calls that lack usage, those of which nobody can say what they used: speech, batches."""
+    return f"; {calls:,} more {'has' if calls == 1 else 'have'} no estimate" if calls > 0 else ""
 
 
 def _explained(report: Report) -> list[str]:
@@ -275,6 +282,7 @@ def _flat(line: SpendLine) -> dict[str, object]:
         **held,
         **{f"unpriced_{name}": count for name, count in units.items()},
         **{f"spent_{code}": amount for code, amount in spent.items()},
+        "estimated_calls": likely["calls"],
         "estimated_input_tokens": likely["input_tokens"],
         "estimated_output_tokens": likely["output_tokens"],
         **{f"estimated_{code}": amount for code, amount in likely["spent"].items()},
@@ -328,6 +336,7 @@ _ALWAYS = ("calls", "failed", "interrupted", "unknown", "usage_missing", "usage_
 
 def _likely(estimated: Estimated) -> dict[str, Any]:
     return {
+        "calls": estimated.calls,
         "input_tokens": estimated.input_tokens,
         "output_tokens": estimated.output_tokens,
         "spent": dict(estimated.spent),

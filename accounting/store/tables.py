@@ -294,6 +294,7 @@ def _figures() -> list[Column[object]]:
         Column("amount", Exact),  # NULL where unpriced
         Column("currency", Text),
         *(_count(name) for name in ("estimated_input_tokens", "estimated_output_tokens")),  # in no amount
+        _count("estimated_calls"),
     ]
 
 

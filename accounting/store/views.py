@@ -45,7 +45,7 @@ _FIRST_COUNTED, _LATER_COUNTED = (", ".join(f"t.{name}" for name in some) for so
 _FIRST_PRICES, _LATER_PRICES = (", ".join(_PRICE[name] for name in some) for some in (PRICES[:5], PRICES[5:]))
 _FIGURES = f"t.calls, t.failed, t.interrupted, t.unknown, {_FIRST_COUNTED}, t.amount, t.currency"
 _ESTIMATES = "t.estimated_input_tokens, t.estimated_output_tokens"
-_LATER_FIGURES = f"t.sub_calls, {_LATER_COUNTED}, {_ESTIMATES}, {_LATER_PRICES}"
+_LATER_FIGURES = f"t.sub_calls, {_LATER_COUNTED}, {_ESTIMATES}, t.estimated_calls, {_LATER_PRICES}"
 
 # A row whose id leads nowhere is shown all the same.
 _PROJECTS = "LEFT JOIN projects p ON p.id = t.project_id"

@@ -43,7 +43,7 @@ def calls_use_more() -> None:
 
 def spend_holds_more() -> None:
     for table in SPEND:
-        for name in ("sub_calls", *QUANTITIES, *ESTIMATES):
+        for name in ("sub_calls", *QUANTITIES, *ESTIMATES, "estimated_calls"):
             op.add_column(table, sa.Column(name, sa.BigInteger(), nullable=False, server_default="0"))
 
 

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Table
 
-from accounting.contributions import COUNTS, FIGURES, SPEND_TABLES, group_columns
+from accounting.contributions import COUNTS, ESTIMATES, FIGURES, SPEND_TABLES, group_columns
 from accounting.places import sqlite_url
 from accounting.rollup import roll_all
 from accounting.store import is_postgresql, open_engine, schema, writing
 from accounting.store.tables import batches, sources, spend_by_tag, spend_days, spend_quarters
+from accounting.usage import COUNTED
 from tests import databases
 from tests.books import Journal
 
@@ -144,7 +145,8 @@ def bare(engine: Engine) -> None:
 def _add_bare(conn: Connection, table: Table, special: Mapping[str, str], source: str) -> None:
     group = [special.get(name, name) for name in group_columns(table)]
     endings = (f"sum(CASE WHEN outcome = '{name}' THEN 1 ELSE 0 END)" for name in COUNTS[1:-1])
-    quantities = (f"coalesce(sum({name}), 0)" for name in FIGURES[len(COUNTS) :])
+    quantities = [f"coalesce(sum({name}), 0)" for name in (*COUNTED, *ESTIMATES)]
+    quantities.append(f"count(coalesce({', '.join(ESTIMATES)}))")
     into = ", ".join((*group_columns(table), *FIGURES))
     sums = ", ".join((*group, "count(*) - count(parent_id)", *endings, "count(parent_id)", *quantities))
     places = ", ".join(map(str, range(1, len(group) + 1)))

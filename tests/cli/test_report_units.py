@@ -76,7 +76,7 @@ def test_json_has_every_quantity_and_csv_those_that_there_are(run: Run, books: B
     found = totals(run)
     assert (found["web_searches"], found["images"], found["sub_calls"], found["requests"]) == (3, 0, 1, 1)
     assert found["unpriced_units"] == {"audio_seconds": 1}
-    assert found["estimated"] == {"input_tokens": 0, "output_tokens": 0, "spent": {}}
+    assert found["estimated"] == {"calls": 0, "input_tokens": 0, "output_tokens": 0, "spent": {}}
     heading, *rows = csv.reader(io.StringIO(run("report", *MARCH, "--by", "model", "--csv").out))
     assert heading[14:] == [
         *("total_tokens", "sub_calls", "cache_write_1h_tokens", "audio_input_tokens", "requests", "web_searches"),
@@ -146,22 +146,24 @@ def test_an_estimate_stands_beside_the_cost_and_never_in_it(run: Run, books: Boo
         made(MORNING, 1, usage=Usage(), outcome=Outcome.INTERRUPTED, request_model="searching"),
         made(MORNING, 2, usage=used(10, 1)._replace(source=UsageSource.PARTIAL), request_model="searching"),
         made(MORNING, 3, usage=Usage(), outcome=Outcome.UNKNOWN, request_model="nobody/knows"),
+        made(MORNING, 0, usage=Usage(), endpoint="audio/speech", request_model="searching"),
         now=MORNING,
     )
-    with writing(books.engine) as conn:
+    with writing(books.engine) as conn:  # before they are rolled up
         conn.execute(calls.update().values(estimated_input_tokens=None, estimated_output_tokens=None))
         beyond = {"estimated_input_tokens": 1200, "estimated_output_tokens": 300}
-        conn.execute(calls.update().where(calls.c.usage_source == "missing").values(beyond))
+        is_text = calls.c.endpoint == "chat/completions"
+        conn.execute(calls.update().where(is_text, calls.c.usage_source == "missing").values(beyond))
         conn.execute(calls.update().where(calls.c.usage_source == "partial").values(estimated_output_tokens=2))
     text = run("report", *MARCH).out
-    assert "Cost: 0.015 USD; not in it: 0 unpriced, 2 without usage, what 1 left unsaid." in text
+    assert "Cost: 0.015 USD; not in it: 0 unpriced, 3 without usage, what 1 left unsaid." in text
     assert (
         "Estimated beside: ≈ 2.71 USD (2,400 input and 602 output tokens), for 3 calls that ended without all of their "
-        "usage." in text
+        "usage; 1 more has no estimate." in text
     )
     found = totals(run)
     assert (found["spent"], found["input_tokens"]) == ({"USD": "0.015"}, 10)
-    assert found["estimated"] == {"input_tokens": 2400, "output_tokens": 602, "spent": {"USD": "2.71"}}
+    assert found["estimated"] == {"calls": 3, "input_tokens": 2400, "output_tokens": 602, "spent": {"USD": "2.71"}}
     heading, row = csv.reader(io.StringIO(run("report", *MARCH, "--csv").out))
     assert dict(zip(heading, row, strict=True))["estimated_USD"] == "2.71"
     unknown, partial, cut = run("calls").lines[3:6]
