@@ -16,7 +16,7 @@ T = TypeVar("T", int, float)
 ENOUGH = 20
 """Calls by which a line, or how long answers are, is learned: from half of them, the other half examines."""
 
-_SPREAD = 1.5
+_SPREAD = 1.25
 """The third quartile of sizes is at least so many times the first, where a slope can be told."""
 
 _NEAR = 4

@@ -37,7 +37,7 @@ ACCOUNTS = (
     Account("sk-demo-support-e2d4", "support", ("sim/messages",), MESSAGES),
 )
 
-USUAL = {"": 50, "gzip": 12, "chunk=7": 2, "crlf; comments": 3, "status=429": 3, "status=500": 1}
+USUAL = {"": 50, "gzip": 12, "chunk=97": 2, "crlf; comments": 3, "status=429": 3, "status=500": 1}
 
 # No cut at the end of an answer: the client would think the connection good, and its next request could be lost on
 # the way, which is an unknown call in the books and none in the ledger.
@@ -63,6 +63,24 @@ ODD = {
 """Answers of OpenAI's shape alone."""
 WRITTEN = {"written=400; input=1500; cached=300": 30}
 """Answers of Anthropic's shape alone: what was written to the cache."""
+_ENGLISH = (
+    "which ",
+    "order ",
+    "was ",
+    "not ",
+    "delivered ",
+    "to ",
+    "the ",
+    "customer ",
+    "in ",
+    "November ",
+    "and ",
+    "why ",
+)
+_CHINESE = ("订单", "没有", "送到", "客户", "十一月", "为什么", "请", "说明", "付款", "，", "的", "在")
+_WRITTEN_WORDS = 1_100
+"""Words of a question that is of 1,500 tokens."""
+
 RECORDED = {"recorded": 30}
 """The real answer of z-ai/glm-5, whose reasoning is larger than the output it is part of."""
 
@@ -84,7 +102,8 @@ def questions(count: int) -> Iterator[Question]:
         account = draw.choices(ACCOUNTS, weights=(5, 3, 4, 3))[0]
         scripts = _scripts(account)
         script = draw.choices(list(scripts), weights=list(scripts.values()))[0]
-        yield Question(account, f"user-{draw.randrange(20)}", _body(number, account, draw), script)
+        body = _body(account, _text(number, account, script, draw), draw)
+        yield Question(account, f"user-{draw.randrange(20)}", body, script)
 
 
 def _scripts(account: Account) -> dict[str, int]:
@@ -93,10 +112,20 @@ def _scripts(account: Account) -> dict[str, int]:
     return USUAL | UNUSUAL | ODD | (RECORDED if account.models == ("z-ai/glm-5",) else {})
 
 
-def _body(number: int, account: Account, draw: random.Random) -> dict[str, Any]:
+def _text(number: int, account: Account, script: str, draw: random.Random) -> str:
+    """A question of some length; of the one that answers know beforehand, where they say what it takes."""
+    if script in RECORDED:
+        return f"Question {number}"
+    length = _WRITTEN_WORDS if script in WRITTEN else draw.randrange(10, 400)
+    return f"Question {number}: " + "".join(
+        draw.choices(_CHINESE if account.provider == "wcode" else _ENGLISH, k=length)
+    )
+
+
+def _body(account: Account, text: str, draw: random.Random) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": draw.choice(account.models),
-        "messages": [{"role": "user", "content": f"Question {number}"}],
+        "messages": [{"role": "user", "content": text}],
         "stream": draw.random() < 0.5,
     }
     if account.path == MESSAGES or draw.random() < 0.2:
@@ -141,7 +170,7 @@ def _client(url: str, account: Account) -> Client:
 
 def _ask(client: Client, question: Question) -> None:
     """Read the answer to its end, or to where it breaks off: that some do is part of the workload."""
-    headers = {"x-simulate": question.script}
+    headers = {"x-simulate": f"{question.script}; fit"}
     try:
         with (
             attribute(user=question.user),

@@ -2,12 +2,35 @@
 
 import hashlib
 import json
+import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from accounting.simulated.ledger import FAILED, INTERRUPTED, Tokens
 from accounting.simulated.script import Script
+
+_LATIN, _CJK = 4.2, 1.2
+"""Characters a token."""
+
+_A_PIECE = 8
+"""Tokens that come in one piece; providers send fewer, which would take the demo longer than it shows more."""
+
+_MORE = (
+    "invoice ",
+    "the ",
+    "paid ",
+    "in ",
+    "accounts ",
+    "balance ",
+    "of ",
+    "to ",
+    "monthly ",
+    "rounded ",
+    "a ",
+    "sum ",
+)
+_MORE_CHARACTERS = sum(map(len, _MORE)) / len(_MORE)
 
 
 class Known(NamedTuple):
@@ -63,8 +86,19 @@ class Asked:
     @property
     def digest(self) -> bytes:
         """Of model and messages: how the answer is asked for does not change what is answered."""
-        question = [self.model, self.body.get("messages"), self.body.get("input")]
+        question = [self.model, *self._question]
         return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).digest()
+
+    @property
+    def tokens(self) -> int:
+        """About what a tokenizer would make of the question."""
+        text = json.dumps(self._question, ensure_ascii=False)
+        latin = sum(map(str.isascii, text))
+        return round(latin / _LATIN + (len(text) - latin) / _CJK)
+
+    @property
+    def _question(self) -> list[Any]:
+        return [self.body.get("messages"), self.body.get("input")]
 
     @property
     def limit(self) -> int | None:
@@ -75,7 +109,8 @@ class Asked:
 def tokens(asked: Asked, script: Script) -> Tokens:
     """What the question takes: made up from its digest, unless the script says."""
     chance = asked.digest
-    tokens_in = script.input if script.input is not None else 16 + 8 * chance[0] + chance[1]
+    made_up = asked.tokens if script.fit else 16 + 8 * chance[0] + chance[1]
+    tokens_in = script.input if script.input is not None else made_up
     cached = script.cached if script.cached is not None else tokens_in * (chance[2] % 4) // 8
     written = script.written or 0
     tokens_out = script.output if script.output is not None else 24 + 4 * chance[3] + chance[4]
@@ -93,6 +128,18 @@ def texts(count: int) -> list[str]:
     """Pieces of an answer; some hold what looks like the end of a line and is none."""
     words = ("好的。", "A line\u2028separator ", "and a next\u0085line, ", "a tab\t", "an emoji 🧾 ")
     return [f"{words[number % len(words)]}{number} " for number in range(count)]
+
+
+def said(asked: Asked, script: Script) -> list[str]:
+    """The pieces of an answer; where the script wants so, about as long together as its tokens, thoughts among them."""
+    if not script.fit:
+        return texts(script.events)
+    output = tokens(asked, script).output
+    pieces = texts(max(script.events, output // _A_PIECE, 1))
+    room = _LATIN * output - len("".join(pieces).encode())
+    words = random.Random(asked.digest).choices(_MORE, k=max(round(room / _MORE_CHARACTERS), 0))  # noqa: S311
+    share = -(-len(words) // len(pieces))
+    return [piece + "".join(words[place * share :][:share]) for place, piece in enumerate(pieces)]
 
 
 def encoded(value: object) -> str:

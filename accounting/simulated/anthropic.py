@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from accounting.simulated.answers import Answer, Asked, Known, encoded, events, finish, texts, tokens, whole
+from accounting.simulated.answers import Answer, Asked, Known, encoded, events, finish, said, tokens, whole
 from accounting.simulated.ledger import FAILED, FINISHED, INTERRUPTED, Tokens
 from accounting.simulated.script import Script
 
@@ -17,7 +17,7 @@ def answer(asked: Asked, script: Script) -> Answer:
         return _streamed(asked, used, script)
     if script.error:
         return Answer(pieces=whole(ERROR, Known(FAILED, None)), charged=Tokens())
-    text = {"type": "text", "text": "".join(texts(script.events))}
+    text = {"type": "text", "text": "".join(said(asked, script))}
     body = _message(asked, [text], finish(asked, used, "end_turn", "max_tokens"), _usage(used))
     return Answer(pieces=whole(body, Known(FINISHED, used)), charged=used)
 
@@ -57,7 +57,7 @@ def _streamed(asked: Asked, used: Tokens, script: Script) -> Answer:
     """Usage comes twice: with the start, and whole near the end, where it takes the place of the first."""
     start = used._replace(output=1, reasoning=0)
     begun = Known(INTERRUPTED, start)
-    parts = [*_begin(asked, start, begun), *_text(script, begun)]
+    parts = [*_begin(asked, start, begun), *_text(asked, script, begun)]
     if script.error:
         parts = [*parts[: len(parts) // 2], _part(ERROR, Known(FAILED, start))]
         return Answer(pieces=events(parts, script), charged=start, content_type="text/event-stream")
@@ -80,8 +80,8 @@ def _begin(asked: Asked, start: Tokens, known: Known) -> list[Part]:
     ]
 
 
-def _text(script: Script, known: Known) -> list[Part]:
-    deltas = [{"type": "text_delta", "text": text} for text in texts(script.events)]
+def _text(asked: Asked, script: Script, known: Known) -> list[Part]:
+    deltas = [{"type": "text_delta", "text": text} for text in said(asked, script)]
     parts = [_part({"type": "content_block_delta", "index": 0, "delta": delta}, known) for delta in deltas]
     return [*parts, _part({"type": "content_block_stop", "index": 0}, known)]
 

@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from accounting.simulated.answers import Answer, Asked, Known, Piece, encoded, events, finish, texts, tokens, whole
+from accounting.simulated.answers import Answer, Asked, Known, Piece, encoded, events, finish, said, tokens, whole
 from accounting.simulated.blocks import BLOCKS, Block, no_details
 from accounting.simulated.ledger import FAILED, FINISHED, INTERRUPTED, Tokens
 from accounting.simulated.script import Script
@@ -27,7 +27,7 @@ def answer(asked: Asked, script: Script) -> Answer:
 
 
 def _whole(block: Block | None, used: Tokens, asked: Asked, script: Script) -> Answer:
-    message = {"role": "assistant", "content": "".join(texts(script.events)), "refusal": None}
+    message = {"role": "assistant", "content": "".join(said(asked, script)), "refusal": None}
     reason = finish(asked, used, "stop", "length")
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
     body = _head(asked, "chat.completion") | {"choices": [choice]}
@@ -67,7 +67,7 @@ def _choice(delta: dict[str, Any], reason: str | None = None) -> dict[str, Any]:
 
 def _chunks(asked: Asked, used: Tokens, script: Script) -> list[dict[str, Any]]:
     head = _head(asked, "chat.completion.chunk")
-    deltas = [{"role": "assistant", "content": ""}, *({"content": text} for text in texts(script.events))]
+    deltas = [{"role": "assistant", "content": ""}, *({"content": text} for text in said(asked, script))]
     chunks = [head | {"choices": [_choice(delta)]} for delta in deltas]
     return [*chunks, head | {"choices": [_choice({}, finish(asked, used, "stop", "length"))]}]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from accounting.simulated.answers import Answer, Asked, Known, encoded, events, texts, tokens, whole
+from accounting.simulated.answers import Answer, Asked, Known, encoded, events, said, tokens, whole
 from accounting.simulated.ledger import FINISHED, INTERRUPTED, Tokens
 from accounting.simulated.script import Script
 
@@ -34,18 +34,18 @@ def finished(asked: Asked, script: Script) -> Answer:
 def streamed(asked: Asked, script: Script, after: int = -1) -> Answer:
     """All events, or those after a number, as when a stream is taken up again."""
     used = tokens(asked, script)
-    said = [
+    told = [
         *(("response.created", {"response": _body(asked, "in_progress", None)}),),
-        *(("response.output_text.delta", _delta(text)) for text in texts(script.events)),
+        *(("response.output_text.delta", _delta(text)) for text in said(asked, script)),
         *(("response.completed", {"response": _body(asked, "completed", used, script)}),),
     ]
     parts = [
         (kind, encoded({"type": kind, "sequence_number": number, **event}), UNDER_WAY)
-        for number, (kind, event) in enumerate(said)
+        for number, (kind, event) in enumerate(told)
     ]
     kind, data, _ = parts.pop()
-    told = [*parts, *([] if script.no_end else [(kind, data, Known(FINISHED, used))])]
-    return Answer(pieces=events(told[after + 1 :], script), charged=used, content_type="text/event-stream")
+    sent = [*parts, *([] if script.no_end else [(kind, data, Known(FINISHED, used))])]
+    return Answer(pieces=events(sent[after + 1 :], script), charged=used, content_type="text/event-stream")
 
 
 def id_of(asked: Asked) -> str:
@@ -57,7 +57,7 @@ def _delta(text: str) -> dict[str, Any]:
 
 
 def _body(asked: Asked, status: str, used: Tokens | None, script: Script | None = None) -> dict[str, Any]:
-    said = "" if script is None else "".join(texts(script.events))
+    text = "" if script is None else "".join(said(asked, script))
     return {
         "id": id_of(asked),
         "object": "response",
@@ -69,7 +69,7 @@ def _body(asked: Asked, status: str, used: Tokens | None, script: Script | None 
         "instructions": None,
         "metadata": {},
         "model": asked.model,
-        "output": [_message(said)] if said else [],
+        "output": [_message(text)] if text else [],
         "parallel_tool_calls": True,
         "temperature": 1.0,
         "tool_choice": "auto",

@@ -6,6 +6,7 @@ Words are parted by `;`. Without the header a request gets a plain, whole answer
 messages) gets the same answer, to the byte.
 
 which tokens        input= cached= written= output= reasoning=   counts; else made up from the question
+                    fit                       made-up input fits the question, and the answer's text its output
 which answer        recorded                  the real GLM-5 answer
                     body=NAME                 the bytes put into `Simulator.bodies` under the name, as they are
                     usage=BLOCK               the shape of the usage block: see `blocks.BLOCKS`
@@ -70,6 +71,7 @@ class Script:
     written: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    fit: bool = False
     recorded: bool = False
     body: str | None = None
     usage: str = "plain"
