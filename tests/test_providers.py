@@ -20,6 +20,7 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("host", "port", "provider"), [
     ("api.openai.com", None, "openai"), ("API.OpenAI.com", None, "openai"), ("api.anthropic.com", 443, "anthropic"),
     ("wcode.net", None, "wcode"), ("llm.internal", None, "llm.internal"), ("127.0.0.1", 8080, "127.0.0.1:8080"),
+    ("localhost", 11434, "ollama"),
     ("evil-api.openai.com", None, "evil-api.openai.com"),
 ])  # fmt: skip
 def test_a_host_tells_its_provider_and_an_unlisted_one_is_its_own(host: str, port: int | None, provider: str) -> None:

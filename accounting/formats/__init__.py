@@ -14,6 +14,7 @@ from accounting.formats import (
     gemini_embeddings,
     gemini_interactions,
     google_predict,
+    ollama,
     openai_audio,
     openai_chat,
     openai_completions,
@@ -77,6 +78,7 @@ _FORMATS: tuple[Format, ...] = (
     bedrock,
     bedrock_invoke,
     cohere,
+    ollama,
     unread,
 )
 
@@ -90,9 +92,9 @@ class Match:
 
 
 def _pattern(suffixes: Iterable[str]) -> re.Pattern[str]:
-    """One group a suffix, so that the group that matched tells which."""
+    """One group a suffix, so that the group that matched tells which; servers differ in whether case matters."""
     groups = (f"({re.escape(suffix)})".replace(r"\*\*", ".+").replace(r"\*", "[^/]+") for suffix in suffixes)
-    return re.compile(rf"/(?:{'|'.join(groups)})/?\Z")
+    return re.compile(rf"/(?:{'|'.join(groups)})/?\Z", re.IGNORECASE)
 
 
 _GENERAL = [Match(each, suffix) for each in _FORMATS if not each.providers for suffix in each.suffixes]

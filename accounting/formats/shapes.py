@@ -116,6 +116,10 @@ def _is_cohere(body: Body) -> bool:
 _COHERE = frozenset({"message-start", "message-end", "stream-start", "stream-end"})
 
 
+def _is_ollama(body: Body) -> bool:
+    return isinstance(body.get("done"), bool) and ("created_at" in body or "eval_count" in body)
+
+
 def _kind(body: Body, name: str = "type") -> str:
     kind = body.get(name)
     return kind if isinstance(kind, str) else ""
@@ -145,6 +149,7 @@ _SIGNS: tuple[tuple[str, Callable[[Body], bool]], ...] = (
     ("gemini_interactions", _is_gemini_interaction),
     ("google_predict", _is_google_prediction),
     ("cohere", _is_cohere),
+    ("ollama", _is_ollama),
     ("bedrock", _is_bedrock),
     ("bedrock_invoke", _is_bedrock_invoke),
 )

@@ -12,7 +12,7 @@ _UNMISTAKABLE = frozenset(
 )
 """Endings of one segment that nobody else has."""
 
-_TELLING = re.compile(r"/v\d{1,3}(?:[a-z]\w{0,15})?/[^/]+/?\Z|/(?:openai|anthropic)/")
+_TELLING = re.compile(r"/v\d{1,3}(?:[a-z]\w{0,15})?/[^/]+/?\Z|/(?:openai|anthropic)/", re.IGNORECASE)
 """A version right before the ending, or the name of the API in which a gateway answers."""
 
 _SDK = re.compile(r"(?:Async)?(?:Azure)?(?:OpenAI|Anthropic)\w*/")

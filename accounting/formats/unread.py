@@ -88,7 +88,7 @@ free_of: Mapping[str, tuple[str, ...]] = {
 billed_of: Mapping[str, tuple[str, ...]] = {"bedrock": ("agents/*",)}
 """And what is free elsewhere, and costs money at one: Bedrock's agent that comes with the request."""
 
-many_sided: tuple[str, ...] = ("cloudflare", "databricks", "snowflake")
+many_sided: tuple[str, ...] = ("cloudflare", "databricks", "ollama", "snowflake")
 """Providers whose hosts serve much beside models: there a path that is in no list is none of ours."""
 
 

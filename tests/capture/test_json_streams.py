@@ -5,7 +5,7 @@ from typing import Any
 
 from accounting.usage import Outcome, UsageSource
 from tests.capture.callers import Caller
-from tests.capture.conftest import Journaled
+from tests.capture.conftest import Journaled, MakeCaller
 from tests.capture.wire import Server, chunked, head
 
 PATH = "/v1beta/models/gemini-x:streamGenerateContent"
@@ -83,3 +83,19 @@ def test_an_interaction_in_the_background_is_finished_by_a_poll(
     assert (first.outcome, first.usage.source) == (Outcome.INTERRUPTED, UsageSource.MISSING)
     assert (known.outcome, known.finish_reason) == (Outcome.FINISHED, "completed")
     assert (known.usage.input_tokens, known.usage.output_tokens, known.usage.reasoning_tokens) == (9, 4, 1)
+
+
+def test_ollama_streams_unless_asked_not_to(server: Server, make_caller: MakeCaller, journaled: Journaled) -> None:
+    caller = make_caller().metered(provider="ollama")
+    lines = [{"model": "g", "done": False}, {"model": "g", "done": True, "prompt_eval_count": 9, "eval_count": 4}]
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    server.says(_as_json(body, "application/x-ndjson"))
+    assert caller.post(server.url + "/api/chat", {"model": "g", "messages": []}).body == body
+    server.says(_as_json(body[len(json.dumps(lines[0])) + 1 :]))
+    caller.post(server.url + "/api/generate", {"model": "g", "stream": False, "options": {"num_predict": 7}})
+
+    streamed, whole = journaled.calls()
+    assert (streamed.stream, whole.stream, whole.max_tokens) == (True, False, 7)
+    for call in (streamed, whole):
+        assert (call.provider, call.outcome, call.response_model) == ("ollama", Outcome.FINISHED, "g")
+        assert (call.usage.input_tokens, call.usage.output_tokens, call.usage.anomalies) == (9, 4, ())

@@ -31,6 +31,7 @@ from accounting.formats import (
     openai_images,
     openai_responses,
     splitter,
+    unknown,
     unread,
 )
 from accounting.formats.wire import provider_cost
@@ -369,3 +370,18 @@ def test_a_cost_that_is_no_sum_of_money_is_unknown_and_flagged(stated: str) -> N
     counts = Counts()
     assert provider_cost(loads(stated), "USD", counts) is None
     assert counts.anomalies == ["cost_unreadable"]
+
+
+@pytest.mark.parametrize("path", ["/V1/Chat/Completions", "/v1/CHAT/completions/", "/v1//chat/completions"])
+def test_an_endpoint_is_known_whatever_the_case_of_its_path(path: str) -> None:
+    assert find("POST", path, "llm.internal") == find("POST", "/v1/chat/completions", "llm.internal") is not None
+    assert unknown("POST", "/v1/Moderations", "openai") is None
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+def test_paths_that_anybody_has_are_ollama_s_at_ollama_alone(path: str) -> None:
+    match = find("POST", path, "ollama")
+    assert match is not None
+    assert match.format.name == "ollama"
+    assert find("POST", path, "localhost:3000") is None
+    assert unknown("POST", "/api/pull", "ollama") is None
