@@ -9,7 +9,7 @@ was learned of them.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Table
 from accounting.estimates import Line, Place, Sizes, Snapshot, is_estimated, most_input, most_output, priors
 from accounting.fitting import Fit, Lesson, fitted, sized
 from accounting.store import insert, reading, transact
-from accounting.store.tables import answer_sizes, calls, estimate_lines, keys, spend_days
+from accounting.store.tables import answer_sizes, calls, estimate_lines, keys
 from accounting.usage import Outcome, UsageSource
 
 MOST_CALLS = 20_000
@@ -245,24 +245,32 @@ def _fit(row: Any) -> Fit:
 
 
 class Unlearned(NamedTuple):
-    """A model of which too little is known to learn from, and how many calls of it there were, sub-calls among them."""
+    """A model of which nothing is learned, and how many of the newest calls would teach."""
 
     provider: str
     model: str
     calls: int
 
 
-def unlearned(conn: Connection, today: date) -> list[Unlearned]:
-    """Models that were called lately, and of which nothing is learned."""
-    spent, line = spend_days, estimate_lines
-    is_known = sa.exists().where(line.c.provider == spent.c.provider, line.c.model == spent.c.model)
-    rows = (
-        sa.select(spent.c.provider, spent.c.model, sa.func.sum(spent.c.calls + spent.c.sub_calls))
-        .where(spent.c.billed_on >= today - KEPT, spent.c.model != "", ~is_known)
-        .group_by(spent.c.provider, spent.c.model)
-        .order_by(spent.c.provider, spent.c.model)
-    )
-    return [Unlearned(provider, model, int(count)) for provider, model, count in conn.execute(rows)]
+def unlearned(conn: Connection) -> list[Unlearned]:
+    """Models of whose newest calls some would teach, and of which nothing is learned yet.
+
+    Those that never can be are left out: what is billed by no text, and what was called inside other calls alone.
+    """
+    newest = sa.select(*_READ).order_by(calls.c.id.desc()).limit(MOST_CALLS).subquery()
+    teaches = (newest.c.outcome == Outcome.FINISHED, newest.c.usage_source == UsageSource.PROVIDER,
+               newest.c.parent_id.is_(None), newest.c.script.is_not(None),
+               newest.c.bytes_in > 0, newest.c.input_tokens.is_not(None))  # fmt: skip
+    line = estimate_lines
+    is_known = sa.exists().where(line.c.provider == newest.c.provider, line.c.model == newest.c.model)
+    group = newest.c.provider, newest.c.model, newest.c.endpoint
+    counts: Counter[tuple[str, str]] = Counter()
+    for provider, model, endpoint, count in conn.execute(
+        sa.select(*group, sa.func.count()).where(*teaches, ~is_known, newest.c.model != "").group_by(*group)
+    ):
+        if is_estimated(endpoint):
+            counts[provider, model] += count
+    return [Unlearned(*whose, count) for whose, count in sorted(counts.items())]
 
 
 def _place(row: Any) -> Place:

@@ -261,19 +261,36 @@ def test_the_scheduler_learns_once_an_hour(books: Books) -> None:
     assert ring(Desk(books.engine, books.url, lambda: LATER + timedelta(minutes=60)), job) is not None
 
 
-def test_models_with_too_few_calls_are_named(books: Books) -> None:
+def test_models_of_which_nothing_is_learned_yet_are_named_with_what_would_teach(books: Books) -> None:
     taught(books, [*world(50), *world(3, first=100, request_model="rare")])
-    books.roll()
+    others: list[dict[str, object]] = [
+        {"outcome": Outcome.FAILED}, {"outcome": Outcome.INTERRUPTED}, {"usage": Usage()}, {"bytes_in": 0},
+    ]  # fmt: skip
+    teach_nothing = world(8, first=200, request_model="rare")
+    books.deliver(*(replace(call, **others[at % 4]) for at, call in enumerate(teach_nothing)))  # type: ignore[arg-type]
+    books.deliver(*world(30, first=400, request_model="not yet"))
     with reading(books.engine) as conn:
-        assert unlearned(conn, NOON.date()) == [("wcode", "rare", 3)]
+        assert unlearned(conn) == [("wcode", "not yet", 30), ("wcode", "rare", 3)]
 
 
-def test_a_model_that_was_called_inside_calls_alone_is_named_by_those(books: Books) -> None:
-    parent = made(number=1)
-    books.deliver(parent, *(made(number=number, parent_id=parent.id, request_model="advisor") for number in (2, 3)))
-    books.roll()
+def test_models_that_can_never_be_learned_from_are_not_named(books: Books) -> None:
+    parent = made(number=1, script="latin", bytes_in=100)
+    books.deliver(parent, *(made(number=number, parent_id=parent.id, request_model="advisor") for number in (2, 3)),
+                  *world(3, first=100, request_model="whisper", endpoint="audio/transcriptions"))  # fmt: skip
     with reading(books.engine) as conn:
-        assert unlearned(conn, NOON.date()) == [("wcode", "advisor", 2), ("wcode", "z-ai/glm-5", 1)]
+        assert unlearned(conn) == [("wcode", "z-ai/glm-5", 1)]
+
+
+def test_what_is_not_learned_yet_is_found_among_so_many_of_the_newest_calls(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "MOST_CALLS", 10)
+    books.deliver(*world(200))
+    with books.asked() as asked, reading(books.engine) as conn:
+        assert unlearned(conn) == [("wcode", "z-ai/glm-5", 10)]
+    ((statement, values),) = [each for each in asked if "estimate_lines" in each[0]]
+    plan = "\n".join(books.plan(statement, values))
+    assert "SCAN calls USING INDEX" in plan or "Index Scan" in plan
 
 
 def test_a_snapshot_of_some_models_has_what_any_estimate_of_them_needs(books: Books) -> None:

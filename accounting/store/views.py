@@ -6,9 +6,10 @@ that spells them so is the same on both. Columns are only ever added, at the end
 place, with what was granted on it and whatever people built upon it.
 
 Of the columns whose names don't tell: `cost` is NULL where nobody can say, and leaves out units that the rate has no
-price for, which `anomalies` then names; `estimated_…_tokens` were likely used beyond what was stated, and are in no
-cost and no amount; `calls` are without `sub_calls`, other models' work inside one, whose rows name it by `parent_id`;
-a price (`…_per_1k`) is that of its class, else of the class it is part of, and NULL where there is neither.
+price for, which `anomalies` then names; `estimated_…_tokens` were likely used beyond what was stated, by
+`estimated_calls`, and are in no cost and no amount; `calls` are without `sub_calls`, other models' work inside one,
+whose rows name it by `parent_id`; a price (`…_per_1k`) is that of its class, else of the class it is part of, and NULL
+where there is neither.
 """
 
 # ruff: noqa: S608 - all of the SQL is on this page

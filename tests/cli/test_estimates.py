@@ -23,8 +23,7 @@ def some(count: int, first: int = 1, **changes: object) -> list[Call]:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("work", "estimates"):
-        monkeypatch.setattr(f"accounting.cli.{module}.now", lambda: NOON + timedelta(hours=1))
+    monkeypatch.setattr("accounting.cli.work.now", lambda: NOON + timedelta(hours=1))
 
 
 def test_before_anything_is_learned_the_doctor_says_what_it_takes(run: Run, books: Books) -> None:
@@ -41,10 +40,30 @@ def test_what_was_learned_is_shown_with_its_error_by_model_and_script(run: Run, 
     headings, *lines = (line.split() for line in ran.lines)
     of_input = dict(zip(headings, lines[3], strict=True))
     assert of_input["model"] == "z-ai/glm-5"
-    assert (of_input["of"], of_input["script"]) == ("input", "cjk")
-    assert (of_input["calls"], of_input["examined"], of_input["tokens_per_KB"]) == ("40", "20", "250")
+    assert (of_input["tokens_of"], of_input["sent"], of_input["script"]) == ("input", "-", "cjk")
+    assert (of_input["calls"], of_input["examined"]) == ("40", "20")
+    assert (of_input["per_KB"], of_input["times_priors"], of_input["plus"]) == ("250", "-", "0")
+    of_all = dict(zip(headings, lines[2], strict=True))
+    assert (of_all["script"], of_all["per_KB"], of_all["times_priors"]) == ("(all)", "-", "0.93")
     assert {"error_%", "high_error_%", "bias_%", "prior_error_%"} <= set(headings)
-    assert ran.lines[-1].startswith("Too few finished calls to learn from: wcode rare (3 calls);")
+    assert "times what the shipped priors expect" in ran.out
+    assert ran.lines[-1].startswith(
+        "Too few finished calls with usage to learn from, which takes 20: wcode rare (3 calls). "
+    )
+
+
+def test_models_that_nobody_has_learned_from_yet_are_named_with_what_to_do(run: Run, books: Books) -> None:
+    rare = [each for number in range(8) for each in some(2, 100 + 2 * number, request_model=f"m{number}")]
+    books.deliver(*some(40), *rare)
+    said = run("doctor", "--estimates").lines
+    assert said[1] == (
+        "To be learned from: wcode z-ai/glm-5 (40 calls). accounting learn does it at once, accounting work every hour."
+    )
+    assert "wcode m0 (2 calls), wcode m1 (2 calls)" in said[2]
+    assert "wcode m5 (2 calls) and 2 more. Until then" in said[2]
+    assert len(said) == 3
+    run("learn")
+    assert "To be learned from" not in run("doctor", "--estimates").out
 
 
 def test_json_holds_the_errors_as_parts_of_one(run: Run, books: Books) -> None:
