@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 
 from accounting.errors import CallInvalid
 from accounting.money import Money
@@ -117,8 +118,9 @@ def _refuse_strange_cost(cost: Money | None) -> None:
 
 
 def _bounded(call: Call) -> Iterator[tuple[str, int | None, int]]:
-    for name, count in zip(COUNTED, counted(call.usage), strict=True):
-        yield name, count, MAX_COUNT
+    counts = counted(call.usage)
+    if max(filter(None, counts), default=0) > MAX_COUNT:  # all at once, as every call is looked at
+        yield from zip(COUNTED, counts, repeat(MAX_COUNT), strict=False)
     yield "anomalies", len(call.usage.anomalies), MAX_ANOMALIES
     yield "attempt", call.attempt, _MAX_INTEGER
     yield "http_status", call.http_status, _MAX_INTEGER
