@@ -6,6 +6,8 @@ call, and calls are counted by it: `accounting report --by anomaly`. Nothing is 
 
 from dataclasses import dataclass
 
+from accounting.limits import MAX_BODY, MAX_EVENT
+
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
@@ -33,7 +35,8 @@ _AS_STATED = "Each part is taken as it is stated; the total is only kept."
 _NAMES = {
     # The whole answer
     "body_too_large": Meaning(
-        "The answer is larger than is read, and its two ends state no usage.", "It passed to the caller unread."
+        f"The answer is larger than the {MAX_BODY >> 20} MiB that are read whole, and its two ends state no usage.",
+        "The counts are unknown.",
     ),
     "body_unreadable": Meaning(
         "The answer is no JSON and no stream of events: cut, broken, still compressed, or of another kind.",
@@ -41,7 +44,8 @@ _NAMES = {
     ),
     "encoding_broken": Meaning("The answer's compression is broken.", "Nothing past the break was read."),
     "event_too_large": Meaning(
-        "An event of the stream is larger than is read.", "What it may have stated is not in the counts."
+        f"An event of the stream is larger than the {MAX_EVENT >> 20} MiB that are read.",
+        "What it may have stated is not in the counts.",
     ),
     "event_unreadable": Meaning(
         "A frame of the stream is damaged, or larger than is read.", "What it may have stated is not in the counts."

@@ -4,6 +4,7 @@ Source of each rule: the wire format's file in `formats/`. The same bytes give t
 client.
 """
 
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -90,14 +91,20 @@ def _examined(body: object, provider: str, path: str, content_type: str) -> Extr
         body = body.encode("utf-8", "replace")
     if not isinstance(body, bytes | bytearray | memoryview):
         raise TypeError(f"Expected a response's JSON, text or bytes, found {type(body).__name__}")
-    data = bytes(body)
+    data = _in_utf_8(bytes(body))
     cutter = splitter_of(data, content_type)
     if cutter is not None:
         return _of_stream(events_of(cutter, [data]), chosen, provider)
     if len(data) > MAX_BODY:
         return _of_large_body(data, chosen, provider)
     value = loads(data)
-    return _of_values(data, chosen, provider) if value is None and data else _of_body(value, chosen, provider)
+    is_none = value is None and data.strip() not in (b"", b"null")
+    return _of_values(data, chosen, provider) if is_none else _of_body(value, chosen, provider)
+
+
+def _in_utf_8(data: bytes) -> bytes:
+    """As everybody sends it; what PowerShell has written to a file is in UTF-16, with a mark."""
+    return data.decode("utf-16", "replace").encode() if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else data
 
 
 @lru_cache
@@ -140,7 +147,8 @@ def _of_values(data: bytes, chosen: Format | None, provider: str) -> Extraction:
 def _of_stream(events: list[Event], chosen: Format | None, provider: str) -> Extraction:
     format_ = chosen or _told(sniff_stream(events), provider)
     if format_ is None:
-        return _nothing("format_unknown")._replace(is_stream=True)
+        is_too_large = any(event.oversized for event in events)
+        return _nothing("event_too_large" if is_too_large else "format_unknown")._replace(is_stream=True)
     reader = format_.stream()
     lookout = Lookout(format_, provider) if chosen else None
     for event in events:

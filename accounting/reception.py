@@ -127,7 +127,7 @@ class Reception:
             is_known = known.usage.source is not UsageSource.MISSING
             return known, self._decoder.is_whole and (is_known or self._framed)
         body = loads(bytes(self._body))
-        if body is None and self._body:
+        if body is None and bytes(self._body).strip() not in (b"", b"null"):
             is_whole = self._framed and self._decoder.is_whole
             return flagged(Answer(), "body_unreadable"), is_whole
         is_whole = self._decoder.is_whole and (body is not None or self._framed)

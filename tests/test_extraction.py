@@ -10,7 +10,7 @@ import accounting
 from accounting import formats
 from accounting.extraction import examine, extract, read
 from accounting.formats import shapes
-from accounting.limits import MAX_BODY
+from accounting.limits import MAX_BODY, MAX_EVENT
 from accounting.money import Money
 from accounting.usage import Usage, UsageSource
 from tests.frames import frame
@@ -28,6 +28,8 @@ STREAM = b'data: {"choices": [], "usage": {"prompt_tokens": 15, "completion_toke
         bytearray(json.dumps(CHAT).encode()),
         memoryview(json.dumps(CHAT).encode()),
         "\ufeff\n \n" + json.dumps(CHAT),
+        json.dumps(CHAT).encode("utf-16"),
+        b"\xfe\xff" + STREAM.decode().encode("utf-16-be"),
         STREAM,
         STREAM.decode(),
         STREAM.rstrip(),
@@ -55,6 +57,8 @@ def test_what_can_be_no_response_is_refused(body: object) -> None:
         (b"\x1f\x8b\x08\x00", ("body_unreadable",)),
         ("\ud800", ("body_unreadable",)),
         (b"<html>502</html>", ("body_unreadable",)),
+        (b" null\n", ("format_unknown",)),
+        (b"data: " + b"x" * (MAX_EVENT + 1) + b"\n\n", ("event_too_large",)),
         ([], ("format_unknown",)),
         (b"[" * 400 + b"]" * 400, ("format_unknown",)),
         ({"hello": "world"}, ("format_unknown",)),

@@ -222,3 +222,8 @@ def test_pieces_are_all_that_was_packed() -> None:
     assert decoder.is_whole
     with pytest.raises(Unreadable, match="body_too_large"):
         Decoder("gzip", len(data) - 1).feed(gzip.compress(data))
+
+
+@pytest.mark.parametrize("body", [b"null", b" null\n", b" \n"])
+def test_an_answer_of_nothing_is_no_broken_one(body: bytes) -> None:
+    assert received([body], "application/json")[0].usage.anomalies == ()

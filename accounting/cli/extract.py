@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
@@ -61,8 +62,22 @@ def extract(
         put_json(_fields(found, readings, len(data)))
     else:
         _show(found, readings, len(data))
+    for hint in _hints(data, content_type):
+        typer.echo(hint, err=True)
     if found.answer.usage.source is UsageSource.MISSING:
         raise typer.Exit(1)
+
+
+def _hints(data: bytes, content_type: str) -> Iterator[str]:
+    if data.startswith(_GZIP):
+        yield "These bytes are compressed with gzip; unpack them first: gunzip < FILE | accounting extract -"
+    told, found = formats.splitter(content_type), formats.splitter_of(data, content_type)
+    if content_type and type(told) is not type(found):
+        yield f"The bytes are no {printable(content_type)}, as they begin; they are read as what they are."
+
+
+_GZIP = b"\x1f\x8b"
+"""RFC 1952, 2.3.1."""
 
 
 def _named(provider: str) -> str:

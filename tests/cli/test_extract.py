@@ -1,5 +1,6 @@
 """`accounting extract`: what one saved answer says, and where."""
 
+import gzip
 import io
 import json
 import sys
@@ -186,3 +187,17 @@ def test_a_provider_is_the_listed_one_whatever_its_case_and_one_that_is_not_list
     )
     assert (ran.code, ran.out) == (0, run("extract", file).out)
     assert run("extract", file, "--provider", "\t").code == 2
+
+
+def test_a_compressed_file_is_to_be_unpacked_first(run: Run, file: Path) -> None:
+    file.write_bytes(gzip.compress(file.read_bytes()))
+    ran = run("extract", file)
+    assert ran.code == 1
+    assert ran.err == "These bytes are compressed with gzip; unpack them first: gunzip < FILE | accounting extract -\n"
+
+
+def test_bytes_that_are_not_what_they_are_called_are_read_and_that_is_told(run: Run, file: Path) -> None:
+    ran = run("extract", file, "--content-type", "text/event-stream")
+    assert (ran.code, ran.out) == (0, run("extract", file).out)
+    assert ran.err == "The bytes are no text/event-stream, as they begin; they are read as what they are.\n"
+    assert run("extract", file, "--content-type", "application/json").err == ""
