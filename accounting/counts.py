@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,7 +21,7 @@ from accounting.usage import MAX_BLOCK, MAX_COUNT
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One place in a block that was looked at and held something: the path of its keys, what stood there, what of it
-    was taken (None where it could not be)."""
+    was taken (None where it could not be, or is in no count)."""
 
     path: tuple[str, ...]
     stated: object
@@ -89,6 +89,11 @@ class Counts:
         if self._readings is not None:
             self._readings.append(Reading((*self._place, *path), value, taken))
         return taken
+
+    def took(self, taken: int | None, *path: str) -> None:
+        """What of the place was taken in the end, where a rule leaves out some of it, or all (None)."""
+        if self._readings is not None:
+            self._readings[:] = [replace(one, taken=taken) if one.path == path else one for one in self._readings]
 
     def bounded(self, value: int | None, name: str) -> int | None:
         """The number, or None where it is no count: a sum of counts may be past what each may be."""

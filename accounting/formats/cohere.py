@@ -153,7 +153,9 @@ def _either(billed: object, tokens: object, field: str, counts: Counts) -> int |
 def _cached(block: object, tokens_in: int | None, counts: Counts) -> int | None:
     cached, taken_in = counts.read(block, "cached_tokens"), counts.read(block, "tokens", "input_tokens")
     known = within(cached, tokens_in if taken_in is None else taken_in, counts, "cached_exceeds_input")
-    return None if known is None or tokens_in is None else min(known, tokens_in)
+    taken = None if known is None or tokens_in is None else min(known, tokens_in)
+    counts.took(taken, "cached_tokens")
+    return taken
 
 
 def _searched(block: object, searches: int, counts: Counts) -> Usage:

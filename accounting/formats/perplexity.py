@@ -79,4 +79,6 @@ def _sources(block: object, reasoning: int | None, counts: Counts) -> int:
     cited = counts.read(block, "citation_tokens") or 0
     listed = at(block, "cost")
     billed = at(listed, "citation_tokens_cost") if isinstance(listed, Mapping) else reasoning
+    if not billed:
+        counts.took(None, "citation_tokens")
     return cited if billed else 0

@@ -201,3 +201,23 @@ def test_bytes_that_are_not_what_they_are_called_are_read_and_that_is_told(run: 
     assert (ran.code, ran.out) == (0, run("extract", file).out)
     assert ran.err == "The bytes are no text/event-stream, as they begin; they are read as what they are.\n"
     assert run("extract", file, "--content-type", "application/json").err == ""
+
+
+_CHAT = {"prompt_tokens": 10, "completion_tokens": 5, "citation_tokens": 300}
+_BILLED = {"billed_units": {"input_tokens": 2406}, "tokens": {"input_tokens": 2935}}
+
+
+@pytest.mark.parametrize(
+    ("provider", "body", "path", "taken"),
+    [
+        ("perplexity", {"choices": [], "usage": {**_CHAT, "cost": {"total_cost": 0.01}}}, "citation_tokens", "-"),
+        ("perplexity", {"choices": [], "usage": {**_CHAT, "reasoning_tokens": 9}}, "citation_tokens", "300"),
+        ("cohere", {"usage": {**_BILLED, "cached_tokens": 2928}}, "cached_tokens", "2406"),
+    ],
+)
+def test_what_is_shown_as_taken_is_in_the_counts(
+    run: Run, file: Path, provider: str, body: dict[str, object], path: str, taken: str
+) -> None:
+    file.write_text(json.dumps(body))
+    shown = [line for line in run("extract", file, "--provider", provider).lines if line.startswith(f"{path} ")]
+    assert [line.split()[2] for line in shown] == [taken]
