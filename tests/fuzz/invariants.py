@@ -23,8 +23,10 @@ def holds_in_every_format(data: bytes) -> None:
 
 def holds(answer: Answer) -> None:
     holds_of(answer.usage)
+    assert (answer.usage.source is UsageSource.MISSING) == (answer.usage.requests is None)
     for sub in answer.sub_calls:
         holds_of(sub.usage)
+        assert sub.usage.requests is None  # the answer's own is the only one
     assert _kept(answer).usage == answer.usage
 
 
@@ -39,7 +41,6 @@ def holds_of(usage: Usage) -> None:
     assert all(meaning(anomaly) for anomaly in usage.anomalies), usage.anomalies
     assert len(set(usage.anomalies)) == len(usage.anomalies)
     assert usage.block is None or len(usage.block) <= MAX_BLOCK
-    assert (usage.source is UsageSource.MISSING) == (usage.requests is None)
 
 
 def _is_within(usage: Usage, whole: str, *parts: str) -> None:
