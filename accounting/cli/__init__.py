@@ -8,32 +8,14 @@ the end, as with any program that SIGPIPE ends.
 import errno
 import os
 import sys
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
-from sqlalchemy.exc import DatabaseError, OperationalError
 
 from accounting import __version__
-from accounting.cli import (
-    calls,
-    demo,
-    doctor,
-    extract,
-    handovers,
-    keys,
-    moving,
-    projects,
-    putaside,
-    rates,
-    rebuild,
-    report,
-    restatements,
-    sources,
-    store,
-    verify,
-    work,
-)
 from accounting.errors import AccountingError
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -45,37 +27,64 @@ _INTERRUPTED = 128 + 2
 _UNREAD = 128 + 13
 """What a shell makes of a program that SIGPIPE (13) ended."""
 
-app = typer.Typer(
-    help="The books of a team that buys tokens: what was spent, by key, project and model.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command()(report.report)
-app.command()(calls.calls)
-app.command()(verify.verify)
-app.command()(rebuild.rebuild)
-app.command()(doctor.doctor)
-app.command()(extract.extract)
-app.command()(work.work)
-app.command()(work.rollup)
-app.command()(work.deliver)
-app.command()(work.learn)
-app.add_typer(rates.app, name="rates")
-app.add_typer(projects.app, name="projects")
-keys.app.command()(handovers.assign)
-keys.app.command()(handovers.move)
-app.add_typer(keys.app, name="keys")
-app.add_typer(sources.app, name="sources")
-app.add_typer(putaside.rejected_app, name="rejected")
-app.add_typer(putaside.conflicts_app, name="conflicts")
-for command in (moving.copy, moving.backup, moving.restore):
-    store.app.command()(command)
-app.add_typer(restatements.app, name="restatements")
-app.add_typer(store.app, name="store")
-app.command()(demo.demo)
+_COMMANDS = {
+    "report": "report:report",
+    "calls": "calls:calls",
+    "verify": "verify:verify",
+    "rebuild": "rebuild:rebuild",
+    "doctor": "doctor:doctor",
+    "extract": "extract:extract",
+    "work": "work:work",
+    "rollup": "work:rollup",
+    "deliver": "work:deliver",
+    "learn": "work:learn",
+    "demo": "demo:demo",
+    "rates": "rates:app",
+    "projects": "projects:app",
+    "keys": "handovers:app",
+    "sources": "sources:app",
+    "rejected": "putaside:rejected_app",
+    "conflicts": "putaside:conflicts_app",
+    "restatements": "restatements:app",
+    "store": "moving:app",
+}
+"""Where each is: a module here, and a function or a group of commands in it. Only what is run is imported: all of them
+take most of a second."""
 
 
-@app.command()
+def program(words: Sequence[str]) -> typer.Typer:
+    """The program for these words; all of it where they begin with no command of its own."""
+    app = typer.Typer(
+        help="The books of a team that buys tokens: what was spent, by key, project and model.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_all)
+    for name in _named(words):
+        _add(app, name)
+    app.command()(version)
+    return app
+
+
+def _named(words: Sequence[str]) -> Iterable[str]:
+    if words[:1] == ["version"]:
+        return ()
+    return words[:1] if words and words[0] in _COMMANDS else _COMMANDS
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    module, attribute = _COMMANDS[name].split(":")
+    found = getattr(import_module(f"accounting.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=name)
+    else:
+        app.command(name)(found)
+
+
+def _all() -> None:
+    """Of all commands: makes it a program of several, where only one is imported."""
+
+
 def version() -> None:
     """Print the version of this program."""
     typer.echo(f"accounting {__version__}")
@@ -90,9 +99,9 @@ def main() -> None:
         _run()
     except AccountingError as error:
         _give_up(str(error))
-    except DatabaseError as error:
+    except _database_errors() as error:
         # Its subclasses but OperationalError are faults of this program, and those keep their traceback.
-        if type(error) not in (DatabaseError, OperationalError):
+        if type(error).__name__ not in ("DatabaseError", "OperationalError"):
             raise
         _give_up(f"The store can't be used: {error.orig}. Nothing was changed by the step that failed.")
     except SystemExit as end:
@@ -109,9 +118,15 @@ def main() -> None:
         _give_up(f"Can't write: {error.strerror}. Make room, or let the output go elsewhere.")
 
 
+def _database_errors() -> tuple[type[Any], ...]:
+    """None where no command has imported what raises them."""
+    sqlalchemy = sys.modules.get("sqlalchemy.exc")
+    return (sqlalchemy.DatabaseError,) if sqlalchemy else ()
+
+
 def _run() -> None:
     try:
-        app(prog_name="accounting")
+        program(sys.argv[1:])(prog_name="accounting")
     except BaseException as error:
         # Whatever it came to: an interrupt may hit a connection half-way, whose closing then fails.
         if not _is_interrupt(error):

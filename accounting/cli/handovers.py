@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from accounting import handovers, keys, periods, projects
 from accounting.cli.books import Why, asks, books, counting, now, out
-from accounting.cli.keys import KeyText
+from accounting.cli.keys import KeyText, app
 from accounting.cli.spans import day
 from accounting.errors import ConfigurationError
 from accounting.handovers import Handover
@@ -44,6 +44,7 @@ Past = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would move, and change nothing.")]
 
 
+@app.command()
 def assign(
     key: KeyText,
     project: ProjectName,
@@ -62,6 +63,7 @@ def assign(
         _hand_over(engine, order, past, dry_run)
 
 
+@app.command()
 def move(
     key: KeyText,
     project: ProjectName,

@@ -12,6 +12,7 @@ from accounting import delivery
 from accounting.backup import Holdings, back_up
 from accounting.backup import restore as put_back
 from accounting.cli.books import books, counting, measuring, now, out
+from accounting.cli.store import app
 from accounting.errors import ConfigurationError
 from accounting.journals import others, survey
 from accounting.moving import Copied
@@ -24,6 +25,7 @@ from accounting.store import file_of, is_postgresql, named, open_engine, schema
 BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="A SQLite file, whatever the store is.")]
 
 
+@app.command()
 def copy(
     url: Annotated[
         str, typer.Argument(metavar="URL", help="Where to: a SQLite file, or an empty PostgreSQL database.")
@@ -47,6 +49,7 @@ def copy(
         raise typer.Exit(1)
 
 
+@app.command()
 def backup(file: BackupFile) -> None:
     """Write the books into a file of their own, while programs go on writing to them."""
     engine = open_engine(Settings().store_url)
@@ -58,6 +61,7 @@ def backup(file: BackupFile) -> None:
     say(out(), f"Backed up {_told(held)}, to {file}.")
 
 
+@app.command()
 def restore(
     file: BackupFile,
     replace: Annotated[bool, typer.Option(help="Move the store that is there aside, under the date.")] = False,

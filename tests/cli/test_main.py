@@ -51,7 +51,7 @@ def test_a_fault_of_this_program_keeps_its_traceback(run: Run, monkeypatch: pyte
     def broken(prog_name: str) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr(cli, "program", lambda words: broken)
     with pytest.raises(ZeroDivisionError):
         run("version")
 
@@ -79,7 +79,7 @@ def interrupted_in_a_command(prog_name: str) -> None:
 def test_an_interrupt_ends_with_130_and_a_line_whatever_it_hits(
     run: Run, monkeypatch: pytest.MonkeyPatch, app: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr(cli, "app", app)
+    monkeypatch.setattr(cli, "program", lambda words: app)
     ran = run("store", "copy")
     assert ran.code == 130
     assert ran.err == "Interrupted; what was done is whole, and the same command can be given again.\n"
@@ -136,3 +136,19 @@ def test_a_name_that_the_terminal_cannot_show_is_spelt_out(books: Books, monkeyp
     ended = subprocess.run(program, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0
     assert r"\u641c\u7d22" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        ("version", ["sqlalchemy", "pydantic_settings", "httpx", "apscheduler"]),
+        ("rates", ["accounting.demo", "accounting.simulator", "apscheduler"]),
+    ],
+)
+def test_a_command_does_not_wait_for_what_only_others_need(command: str, unused: list[str]) -> None:
+    code = (
+        f"import sys; from accounting.cli import program; sys.argv[1:] = [{command!r}, '--help']\n"
+        "try: program(sys.argv[1:])()\n"
+        f"except SystemExit: print(sorted(set({unused!r}) & sys.modules.keys()))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()[-1] == "[]"
