@@ -15,7 +15,7 @@ from accounting.money import Money
 from accounting.periods import zone
 from accounting.ports import Verdict
 from accounting.rollup import Rolled
-from accounting.spend import Report, SpendLine
+from accounting.spend import Estimated, Report, SpendLine
 from accounting.store import reading
 from accounting.usage import Call, Outcome, Quantities, Usage, UsageSource
 from accounting.verify import verify
@@ -85,6 +85,8 @@ SILENT = shanghai("11-22 12:00", ANNS, Usage(), stream=True)
 CUT = shanghai(
     "11-22 12:30", ANNS, Usage(700, None, None, 10, None, UsageSource.PARTIAL), stream=True, outcome=Outcome.INTERRUPTED
 )
+# no byte of either stream is on record, so nothing can have been used beyond what was stated
+NOTHING_CAME = Estimated(calls=2, spent={"CNY": Decimal(0)})
 # half past midnight of December, in UTC still November: 3000 × 0.010 + 1000 × 0.030 = ¥0.06
 NEXT = shanghai("12-01 00:30", ANNS, used(3000, 1000))
 
@@ -125,6 +127,7 @@ def test_november_by_project(books: Books) -> None:
             usage_partial=1,
             quantities=Quantities(input=4900, cache_read=0, cache_write=0, output=2410, reasoning=0),
             spent={"CNY": Decimal("0.1315")},  # 0.0237 + 0.0145 + 0.046 + 0.040 + 0.0073
+            estimated=NOTHING_CAME,
         ),
         SpendLine(
             group="search",
@@ -151,6 +154,7 @@ def test_novembers_total_says_what_it_hides(books: Books) -> None:
         unpriced=1,
         quantities=Quantities(input=9600, cache_read=3000, cache_write=200, output=2990, reasoning=60),
         spent={"CNY": Decimal("0.1512"), "USD": Decimal("0.0081")},
+        estimated=NOTHING_CAME,
     )
     assert report.completeness.open == 1
     assert report.completeness.until == at("2026-12-02 08:00+08:00")  # the open call began then
