@@ -1,10 +1,11 @@
 """`accounting calls`: single calls, each with its cost."""
 
-import time
+import signal
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 from itertools import islice
+from threading import Event
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from accounting.booked import BookedCall, Estimate, Selection
 from accounting.cli.books import AsJson, books, counting, err, out, put_json
 from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
+from accounting.cli.stopping import stop_signal
 from accounting.contributions import ESTIMATES
 from accounting.errors import ConfigurationError, StoreAway
 from accounting.money import Money, plain
@@ -164,24 +166,25 @@ def _told(number: int, one: BookedCall, told: Callable[[int], None]) -> list[obj
 def _follow(engine: Engine, asked: _List, last: int) -> None:
     """Print the last calls, then each as it is booked. Ctrl-C is how one leaves it."""
     put = _objects if asked.form is Form.JSON else _Lines(asked.zone)
-    try:
+    with stop_signal(signal.SIGINT) as stopped:
         with reading(engine) as conn:
             had, page = booked.seen(conn), booked.listed(conn, asked.chosen, last)
         put(page[::-1])
-        while True:
-            found, by_now = _once_there(engine, partial(booked.newly_booked, selection=asked.chosen, had=had))
+        while not stopped.is_set():
+            news = _once_there(engine, partial(booked.newly_booked, selection=asked.chosen, had=had), stopped)
+            if news is None:
+                return
+            found, by_now = news
             put(found)
             if by_now == had:
-                time.sleep(POLL_SECONDS)
+                stopped.wait(POLL_SECONDS)
             had = by_now
-    except KeyboardInterrupt:
-        return
 
 
-def _once_there(engine: Engine, read: Callable[[Connection], T]) -> T:
-    """What is read in one snapshot. While the store is away that is said, once, and tried again."""
+def _once_there(engine: Engine, read: Callable[[Connection], T], stopped: Event) -> T | None:
+    """What is read in one snapshot. While the store is away that is said, once, and tried again until it is stopped."""
     is_told = False
-    while True:
+    while not stopped.is_set():
         try:
             with reading(engine) as conn:
                 found = read(conn)
@@ -189,11 +192,12 @@ def _once_there(engine: Engine, read: Callable[[Connection], T]) -> T:
             if not is_told:
                 say(err(), f"The store is away; this goes on where it was once it is back. {error}")
             is_told = True
-            time.sleep(AWAY_SECONDS)
+            stopped.wait(AWAY_SECONDS)
         else:
             if is_told:
                 say(err(), "The store is back.")
             return found
+    return None
 
 
 def _objects(found: Iterable[BookedCall]) -> None:

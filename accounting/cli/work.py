@@ -3,18 +3,15 @@
 import logging
 import shlex
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from accounting import delivery, learning
 from accounting.cli.books import books, counting, err, now, out, roll_up
+from accounting.cli.stopping import stop_signal
 from accounting.scheduler import JOBS, Desk, Job, Run, ringing
 from accounting.settings import Settings
 from accounting.sheets import counted, instant, say
@@ -26,7 +23,7 @@ def work() -> None:
     logging.getLogger("apscheduler").setLevel(logging.ERROR)  # a ring during a long run is no event
     settings = Settings()
     jobs = tuple(_timed(job, settings) for job in JOBS)
-    with books() as engine, _stop_signal() as stopped:
+    with books() as engine, stop_signal(signal.SIGINT, signal.SIGTERM) as stopped:
         say(err(), f"Working on {named(engine)}: {', '.join(f'{job.name} every {_every(job)}' for job in jobs)}.")
         with ringing(Desk(engine, settings.store_url, now), jobs, _tell):
             while not stopped.wait(1.0):
@@ -83,19 +80,3 @@ def _tell(run: Run) -> None:
     """A line for a run that did something or failed; nothing for the many that found nothing to do."""
     if run.state != "done" or run.detail:
         say(err(), f"{instant(run.ended_at)} {run.job} {run.state}: {run.detail}")
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """Set by the first SIGINT or SIGTERM; the second is the system's own again, for the impatient."""
-    stopped = threading.Event()
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopped.set()
-        for one, handler in former.items():
-            signal.signal(one, handler)
-
-    for number in former:
-        signal.signal(number, stop)
-    yield stopped

@@ -24,11 +24,27 @@ PROGRAM = (
 )
 SECONDS = 30
 
+# Interrupted where an exception can go nowhere, as happens in the callbacks of a database's connections.
+UNHEARD = """
+import os, signal
+from accounting import booked
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+def newly_booked(*given, read=booked.newly_booked, **named):
+    Last()
+    return read(*given, **named)
+
+booked.newly_booked = newly_booked
+"""
+
 
 class Follower:
-    def __init__(self, books: Books, *options: str, shell: str = "") -> None:
+    def __init__(self, books: Books, *options: str, program: str = PROGRAM) -> None:
         environment = {**os.environ, "ACCOUNTING_STORE_URL": books.url}
-        command = [sys.executable, "-c", PROGRAM, "calls", "--follow", *options]
+        command = [sys.executable, "-c", program, "calls", "--follow", *options]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         self._process = subprocess.Popen(command, env=environment, **pipes)
         self._lines: Queue[str] = Queue()
@@ -96,6 +112,11 @@ def test_a_follower_begins_with_the_last_calls_and_goes_on_with_new_ones(books: 
     assert new[-4:-1] == ["0.018", "CNY", "-"]
     follower.interrupt()
     assert follower.ended() == (0, "")
+
+
+def test_an_interrupt_ends_a_follower_wherever_it_comes(books: Books) -> None:
+    with closing(Follower(books, program=UNHEARD + PROGRAM)) as follower:
+        assert follower.ended() == (0, "")
 
 
 def test_json_is_an_object_a_line_each_call_once_in_order_while_others_write(books: Books, follow: Follow) -> None:
