@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from tests import databases
 from tests.books import Books
 from tests.databases import Database, PostgresDatabases, Server, SqliteFiles
+from tests.summaries import pytest_sessionfinish, pytest_terminal_summary, pytest_testnodedown  # noqa: F401 - hooks
 
 NewBooks = Callable[..., Books]
 
