@@ -33,6 +33,11 @@ _IN_NO_COST = "They are in no cost; a price of 0 says that they are free."
 _AS_STATED = "Each part is taken as it is stated; the total is only kept."
 
 _NAMES = {
+    # The price
+    "unpriced_service_tier": Meaning(
+        "A service tier served the call that no rate names; the model's rates are for other tiers.",
+        "What it cost is unknown.",
+    ),
     # The whole answer
     "body_too_large": Meaning(
         f"The answer is larger than the {MAX_BODY >> 20} MiB that are read whole, and its two ends state no usage.",

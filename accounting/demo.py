@@ -19,10 +19,10 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from accounting import ratebook, recorder, workload
+from accounting.cards import parse_card
 from accounting.client import flush
 from accounting.errors import ConfigurationError, StoreError
 from accounting.places import sqlite_url
-from accounting.rates import parse_card
 from accounting.rollup import roll_all
 from accounting.sheets import Column, Sheet, counted, say, show
 from accounting.simulated.ledger import FAILED, INTERRUPTED, UNKNOWN, LedgerLine, Tokens, costs, total

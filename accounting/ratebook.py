@@ -4,13 +4,17 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting.rates import UNPRICED, Rate, RateBook
-from accounting.store import Lock, hold, ratelines
+from accounting.aliases import Aliases
+from accounting.rates import UNPRICED, Rate
+from accounting.resolution import RateBook
+from accounting.store import Lock, aliaslines, hold, ratelines
 from accounting.store.ratelines import shipped
+from accounting.store.tables import store
 
-__all__ = ["Loaded", "book", "load", "rates", "shipped"]
+__all__ = ["Loaded", "book", "load", "new_edition", "rates", "shipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,7 @@ class Loaded:
     unchanged: int
 
 
-def load(conn: Connection, lines: Iterable[Rate], now: datetime) -> Loaded:
+def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> Loaded:
     """Add the lines that are not there yet: all of them or, raising `RateCardError`, none.
 
     A line whose prices and validity are in the books already is left as it is, also where its card names
@@ -34,7 +38,9 @@ def load(conn: Connection, lines: Iterable[Rate], now: datetime) -> Loaded:
     known = {_content(rate) for rate in held}
     fresh = list({_content(line): line for line in lines if _content(line) not in known}.values())
     RateBook([*held, *fresh])
-    ratelines.append(conn, fresh, now)
+    ratelines.append(conn, fresh, now, by)
+    if fresh:
+        new_edition(conn)
     return Loaded(added=len(fresh), unchanged=len(lines) - len(fresh))
 
 
@@ -44,8 +50,17 @@ def rates(conn: Connection) -> list[Rate]:
 
 
 def book(conn: Connection, models: Collection[tuple[str, str]] | None = None) -> RateBook:
-    """The lines that price calls from now on: all, or those of some providers' models."""
-    return RateBook(ratelines.read(conn, withdrawn=False) if models is None else ratelines.of_models(conn, models))
+    """What prices calls from now on: all lines, or those for some providers' models, whatever name they give them."""
+    aliases = Aliases(aliaslines.read(conn, withdrawn=False))
+    if models is None:
+        return RateBook(ratelines.read(conn, withdrawn=False), aliases)
+    names = {(provider, name) for provider, model in models for name, _ in aliases.names(provider, model)}
+    return RateBook(ratelines.of_models(conn, names | {*models}), aliases)
+
+
+def new_edition(conn: Connection) -> None:
+    """Say that calls may be priced otherwise from now on: after lines or aliases were added or withdrawn."""
+    conn.execute(sa.update(store).values(rates_edition=store.c.rates_edition + 1))
 
 
 def _content(rate: Rate) -> Rate:

@@ -18,11 +18,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting import ratebook
+from accounting import patterns, ratebook
+from accounting.aliases import NO_ALIASES, Aliases
 from accounting.contributions import ANOMALY, ESTIMATES, TAG, USER
 from accounting.differences import Difference, instant, microseconds, raw, text_at
 from accounting.projects import Calendar
-from accounting.rates import UNPRICED, Rate
+from accounting.rates import UNPRICED, Rate, tier_of
+from accounting.store import aliaslines
 from accounting.store.tables import batches, calls
 from accounting.usage import APART, COUNTED, Outcome, least_id
 
@@ -65,6 +67,7 @@ class Call(NamedTuple):
     effort: str
     outcome: str
     parent_id: str | None
+    service_tier: str | None
     input_tokens: int | None
     cache_read_tokens: int | None
     cache_write_tokens: int | None
@@ -130,15 +133,24 @@ class Days:
 
 
 class Held(NamedTuple):
-    """A rate, and from when to when it holds, in microseconds."""
+    """A rate, from when to when it holds, in microseconds, and the names that its model goes by."""
 
     rate: Rate
     start: int
     end: float
+    aliases: Aliases = NO_ALIASES
 
     def covers(self, call: Call) -> bool:
-        is_its = self.rate.provider == call.provider and self.rate.model == call.model
-        return is_its and self.start <= call.started_at < self.end
+        rate = self.rate
+        is_its = rate.provider == call.provider and (rate.model == call.model or self._is_known_as(call.model))
+        return is_its and self.start <= call.started_at < self.end and (not rate.conditions or self._fits(call))
+
+    def _is_known_as(self, model: str) -> bool:
+        names = (model, *(name for name, _ in self.aliases.names(self.rate.provider, model)))
+        return any(patterns.fits(self.rate.model, name) for name in names)
+
+    def _fits(self, call: Call) -> bool:
+        return self.rate.holds(instant(call.started_at), call.input_tokens or 0, tier_of(call.service_tier))
 
 
 class Rates(dict[int, Held]):
@@ -146,12 +158,13 @@ class Rates(dict[int, Held]):
 
     def learn(self, conn: Connection, ids: Collection[int]) -> None:
         if not self.keys() >= {*ids} - {UNPRICED}:
-            self.update((rate.id, _held(rate)) for rate in ratebook.rates(conn))
+            aliases = Aliases(aliaslines.read(conn, withdrawn=True))
+            self.update((rate.id, _held(rate, aliases)) for rate in ratebook.rates(conn))
 
 
-def _held(rate: Rate) -> Held:
+def _held(rate: Rate, aliases: Aliases) -> Held:
     end = rate.period.end
-    return Held(rate, microseconds(rate.valid_from), math.inf if end is None else microseconds(end))
+    return Held(rate, microseconds(rate.valid_from), math.inf if end is None else microseconds(end), aliases)
 
 
 def bunches(conn: Connection, start: datetime, end: datetime) -> Iterator[list[Call]]:

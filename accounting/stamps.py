@@ -16,7 +16,8 @@ from accounting.errors import RateCardError
 from accounting.estimates import NOTHING, Snapshot, beyond, lacks_usage
 from accounting.keys import Payers
 from accounting.projects import Calendar
-from accounting.rates import UNPRICED, RateBook, unpriced_units
+from accounting.rates import STANDARD, UNPRICED, tier_of, unpriced_units
+from accounting.resolution import RateBook
 from accounting.store import Lock, hold, transact
 from accounting.usage import COUNTED, Call, Usage, UsageSource, counted
 from accounting.wholes import plausible
@@ -31,6 +32,9 @@ BY_KEY = ("key", "default")
 
 STAMPING_FAILED = "stamping_failed"
 """The anomaly of a call that could not be priced through a fault of ours; it is stored unpriced."""
+
+UNPRICED_TIER = "unpriced_service_tier"
+"""The anomaly of a call that a service tier served which has no rate, where its model has one otherwise."""
 
 _NOT_ESTIMATED = (None, None)
 """What stands in the last columns of a call that needs no estimate, or of which there is none."""
@@ -176,11 +180,13 @@ class Stamps:
         try:
             if self.rates is None:
                 raise RateCardError("The rates can't be read.")
-            rate = self.rates.find(call.provider, call.model, call.started_at)
+            used, tier = usage.input_tokens or 0, tier_of(call.service_tier)
+            rate = self.rates.find(call.provider, call.model, call.started_at, used, tier)
+            is_tier = rate is None and tier != STANDARD and self.rates.find(*_plainly(call), used) is not None
         except Exception:  # noqa: BLE001 - a price can be found later, a call that was refused would be lost
             return UNPRICED, _once(usage.anomalies, [STAMPING_FAILED])
         if rate is None:
-            return UNPRICED, _once(usage.anomalies, [])
+            return UNPRICED, _once(usage.anomalies, [UNPRICED_TIER] if is_tier else [])
         unpriced = [f"unpriced_{name}" for name in unpriced_units(counted(usage), rate)]
         return rate.id, _once(usage.anomalies, unpriced)
 
@@ -194,6 +200,10 @@ class Stamps:
             return beyond(self.learned, replace(call, usage=usage))
         except Exception:  # noqa: BLE001 - a call without an estimate is better than none
             return _NOT_ESTIMATED
+
+
+def _plainly(call: Call) -> tuple[str, str, datetime]:
+    return call.provider, call.model, call.started_at
 
 
 def _once(delivered: Sequence[str], ours: Sequence[str]) -> list[str]:

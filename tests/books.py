@@ -12,10 +12,10 @@ from uuid import UUID, uuid5
 from sqlalchemy import Engine, Table, event, select
 
 from accounting import ratebook
+from accounting.cards import parse_card
 from accounting.ingest import ingest
 from accounting.places import sqlite_url
 from accounting.ports import Batch, Entry, SourceReport, Verdict
-from accounting.rates import parse_card
 from accounting.rollup import Rolled, roll_all
 from accounting.spend import ALL, Report, spend
 from accounting.spend_rows import Scope

@@ -8,9 +8,10 @@ from decimal import Decimal
 import pytest
 
 from accounting import ratebook
+from accounting.cards import parse_card
 from accounting.errors import RateCardError
 from accounting.ratebook import Loaded
-from accounting.rates import Rate, parse_card
+from accounting.rates import Rate
 from accounting.store import reading, writing
 from accounting.store.tables import rates
 from tests.books import NOON, Books

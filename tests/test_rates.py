@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import accounting.rates
+from accounting.cards import parse_card
 from accounting.errors import RateCardError
 from accounting.money import Money, plain
 from accounting.periods import Period
-from accounting.rates import CLASSES, REQUIRED, Rate, RateBook, is_unknown, parse_card, price, unpriced_units
+from accounting.rates import CLASSES, REQUIRED, Rate, is_unknown, price, unpriced_units
+from accounting.resolution import RateBook
 from accounting.usage import MAX_COUNT, Quantities
 
 CARD = """

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from accounting import ratebook
+from accounting.cards import parse_card
 from accounting.ingest import ingest
 from accounting.money import plain
 from accounting.ports import Batch, Entry
-from accounting.rates import CLASSES, parse_card
+from accounting.rates import CLASSES
 from accounting.restate import Order, restate
 from accounting.rollup import roll
 from accounting.spend import BY, Report

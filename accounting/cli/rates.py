@@ -10,10 +10,11 @@ import typer
 from sqlalchemy import Connection
 
 from accounting import ratebook
+from accounting.cards import parse_card
 from accounting.cli.books import AsJson, books, now, out, put_json
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.money import EXACT
-from accounting.rates import CLASSES, PRICES, Class, Rate, parse_card
+from accounting.rates import CLASSES, PRICES, Class, Rate
 from accounting.sheets import Column, Sheet, counted, say, show
 from accounting.spend import unpriced_models
 from accounting.store import reading, writing

@@ -7,8 +7,11 @@ from importlib.resources import files
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from accounting.cards import parse_card
+from accounting.hours import hours
+from accounting.patterns import ANY
 from accounting.periods import Period
-from accounting.rates import PRICES, Rate, parse_card
+from accounting.rates import PRICES, Rate
 from accounting.store.tables import rates
 
 
@@ -19,9 +22,9 @@ def shipped() -> list[Rate]:
     return [rate for name, text in texts for rate in parse_card(text, name)]
 
 
-def append(conn: Connection, lines: Iterable[Rate], now: datetime) -> None:
+def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> None:
     """Write lines down. Whether they agree with those that are there is the caller's to know."""
-    if rows := [_row(line, now) for line in lines]:
+    if rows := [_row(line, now) | {"loaded_by": by} for line in lines]:
         conn.execute(sa.insert(rates), rows)
 
 
@@ -40,7 +43,7 @@ def read(
 
 
 def of_models(conn: Connection, models: Collection[tuple[str, str]]) -> list[Rate]:
-    """The lines in the books, not withdrawn, of these providers' models: a card may price thousands."""
+    """The lines in the books, not withdrawn, of these providers' models, and their patterns: there may be thousands."""
     named = {"providers": list({provider for provider, _ in models}), "models": list({model for _, model in models})}
     return [_rate(row) for row in conn.execute(_OF_MODELS, named).mappings()]
 
@@ -50,7 +53,7 @@ _OF_MODELS = (
     .where(
         rates.c.withdrawn_at.is_(None),
         rates.c.provider.in_(sa.bindparam("providers", expanding=True)),
-        rates.c.model.in_(sa.bindparam("models", expanding=True)),
+        rates.c.model.in_(sa.bindparam("models", expanding=True)) | rates.c.model.contains(ANY),
     )
     .order_by(rates.c.id)
 )
@@ -63,6 +66,9 @@ def _row(rate: Rate, now: datetime) -> dict[str, object]:
         "currency": rate.currency,
         "valid_from": rate.valid_from,
         "valid_until": rate.period.end,
+        "service_tier": rate.service_tier,
+        "context_above": rate.context_above,
+        "hours": str(rate.hours or ""),
         "source": rate.source,
         "loaded_at": now,
         **{name: getattr(rate, name) for name in PRICES},
@@ -76,6 +82,9 @@ def _rate(row: sa.RowMapping) -> Rate:
         model=row["model"],
         currency=row["currency"],
         period=Period(row["valid_from"], row["valid_until"]),
+        service_tier=row["service_tier"],
+        context_above=row["context_above"],
+        hours=hours(row["hours"]) if row["hours"] else None,
         source=row["source"],
         **{name: row[name] for name in PRICES},
     )

@@ -17,12 +17,12 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from accounting import periods
 from accounting.errors import SchemaMismatch, StoreError, StoreMissing
-from accounting.rates import RateBook
+from accounting.resolution import RateBook
 from accounting.store import ratelines, views
 from accounting.store.engine import altering, is_postgresql, named, prepare, sqlstate
 from accounting.store.tables import batches, keys, metadata, projects, sources, store
 
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 """All revisions in `migrations/versions`, in order."""
 HEAD = REVISIONS[-1]
 

@@ -31,6 +31,9 @@ store = Table(
     # Set where the books came back from a backup, which was complete until then.
     Column("restored_at", Instant),
     Column("restored_until", Instant),
+    # Which edition of the rates and aliases this is, and with which one calls without a rate were last priced.
+    Column("rates_edition", Integer, nullable=False, server_default="1"),
+    Column("priced_edition", Integer, nullable=False, server_default="0"),
 )
 
 projects = Table(
@@ -86,15 +89,24 @@ key_projects = Table(
     Column("why", Text, nullable=False),
 )
 
+
+def _withdrawal() -> list[Column[object]]:
+    """What is appended to is never edited: a wrong row is withdrawn, and stays."""
+    return [Column("withdrawn_at", Instant), Column("withdrawn_by", Text), Column("withdrawn_why", Text)]
+
+
 rates = Table(
     "rates",
     metadata,
     Column("id", Integer, primary_key=True),  # from 1: 0 stands for unpriced
     Column("provider", Text, nullable=False),
-    Column("model", Text, nullable=False),
+    Column("model", Text, nullable=False),  # or a pattern
     Column("currency", Text, nullable=False),
     Column("valid_from", Instant, nullable=False),
     Column("valid_until", Instant),
+    Column("service_tier", Text, nullable=False, server_default=""),  # empty: the standard one; *: any
+    Column("context_above", sa.BigInteger, nullable=False, server_default="0"),  # for calls with more input than this
+    Column("hours", Text, nullable=False, server_default=""),  # empty: all
     Column("input_per_1k", Exact, nullable=False),
     Column("cache_read_per_1k", Exact),  # NULL: as input
     Column("cache_write_per_1k", Exact),  # NULL: as input
@@ -112,8 +124,40 @@ rates = Table(
     Column("audio_second_per_1k", Exact),
     Column("source", Text, nullable=False),
     Column("loaded_at", Instant, nullable=False),
-    Column("withdrawn_at", Instant),
+    Column("loaded_by", Text, nullable=False, server_default=""),
+    *_withdrawal(),
 )
+
+# Other names of models: which name a call's may be priced as, see `aliases`.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("provider", Text, nullable=False),  # empty: any
+    Column("pattern", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+    Column("added_by", Text, nullable=False),
+    *_withdrawal(),
+)
+
+# What one unit of the base currency is in the quoted one, on a day.
+fx_rates = Table(
+    "fx_rates",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("base", Text, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("day", sa.Date, nullable=False),
+    Column("rate", Exact, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("loaded_at", Instant, nullable=False),
+    Column("loaded_by", Text, nullable=False),
+    *_withdrawal(),
+)
+# reports in one currency: the last day's of a pair
+Index("ix_fx_rates_base_quote_day", fx_rates.c.base, fx_rates.c.quote, fx_rates.c.day)
 
 sources = Table(
     "sources",
@@ -207,6 +251,7 @@ calls = Table(
     Column("provider_cost", Exact),
     Column("provider_cost_currency", Text),
     # stamped at ingest
+    Column("stated_as", Text),  # how the provider's own cost stands to ours; NULL where it stated none
     Column("rate_id", Integer, nullable=False),  # 0: unpriced
     Column("quarter", Instant, nullable=False),
     Column("billed_on", sa.Date, nullable=False),
@@ -215,6 +260,13 @@ calls = Table(
 )
 # rollup: the calls of a claimed batch
 Index("ix_calls_batch_id", calls.c.batch_id)
+# a rate that arrives: the calls of its model that have none
+Index(
+    "ix_calls_unpriced",
+    *(calls.c.provider, calls.c.model, calls.c.id),
+    sqlite_where=calls.c.rate_id == 0,
+    postgresql_where=calls.c.rate_id == 0,
+)
 
 # A delivered call that can't be stored: its bytes and why.
 rejected = Table(
@@ -342,6 +394,7 @@ spend_by_tag = Table(
     Column("rate_id", Integer, primary_key=True, autoincrement=False),
     Column("usage_source", Text, primary_key=True),
     *_figures(),
+    Column("stated", Exact),  # what the provider said that the calls cost; NULL but in rows about that
 )
 
 # What was learned of calls' tokens by their bytes, see `learning`; errors in thousandths. It can all be learned again.

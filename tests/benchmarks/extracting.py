@@ -112,7 +112,8 @@ Priced = Callable[[], object]
 
 def _ours(answer: Answer) -> tuple[Priced, Priced]:
     from accounting.extraction import read
-    from accounting.rates import RateBook, price
+    from accounting.rates import price
+    from accounting.resolution import RateBook
 
     book, encoded = RateBook(_rates()), json.dumps(answer.body).encode()
 

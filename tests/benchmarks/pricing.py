@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from accounting.periods import Period
-from accounting.rates import Rate, RateBook, price
+from accounting.rates import Rate, price
+from accounting.resolution import RateBook
 from accounting.usage import Quantities
 
 MODELS = 2_000

@@ -354,11 +354,11 @@ def test_columns_are_only_ever_added_at_the_end(books: Books, view: str) -> None
 def test_what_few_calls_have_is_in_the_views(books: Books) -> None:
     call = made(number=1)
     usage = used(10, 1)._replace(web_searches=2, anomalies=("odd",))
-    books.deliver(call, made(number=2, parent_id=call.id, service_tier="priority", usage=usage))
+    books.deliver(call, made(number=2, parent_id=call.id, service_tier="standard", usage=usage))
     books.roll()
     chosen = "web_searches, service_tier, parent_id IS NULL AS whole"
     rows = [tuple(row.values()) for row in asked(books, f"SELECT {chosen} FROM calls_named ORDER BY id")]
-    assert rows == [(None, None, True), (2, "priority", False)]
+    assert rows == [(None, None, True), (2, "standard", False)]
     (day,) = asked(books, "SELECT calls, sub_calls, web_searches, web_search_per_1k FROM spend_days_named")
     assert tuple(day.values()) == (1, 1, 2, None)
     flagged = "SELECT value, sub_calls FROM spend_by_tag_named WHERE tag = 'anomaly' ORDER BY value"

@@ -1,0 +1,153 @@
+"""Rate cards: dated lines of prices as TOML, appended to and never edited.
+
+    provider = "wcode"
+    currency = "CNY"
+    source = "price list of 2026-02-12"
+
+    [[rate]]
+    model = "z-ai/glm-5"         # or a pattern: "glm-5*"
+    valid_from = 2026-02-01      # a date begins at midnight UTC; a time with an offset is taken as it is
+    input = 0.011                # per 1000 tokens; cache_read and cache_write cost this where they have no price
+    output = 0.035               # reasoning costs this where it has no price of its own
+    web_search = 70              # per 1000 searches
+
+A line without `valid_until` holds until a later line of the same model takes over. It may have conditions:
+`context_above` (more input tokens than this, cached ones included: then the whole call costs this),
+`service_tier` ("batch", "flex", "priority" …, as served; "*" is any) and `hours` ("mon-fri 00:30-08:30 Asia/Shanghai").
+`rates.CLASSES` are all prices there are.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from accounting.errors import ConfigurationError, RateCardError
+from accounting.hours import Hours, hours
+from accounting.money import EXACT, PRICE_DECIMALS, exact
+from accounting.periods import Period
+from accounting.rates import CLASSES, REQUIRED, STANDARD, Rate, tier_of
+from accounting.usage import MAX_COUNT
+
+PRICE_LIMIT = Decimal(10**8)
+"""Every price per 1000 is below it, or the cost of a call would not fit the 64 bits of `store.views`."""
+
+_CARD_FIELDS = {"provider", "currency", "source", "rate"}
+_NAMES = tuple(each.name for each in CLASSES)
+_LINE_FIELDS = {"model", "valid_from", "valid_until", "service_tier", "context_above", "hours", *_NAMES}
+
+
+def parse_card(text: str, name: str) -> list[Rate]:
+    """The lines of a rate card; `name` is the file's, for messages. Raises `RateCardError`."""
+    try:
+        card = tomllib.loads(text, parse_float=exact)
+    except (tomllib.TOMLDecodeError, ValueError) as error:
+        raise RateCardError(f"{name} is no TOML: {error}") from error
+    for what in ("provider", "currency", "source"):
+        if what not in card:
+            raise RateCardError(f'{name}: {what} is missing. Write {what} = "…" at the top, above the first [[rate]].')
+        if not isinstance(card[what], str) or not card[what].strip():
+            raise RateCardError(f'{name}: expected {what} = "…" at the top, found {card[what]!r}.')
+    _refuse_unknown(card, _CARD_FIELDS, name)
+    if not (len(card["currency"]) == 3 and card["currency"].isalpha() and card["currency"].isupper()):
+        raise RateCardError(f"{name}: currency {card['currency']!r} is no ISO 4217 code like CNY or USD.")
+    lines = _lines(card.get("rate"), name)
+    return [_rate(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
+
+
+def _lines(found: object, name: str) -> list[dict[str, Any]]:
+    if isinstance(found, dict):
+        raise RateCardError(f"{name}: expected at least one [[rate]], found [rate]. Write it in two pairs of brackets.")
+    if not isinstance(found, list) or not found or not all(isinstance(line, dict) for line in found):
+        raise RateCardError(f"{name}: expected at least one [[rate]], found {found if found else 'none'}.")
+    return found
+
+
+def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
+    _refuse_unknown(line, _LINE_FIELDS, where)
+    model = line.get("model")
+    if not isinstance(model, str) or not model:
+        raise RateCardError(f'{where}: expected model = "…", found {model!r}.')
+    start = _instant(line.get("valid_from"), f"{where} ({model}): valid_from")
+    end = _instant(line["valid_until"], f"{where} ({model}): valid_until") if "valid_until" in line else None
+    if end is not None and end <= start:
+        raise RateCardError(f"{where} ({model}): valid_until {end} is not after valid_from {start}.")
+    prices: dict[str, Any] = {
+        each.column: _price(line[each.name], f"{where} ({model}): {each.name}") for each in CLASSES if each.name in line
+    }
+    for what in REQUIRED:
+        if what not in line:
+            raise RateCardError(f"{where} ({model}): {what} is missing. Write 0 if it costs nothing.")
+    return Rate(
+        provider=card["provider"],
+        model=model,
+        currency=card["currency"],
+        period=Period(start, end),
+        service_tier=_tier(line.get("service_tier", STANDARD), f"{where} ({model}): service_tier"),
+        context_above=_context(line.get("context_above", 0), f"{where} ({model}): context_above"),
+        hours=_hours(line["hours"], f"{where} ({model}): hours") if "hours" in line else None,
+        source=card["source"],
+        **prices,
+    )
+
+
+def _price(value: object, where: str) -> Decimal:
+    try:
+        number = exact(value)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise RateCardError(f"{where}: {error}") from error
+    if number < 0:
+        raise RateCardError(f"{where} is {number}; a price can't be negative.")
+    if number >= PRICE_LIMIT:
+        raise RateCardError(f"{where}: expected a price below {PRICE_LIMIT:,f} per 1000, found {number}.")
+    exponent = number.normalize(EXACT).as_tuple().exponent
+    if isinstance(exponent, int) and -exponent > PRICE_DECIMALS:
+        raise RateCardError(
+            f"{where} is {number}; expected at most {PRICE_DECIMALS} decimals per 1000. "
+            f"Round it to {PRICE_DECIMALS} decimals."
+        )
+    return number
+
+
+def _tier(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise RateCardError(f'{where}: expected a name like "batch", "flex" or "priority", found {value!r}.')
+    return tier_of(value)
+
+
+def _context(value: object, where: str) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_COUNT:
+        raise RateCardError(f"{where}: expected a number of input tokens like 200000, found {value!r}.")
+    return value
+
+
+def _hours(value: object, where: str) -> Hours:
+    if not isinstance(value, str):
+        raise RateCardError(f'{where}: expected hours like "mon-fri 00:30-08:30 Asia/Shanghai", found {value!r}.')
+    try:
+        return hours(value)
+    except (ValueError, ConfigurationError) as error:
+        raise RateCardError(f"{where}: {error}") from error
+
+
+def _instant(value: object, where: str) -> datetime:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise RateCardError(f"{where} is {value}; add an offset, like {value.isoformat()}Z, or give a date.")
+        return _utc(value, where)
+    if isinstance(value, date):
+        return datetime.combine(value, time.min, UTC)
+    raise RateCardError(f"{where}: expected a date like 2026-02-01, without quotes, found {value!r}.")
+
+
+def _utc(value: datetime, where: str) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise RateCardError(f"{where} is {value}; expected a time within the years 1 to 9999 in UTC.") from error
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
+    if unknown := sorted(set(table) - known):
+        raise RateCardError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}.")

@@ -1,0 +1,129 @@
+"""Which rate holds for a call.
+
+A line that names the model beats one that names what the model is an alias of, and that beats the most particular
+pattern. Of one model's lines the newest that fits the call holds; of those that began at once one that is for certain
+hours, then the one for the largest input. A line that names the tier that served the call beats one for any tier. So
+there is one rate or none at every instant: lines with nothing to choose between them are refused.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations, pairwise
+from typing import Any
+
+from accounting import patterns
+from accounting.aliases import NO_ALIASES, Aliases, Rule
+from accounting.errors import RateCardError
+from accounting.money import plain
+from accounting.rates import ANY_TIER, CLASSES, REQUIRED, STANDARD, Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """A line that is for the model: by the name that calls gave, or the one that alias rules made of it."""
+
+    rate: Rate
+    name: str
+    rules: tuple[Rule, ...] = ()
+
+
+class RateBook:
+    """Finds the rate that holds for a call of a provider's model."""
+
+    def __init__(self, rates: Iterable[Rate], aliases: Aliases = NO_ALIASES) -> None:
+        """Raises `RateCardError` where two lines would hold at once with nothing to choose between them."""
+        self._aliases = aliases
+        self._named: dict[tuple[str, str], list[Rate]] = {}
+        self._patterns: dict[str, list[Rate]] = {}
+        for rate in rates:
+            if patterns.is_pattern(rate.model):
+                self._patterns.setdefault(rate.provider, []).append(rate)
+            else:
+                self._named.setdefault((rate.provider, rate.model), []).append(rate)
+        for lines in (*self._named.values(), *self._patterns.values()):
+            lines.sort(key=_particular, reverse=True)
+            _refuse_contradictions(lines)
+
+    def find(
+        self, provider: str, model: str, at: datetime, input_tokens: int = 0, service_tier: str = STANDARD
+    ) -> Rate | None:
+        """The rate of a call that began at the instant; its tier as `tier_of` tells it."""
+        for rate in self._named.get((provider, model), ()):
+            if rate.holds(at, input_tokens, service_tier):
+                return rate
+        others = (one.rate for one in self._others(provider, model))
+        return next((rate for rate in others if rate.holds(at, input_tokens, service_tier)), None)
+
+    def considered(self, provider: str, model: str) -> Iterator[Considered]:
+        """All lines for the model, the one first that is taken before the others where it holds."""
+        yield from (Considered(rate, model) for rate in self._named.get((provider, model), ()))
+        yield from self._others(provider, model)
+
+    def _others(self, provider: str, model: str) -> Iterator[Considered]:
+        names = self._aliases.names(provider, model)
+        for name, rules in names:
+            yield from (Considered(rate, name, rules) for rate in self._named.get((provider, name), ()))
+        for name, rules in ((model, ()), *names):
+            fitting = (rate for rate in self._patterns.get(provider, ()) if patterns.fits(rate.model, name))
+            yield from (Considered(rate, name, rules) for rate in fitting)
+
+    def __iter__(self) -> Iterator[Rate]:
+        for lines in (*self._named.values(), *self._patterns.values()):
+            yield from reversed(lines)
+
+
+def _particular(rate: Rate) -> tuple[Any, ...]:
+    """Of two lines that hold, the one with the larger one is taken. Only a pattern says less than all of a name."""
+    named = (patterns.literals(rate.model), rate.model) if patterns.is_pattern(rate.model) else ()
+    return named, rate.service_tier != ANY_TIER, rate.valid_from, rate.hours is not None, rate.context_above
+
+
+def _refuse_contradictions(lines: Iterable[Rate]) -> None:
+    alike: dict[tuple[Any, ...], list[Rate]] = {}
+    at_once: dict[tuple[Any, ...], list[Rate]] = {}
+    for rate in lines:
+        tier = rate.service_tier, rate.context_above
+        alike.setdefault((rate.model, *tier, rate.hours), []).append(rate)
+        rank = patterns.literals(rate.model), rate.valid_from, rate.hours is None
+        at_once.setdefault((*tier, *rank), []).append(rate)
+    for same in alike.values():
+        for later, earlier in pairwise(same):
+            _refuse_contradiction(earlier, later)
+    for same in at_once.values():
+        for one, other in combinations(same, 2):
+            _refuse_tie(one, other)
+
+
+def _refuse_tie(one: Rate, other: Rate) -> None:
+    """Of two that began at once, and say as much: by other hours, or another pattern."""
+    if one.hours and other.hours and not one.hours.may_meet(other.hours):
+        return
+    if one.model != other.model and not patterns.may_meet(one.model, other.model):
+        return
+    raise RateCardError(
+        f"{one} and {other} could both hold for a call, with nothing to choose between them. Give them hours of one "
+        "zone that don't meet, or have one pattern say more of the name than the other."
+    )
+
+
+def _prices(rate: Rate, other: Rate) -> str:
+    """Those in which it is not like the other, or those that every rate has; and where they are from."""
+    own = {each.name: getattr(rate, each.column) for each in CLASSES}
+    apart = [each.name for each in CLASSES if own[each.name] != getattr(other, each.column)] or REQUIRED
+    said = ((name, own[name]) for name in apart)
+    named = ", ".join(f"{name} {'none' if price is None else plain(price)}" for name, price in said)
+    return f"{named} (source: {rate.source})"
+
+
+def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
+    if earlier.valid_from == later.valid_from:
+        raise RateCardError(
+            f"Two rates for {later}: {_prices(earlier, later)} and {_prices(later, earlier)}. Keep one; if it is in "
+            "the books already it stays there, so give the new line a later valid_from: it takes over then."
+        )
+    if earlier.period.end is not None and earlier.period.end > later.valid_from:
+        raise RateCardError(
+            f"Rate {earlier} runs into {later}. End it with valid_until at the later one's start, "
+            "or leave valid_until out: the later line then takes over by itself."
+        )

@@ -1,0 +1,92 @@
+"""A rate book with conditions, aliases and withdrawals; dated exchange rates; what providers state beside our cost.
+
+Revision 0004, after 0003.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from accounting.store.types import Exact, Instant
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    rates_have_conditions()
+    models_have_other_names()
+    currencies_convert()
+    calls_without_a_rate_are_found()
+    stated_costs_add_up()
+
+
+def rates_have_conditions() -> None:
+    for column in (
+        sa.Column("service_tier", sa.Text(), nullable=False, server_default=""),
+        sa.Column("context_above", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("hours", sa.Text(), nullable=False, server_default=""),
+        sa.Column("loaded_by", sa.Text(), nullable=False, server_default=""),
+        sa.Column("withdrawn_by", sa.Text()),
+        sa.Column("withdrawn_why", sa.Text()),
+    ):
+        op.add_column("rates", column)
+    op.add_column("store", sa.Column("rates_edition", sa.Integer(), nullable=False, server_default="1"))
+    op.add_column("store", sa.Column("priced_edition", sa.Integer(), nullable=False, server_default="0"))
+
+
+def models_have_other_names() -> None:
+    op.create_table(
+        "aliases",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("pattern", sa.Text(), nullable=False),
+        sa.Column("target", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("added_at", Instant(), nullable=False),
+        sa.Column("added_by", sa.Text(), nullable=False),
+        *_withdrawal(),
+        sa.PrimaryKeyConstraint("id", name="pk_aliases"),
+    )
+
+
+def currencies_convert() -> None:
+    op.create_table(
+        "fx_rates",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("quote", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("rate", Exact(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("loaded_at", Instant(), nullable=False),
+        sa.Column("loaded_by", sa.Text(), nullable=False),
+        *_withdrawal(),
+        sa.PrimaryKeyConstraint("id", name="pk_fx_rates"),
+    )
+    op.create_index("ix_fx_rates_base_quote_day", "fx_rates", ["base", "quote", "day"])
+
+
+def calls_without_a_rate_are_found() -> None:
+    unpriced = sa.text("rate_id = 0")
+    op.create_index(
+        "ix_calls_unpriced",
+        "calls",
+        ["provider", "model", "id"],
+        sqlite_where=unpriced,
+        postgresql_where=unpriced,
+    )
+
+
+def stated_costs_add_up() -> None:
+    op.add_column("calls", sa.Column("stated_as", sa.Text()))
+    op.add_column("spend_by_tag", sa.Column("stated", Exact()))
+
+
+def _withdrawal() -> list[sa.Column[object]]:
+    return [
+        sa.Column("withdrawn_at", Instant()),
+        sa.Column("withdrawn_by", sa.Text()),
+        sa.Column("withdrawn_why", sa.Text()),
+    ]
