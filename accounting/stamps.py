@@ -4,19 +4,18 @@ Who pays: the project that the running code named (`attribute`), else the one th
 else the one that its key was assigned to as the call began (`key`), else "unassigned" (`default`).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from accounting import keys, learning, periods, projects, ratebook
+from accounting import keys, learning, periods, projects, ratebook, ratestamps
 from accounting.errors import RateCardError
 from accounting.estimates import NOTHING, Snapshot, beyond, lacks_usage
 from accounting.keys import Payers
 from accounting.projects import Calendar
-from accounting.rates import STANDARD, UNPRICED, tier_of, unpriced_units
 from accounting.resolution import RateBook
 from accounting.store import Lock, hold, transact
 from accounting.usage import COUNTED, Call, Usage, UsageSource, counted
@@ -29,12 +28,6 @@ BY_CODE = ("attribute", "meter")
 
 BY_KEY = ("key", "default")
 """Sources of a project that follow the key."""
-
-STAMPING_FAILED = "stamping_failed"
-"""The anomaly of a call that could not be priced through a fault of ours; it is stored unpriced."""
-
-UNPRICED_TIER = "unpriced_service_tier"
-"""The anomaly of a call that a service tier served which has no rate, where its model has one otherwise."""
 
 _NOT_ESTIMATED = (None, None)
 """What stands in the last columns of a call that needs no estimate, or of which there is none."""
@@ -110,7 +103,7 @@ class Stamps:
     def values(self, call: Call) -> tuple[Any, ...]:
         """The same in the order of `COLUMNS`, which takes a third of the time."""
         usage, cost = plausible(call.usage), call.usage.provider_cost
-        rate_id, anomalies = self._rate(call, usage)
+        rate_id, anomalies = self._by_rate(call, usage)
         key_id = self.keys[call.key_fingerprint]
         project_id, source = self._payer(call, key_id)
         quarter, billed_on = self._times(project_id, call.started_at)
@@ -171,24 +164,15 @@ class Stamps:
             return assignment.project_id, "key"
         return self.projects[projects.UNASSIGNED], "default"
 
-    def _rate(self, call: Call, usage: Usage) -> tuple[int, list[str]]:
-        """The id of the rate that holds, and the call's anomalies, each once.
-
-        Among them is that the rate has no price for searches, images or seconds of audio that were used: they are in
-        the call's cost with nothing, and nobody knows what they cost.
-        """
+    def _by_rate(self, call: Call, usage: Usage) -> tuple[int, list[str]]:
+        """See `ratestamps`."""
+        rated = ratestamps.delivered(call, usage)
         try:
             if self.rates is None:
                 raise RateCardError("The rates can't be read.")
-            used, tier = usage.input_tokens or 0, tier_of(call.service_tier)
-            rate = self.rates.find(call.provider, call.model, call.started_at, used, tier)
-            is_tier = rate is None and tier != STANDARD and self.rates.find(*_plainly(call), used) is not None
+            return ratestamps.by_rate(self.rates, rated)
         except Exception:  # noqa: BLE001 - a price can be found later, a call that was refused would be lost
-            return UNPRICED, _once(usage.anomalies, [STAMPING_FAILED])
-        if rate is None:
-            return UNPRICED, _once(usage.anomalies, [UNPRICED_TIER] if is_tier else [])
-        unpriced = [f"unpriced_{name}" for name in unpriced_units(counted(usage), rate)]
-        return rate.id, _once(usage.anomalies, unpriced)
+            return ratestamps.without_rate(rated)
 
     def _estimated(self, call: Call, usage: Usage) -> tuple[int | None, int | None]:
         """What the call likely used in and out beyond what was stated; by whoever delivered it, if they say so."""
@@ -200,14 +184,6 @@ class Stamps:
             return beyond(self.learned, replace(call, usage=usage))
         except Exception:  # noqa: BLE001 - a call without an estimate is better than none
             return _NOT_ESTIMATED
-
-
-def _plainly(call: Call) -> tuple[str, str, datetime]:
-    return call.provider, call.model, call.started_at
-
-
-def _once(delivered: Sequence[str], ours: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys((*delivered, *ours))) if delivered or ours else []
 
 
 def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:

@@ -112,4 +112,4 @@ def test_usage_of_which_something_is_stated_is_not_missing(books: Books) -> None
 def test_an_anomaly_of_ours_that_another_program_delivers_counts_once(books: Books) -> None:
     flagged = used(1, 1)._replace(web_searches=3, anomalies=("unpriced_web_searches", "odd", "odd"))
     books.deliver(made(usage=flagged))
-    assert books.rows(calls)[0]["anomalies"] == ["unpriced_web_searches", "odd"]
+    assert books.rows(calls)[0]["anomalies"] == ["odd", "unpriced_web_searches"]
