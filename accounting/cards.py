@@ -25,7 +25,7 @@ from typing import Any
 
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.hours import Hours, hours
-from accounting.money import EXACT, PRICE_DECIMALS, exact
+from accounting.money import EXACT, PRICE_DECIMALS, currency, exact
 from accounting.periods import Period
 from accounting.rates import CLASSES, REQUIRED, STANDARD, Rate, tier_of
 from accounting.usage import MAX_COUNT
@@ -50,8 +50,7 @@ def parse_card(text: str, name: str) -> list[Rate]:
         if not isinstance(card[what], str) or not card[what].strip():
             raise RateCardError(f'{name}: expected {what} = "…" at the top, found {card[what]!r}.')
     _refuse_unknown(card, _CARD_FIELDS, name)
-    if not (len(card["currency"]) == 3 and card["currency"].isalpha() and card["currency"].isupper()):
-        raise RateCardError(f"{name}: currency {card['currency']!r} is no ISO 4217 code like CNY or USD.")
+    _refuse_unknown_currency(card["currency"], name)
     lines = _lines(card.get("rate"), name)
     return [_rate(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
 
@@ -90,6 +89,13 @@ def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
         source=card["source"],
         **prices,
     )
+
+
+def _refuse_unknown_currency(code: str, where: str) -> None:
+    try:
+        currency(code)
+    except ConfigurationError as error:
+        raise RateCardError(f"{where}: {error}") from error
 
 
 def _price(value: object, where: str) -> Decimal:

@@ -18,7 +18,8 @@ from decimal import (
     Underflow,
 )
 
-from accounting.errors import CurrencyMismatch
+from accounting.currencies import CODES, MEANT
+from accounting.errors import ConfigurationError, CurrencyMismatch
 
 EXACT = Context(prec=60, traps=[Inexact, FloatOperation, InvalidOperation, Overflow, Underflow, Clamped])
 """60 digits: 10^18 tokens at nine decimals a thousand, summed 10^18 times, still fit."""
@@ -68,6 +69,35 @@ def plain(amount: Decimal) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def currency(text: object) -> str:
+    """The text, where it is the code of a currency; raises `ConfigurationError` with those near it where it is not.
+
+    For what people write today. What is in the books, or came from a provider, may name a currency that is no more.
+    """
+    if isinstance(text, str) and text in CODES:
+        return text
+    near = _near(text.strip().upper()) if isinstance(text, str) else []
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise ConfigurationError(f"{text!r} is no currency; expected a code of ISO 4217 like CNY or USD.{hint}")
+
+
+def _near(code: str) -> list[str]:
+    """The code that is meant, or those that another order or one other letter makes of it."""
+    if meant := MEANT.get(code, code if code in CODES else None):
+        return [meant]
+    turned = sorted(known for known in CODES if sorted(known) == sorted(code))
+    return turned or sorted(known for known in CODES if len(code) == 3 and _apart(known, code) == 1)[:_NEAR]
+
+
+def _apart(one: str, other: str) -> int:
+    """In how many places two codes differ."""
+    return sum(a != b for a, b in zip(one, other, strict=True))
+
+
+_NEAR = 5
+"""So many currencies are named where one is not known."""
 
 
 def by_currency(moneys: Iterable[Money]) -> dict[str, Decimal]:

@@ -1,6 +1,5 @@
 """Projects, who pay: their names, the currency they are billed in, and whose days they are billed by."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -10,7 +9,7 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting import periods
+from accounting import money, periods
 from accounting.attribution import project_name
 from accounting.errors import ConfigurationError
 from accounting.periods import Days
@@ -152,7 +151,7 @@ def create(
     """A new project, which has no calls yet."""
     wanted = _cleaned(name)
     _refuse_taken(conn, wanted, None)
-    row = {"name": wanted, "first_seen_at": now, "currency": None if currency is None else _currency(currency)}
+    row = {"name": wanted, "first_seen_at": now, "currency": None if currency is None else money.currency(currency)}
     conn.execute(sa.insert(projects).values(row))
     made = find(conn, wanted)
     if zone is not None:
@@ -178,7 +177,7 @@ def rename(conn: Connection, project: Project, name: str, now: datetime, who: st
 
 def bill_in(conn: Connection, project: Project, currency: str | None) -> None:
     """The currency the project is billed in; None: as spent."""
-    code = None if currency is None else _currency(currency)
+    code = None if currency is None else money.currency(currency)
     conn.execute(sa.update(projects).where(projects.c.id == project.id).values(currency=code))
 
 
@@ -247,9 +246,3 @@ def _refuse_taken(conn: Connection, name: str, by: Project | None) -> None:
 
 def _cleaned(name: str) -> str:
     return project_name(name) or ""
-
-
-def _currency(code: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3}", code):
-        raise ConfigurationError(f"{code!r} is no currency; expected an ISO 4217 code like CNY or USD.")
-    return code

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounting.errors import CurrencyMismatch
-from accounting.money import EXACT, Money, by_currency, exact, plain
+from accounting.currencies import CODES, MEANT
+from accounting.errors import ConfigurationError, CurrencyMismatch
+from accounting.money import EXACT, Money, by_currency, currency, exact, plain
 
 AMOUNTS = st.decimals(-(10**15), 10**15, places=12, allow_nan=False, allow_infinity=False)
 
@@ -59,3 +60,28 @@ def test_the_caller_s_own_decimal_context_changes_nothing(left: Decimal, right: 
     with localcontext(Context(prec=3)):
         total = Money(left, "CNY") + Money(right, "CNY")
     assert Fraction(total.amount) == Fraction(left) + Fraction(right)
+
+
+def test_a_currency_is_what_iso_4217_knows_today() -> None:
+    assert [currency(code) for code in ("CNY", "USD", "EUR", "JPY", "XOF", "XCG", "ZWG")]
+    assert len(CODES) == 155
+    assert all(len(code) == 3 and code.isascii() and code.isupper() for code in CODES)
+
+
+@pytest.mark.parametrize("code", ["BGN", "HRK", "ANG", "XAU", "XTS", "XXX", "CLF", "XDR", "cny", " CNY", "yuan", "", 3])
+def test_what_is_no_currency_is_refused(code: object) -> None:
+    with pytest.raises(ConfigurationError, match="expected a code of ISO 4217"):
+        currency(code)
+
+
+@pytest.mark.parametrize(("wrong", "right"), [
+    ("RMB", "CNY"), ("cny", "CNY"), (" USD ", "USD"), ("UDS", "USD"), ("USB", "USD"), ("HRK", "EUR"),
+])  # fmt: skip
+def test_of_a_wrong_currency_the_right_one_is_named(wrong: str, right: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"Did you mean {right}\?"):
+        currency(wrong)
+
+
+def test_what_is_meant_by_a_wrong_code_is_a_currency_and_the_code_is_none() -> None:
+    assert CODES.issuperset(MEANT.values())
+    assert CODES.isdisjoint(MEANT)

@@ -70,7 +70,7 @@ def test_a_project_is_made_once(books: Books) -> None:
 
 @pytest.mark.parametrize(("said", "expected"), [
     ({"zone": "Mars/Olympus"}, "expected an IANA name"),
-    ({"currency": "yuan"}, "expected an ISO 4217 code"),
+    ({"currency": "yuan"}, "expected a code of ISO 4217"),
     ({"name": " "}, "expected a name"),
 ])  # fmt: skip
 def test_what_a_project_can_not_have_is_refused_whole(books: Books, said: dict[str, str], expected: str) -> None:
