@@ -1,28 +1,44 @@
-"""The rates in the books: loaded from cards, never edited."""
+"""The rates in the books: loaded from cards, never edited. A wrong line is withdrawn, and a right one appended."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting.aliases import Aliases
+from accounting.errors import RateCardError
+from accounting.periods import Period
 from accounting.rates import UNPRICED, Rate
 from accounting.resolution import RateBook
 from accounting.store import Lock, aliaslines, hold, ratelines
-from accounting.store.ratelines import shipped
+from accounting.store.ratelines import Line, shipped
 from accounting.store.tables import store
 
-__all__ = ["Loaded", "book", "load", "new_edition", "rates", "shipped"]
+__all__ = [
+    "Line",
+    "Loaded",
+    "add",
+    "book",
+    "end",
+    "fresh",
+    "lines",
+    "load",
+    "new_edition",
+    "rates",
+    "shipped",
+    "withdraw",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What loading a card did, in lines."""
+    """What loading a card did, in lines; `lines` are the added ones, with their ids."""
 
     added: int
     unchanged: int
+    lines: tuple[Rate, ...] = field(default=(), compare=False)
 
 
 def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> Loaded:
@@ -35,13 +51,90 @@ def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -
     hold(conn, Lock.INGEST)
     lines = list(lines)
     held = ratelines.read(conn, withdrawn=False)
-    known = {_content(rate) for rate in held}
-    fresh = list({_content(line): line for line in lines if _content(line) not in known}.values())
-    RateBook([*held, *fresh])
-    ratelines.append(conn, fresh, now, by)
-    if fresh:
+    new = fresh(lines, held)
+    RateBook([*held, *new])
+    added = ratelines.append(conn, new, now, by)
+    if added:
         new_edition(conn)
-    return Loaded(added=len(fresh), unchanged=len(lines) - len(fresh))
+    return Loaded(added=len(added), unchanged=len(lines) - len(added), lines=tuple(added))
+
+
+def fresh(lines: Iterable[Rate], held: Iterable[Rate]) -> list[Rate]:
+    """Those, each once, that say something that none of the held ones says: by prices, conditions and validity."""
+    known = {_content(rate) for rate in held}
+    return list({_content(line): line for line in lines if _content(line) not in known}.values())
+
+
+def add(conn: Connection, line: Rate, now: datetime, by: str) -> Rate:
+    """Append one line, and return it with its id; raises `RateCardError` where it is in the books already."""
+    loaded = load(conn, [line], now, by)
+    if not loaded.lines:
+        same = next(rate for rate in ratelines.read(conn, withdrawn=False) if _content(rate) == _content(line))
+        raise RateCardError(f"{same} is in the books already, with these prices, as line {same.id}. Nothing was added.")
+    return loaded.lines[0]
+
+
+def withdraw(conn: Connection, ids: Collection[int], now: datetime, by: str, why: str) -> list[Rate]:
+    """Have these lines price no call from now on; they stay in the books, as calls name them. Returns them.
+
+    All of them or, raising `RateCardError`, none. What is left can't contradict itself where the books did not.
+    """
+    hold(conn, Lock.INGEST)
+    found = _in_force(conn, ids)
+    ratelines.withdraw(conn, [rate.id for rate in found], now, by, why)
+    if found:
+        new_edition(conn)
+    return found
+
+
+def end(conn: Connection, id_: int, at: datetime, now: datetime, by: str, why: str) -> Rate:
+    """Have a line hold until the instant only; returns the line that says so, which is appended in its place.
+
+    Calls before then cost the same by it when they are priced again.
+    """
+    hold(conn, Lock.INGEST)
+    (rate,) = _in_force(conn, [id_])
+    _refuse_end(rate, at)
+    withdraw(conn, [id_], now, by, why)
+    return add(conn, replace(rate, id=UNPRICED, period=Period(rate.period.start, at)), now, by)
+
+
+def _in_force(conn: Connection, ids: Collection[int]) -> list[Rate]:
+    """The lines of these ids; raises where one is not there, or withdrawn."""
+    found = {line.rate.id: line for line in ratelines.lines(conn, ids=ids)}
+    if unknown := sorted(set(ids) - found.keys()):
+        raise RateCardError(f"There is no rate {_listed(unknown)} in the books. See their ids: accounting rates list")
+    for line in found.values():
+        if line.withdrawn_at is not None:
+            by = f" by {line.withdrawn_by}" if line.withdrawn_by else ""
+            why = f": {line.withdrawn_why}" if line.withdrawn_why else ""
+            raise RateCardError(
+                f"Rate {line.rate.id}, {line.rate}, was withdrawn already, on {line.withdrawn_at:%Y-%m-%d}{by}{why}. "
+                "Nothing was changed; leave it out. Lines in force: accounting rates list"
+            )
+    return [line.rate for line in found.values()]
+
+
+def _listed(ids: Iterable[int]) -> str:
+    return ", ".join(map(str, ids))
+
+
+def _refuse_end(rate: Rate, at: datetime) -> None:
+    if at <= rate.valid_from:
+        raise RateCardError(
+            f"Rate {rate.id}, {rate}, can't end at {at:%Y-%m-%d %H:%M}Z: it begins no earlier. Give a later time, or "
+            f"withdraw it: accounting rates withdraw {rate.id} --why …"
+        )
+    if rate.period.end is not None and at >= rate.period.end:
+        raise RateCardError(
+            f"Rate {rate.id}, {rate}, has an end that is no later than {at:%Y-%m-%d %H:%M}Z. Give an earlier time; to "
+            "have it hold longer, withdraw it and add it anew: accounting rates withdraw, accounting rates add"
+        )
+
+
+def lines(conn: Connection, *, withdrawn: bool) -> list[Line]:
+    """The lines with who loaded and withdrew them, in the order they were loaded."""
+    return [line for line in ratelines.lines(conn) if withdrawn or line.withdrawn_at is None]
 
 
 def rates(conn: Connection) -> list[Rate]:

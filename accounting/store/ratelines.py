@@ -1,6 +1,7 @@
 """Rate lines as rows, and the ones that ship with the program."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib.resources import files
 
@@ -15,6 +16,18 @@ from accounting.rates import PRICES, Rate
 from accounting.store.tables import rates
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A rate as it stands in the books: who loaded it and when, and who withdrew it and why."""
+
+    rate: Rate
+    loaded_at: datetime
+    loaded_by: str
+    withdrawn_at: datetime | None
+    withdrawn_by: str | None
+    withdrawn_why: str | None
+
+
 def shipped() -> list[Rate]:
     """The lines of the cards in `accounting/ratecards`."""
     cards = sorted((files("accounting") / "ratecards").iterdir(), key=lambda card: card.name)
@@ -22,10 +35,33 @@ def shipped() -> list[Rate]:
     return [rate for name, text in texts for rate in parse_card(text, name)]
 
 
-def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> None:
-    """Write lines down. Whether they agree with those that are there is the caller's to know."""
-    if rows := [_row(line, now) | {"loaded_by": by} for line in lines]:
-        conn.execute(sa.insert(rates), rows)
+def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> list[Rate]:
+    """Write lines down, and return them with their ids. Whether they agree with those there is the caller's to know."""
+    new = list(lines)
+    if not new:
+        return []
+    inserted = sa.insert(rates).returning(rates.c.id, sort_by_parameter_order=True)
+    ids = conn.scalars(inserted, [_row(line, now) | {"loaded_by": by} for line in new])
+    return [replace(line, id=id_) for line, id_ in zip(new, ids, strict=True)]
+
+
+def withdraw(conn: Connection, ids: Iterable[int], now: datetime, by: str, why: str) -> None:
+    """Note that these lines hold no more. Whether they did is the caller's to know."""
+    said = {"withdrawn_at": now, "withdrawn_by": by, "withdrawn_why": why}
+    rows = [{"line": id_} for id_ in ids]
+    if rows:
+        conn.execute(sa.update(rates).where(rates.c.id == sa.bindparam("line")).values(said), rows)
+
+
+def lines(conn: Connection, ids: Collection[int] | None = None) -> list[Line]:
+    """All lines, or these, as they stand in the books: in the order they were loaded."""
+    query = sa.select(rates).order_by(rates.c.id)
+    if ids is not None:
+        query = query.where(rates.c.id.in_(ids))
+    return [Line(_rate(row), *(row[name] for name in _HOW)) for row in conn.execute(query).mappings()]
+
+
+_HOW = ("loaded_at", "loaded_by", "withdrawn_at", "withdrawn_by", "withdrawn_why")
 
 
 def read(
