@@ -17,15 +17,16 @@ A line without `valid_until` holds until a later line of the same model takes ov
 `rates.CLASSES` are all prices there are.
 """
 
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.hours import Hours, hours
-from accounting.money import EXACT, PRICE_DECIMALS, currency, exact
+from accounting.money import EXACT, PRICE_DECIMALS, currency, exact, plain
 from accounting.periods import Period
 from accounting.rates import CLASSES, REQUIRED, STANDARD, Rate, tier_of
 from accounting.usage import MAX_COUNT
@@ -33,7 +34,7 @@ from accounting.usage import MAX_COUNT
 PRICE_LIMIT = Decimal(10**8)
 """Every price per 1000 is below it, or the cost of a call would not fit the 64 bits of `store.views`."""
 
-_CARD_FIELDS = {"provider", "currency", "source", "rate"}
+HEADING = ("provider", "currency", "source")
 _NAMES = tuple(each.name for each in CLASSES)
 _LINE_FIELDS = {"model", "valid_from", "valid_until", "service_tier", "context_above", "hours", *_NAMES}
 
@@ -44,15 +45,19 @@ def parse_card(text: str, name: str) -> list[Rate]:
         card = tomllib.loads(text, parse_float=exact)
     except (tomllib.TOMLDecodeError, ValueError) as error:
         raise RateCardError(f"{name} is no TOML: {error}") from error
-    for what in ("provider", "currency", "source"):
+    _check_heading(card, name)
+    _refuse_unknown(card, {*HEADING, "rate"}, name)
+    lines = _lines(card.get("rate"), name)
+    return [line_of(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
+
+
+def _check_heading(card: Mapping[str, Any], name: str) -> None:
+    for what in HEADING:
         if what not in card:
             raise RateCardError(f'{name}: {what} is missing. Write {what} = "…" at the top, above the first [[rate]].')
         if not isinstance(card[what], str) or not card[what].strip():
             raise RateCardError(f'{name}: expected {what} = "…" at the top, found {card[what]!r}.')
-    _refuse_unknown(card, _CARD_FIELDS, name)
-    _refuse_unknown_currency(card["currency"], name)
-    lines = _lines(card.get("rate"), name)
-    return [_rate(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
+    check_currency(card["currency"], name)
 
 
 def _lines(found: object, name: str) -> list[dict[str, Any]]:
@@ -63,7 +68,8 @@ def _lines(found: object, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
+def line_of(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
+    """One line under a heading that was checked; prices may be text, too. Raises `RateCardError`."""
     _refuse_unknown(line, _LINE_FIELDS, where)
     model = line.get("model")
     if not isinstance(model, str) or not model:
@@ -91,7 +97,7 @@ def _rate(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rate:
     )
 
 
-def _refuse_unknown_currency(code: str, where: str) -> None:
+def check_currency(code: str, where: str) -> None:
     try:
         currency(code)
     except ConfigurationError as error:
@@ -157,3 +163,56 @@ def _utc(value: datetime, where: str) -> datetime:
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:
     if unknown := sorted(set(table) - known):
         raise RateCardError(f"{where}: unknown {', '.join(unknown)}; known are {', '.join(sorted(known))}.")
+
+
+def write(rates: Iterable[Rate]) -> str:
+    """The lines as a card that `parse_card` reads back as they are, by model and time; without their ids.
+
+    All of one provider, currency and source, as a card has one heading; of `by_heading`.
+    """
+    lines = sorted(rates, key=_order)
+    headings = {_heading(rate): None for rate in lines}
+    if len(headings) != 1:
+        raise RateCardError(f"A card has one provider, currency and source; these rates have {len(headings)} of them.")
+    head = "".join(f"{what} = {_quoted(said)}\n" for what, said in zip(HEADING, *headings, strict=True))
+    return head + "".join(f"\n[[rate]]\n{_written(rate)}" for rate in lines)
+
+
+def by_heading(rates: Iterable[Rate]) -> list[list[Rate]]:
+    """The lines of each card that they make, by provider, currency and source."""
+    cards: dict[tuple[str, ...], list[Rate]] = {}
+    for rate in sorted(rates, key=_heading):
+        cards.setdefault(_heading(rate), []).append(rate)
+    return list(cards.values())
+
+
+def _heading(rate: Rate) -> tuple[str, ...]:
+    return rate.provider, rate.currency, rate.source
+
+
+def _order(rate: Rate) -> tuple[Any, ...]:
+    return rate.model, rate.valid_from, rate.service_tier, rate.context_above, _written(rate)
+
+
+def _written(rate: Rate) -> str:
+    fields = {
+        "model": _quoted(rate.model),
+        "valid_from": date_or_time(rate.valid_from),
+        "valid_until": date_or_time(rate.period.end) if rate.period.end else None,
+        "service_tier": _quoted(rate.service_tier) if rate.service_tier else None,
+        "context_above": str(rate.context_above) if rate.context_above else None,
+        "hours": _quoted(str(rate.hours)) if rate.hours else None,
+        **{each.name: plain(own) for each in CLASSES if (own := getattr(rate, each.column)) is not None},
+    }
+    return "".join(f"{name} = {said}\n" for name, said in fields.items() if said is not None)
+
+
+def date_or_time(at: datetime) -> str:
+    """As a card writes it: the date where it is midnight UTC."""
+    utc = at.astimezone(UTC)
+    return utc.date().isoformat() if utc.time() == time.min else utc.isoformat().replace("+00:00", "Z")
+
+
+def _quoted(text: str) -> str:
+    # JSON spells a text as TOML does, but for this one.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
