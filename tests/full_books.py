@@ -7,10 +7,11 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from accounting import keys, projects, restate
+from accounting.aliases import Rule
 from accounting.ingest import ingest
 from accounting.money import Money
 from accounting.restate import Order
-from accounting.store import open_engine, reading, tables, writing
+from accounting.store import aliaslines, open_engine, reading, tables, writing
 from accounting.usage import Outcome
 from tests.books import NOON, Books, Journal, made, used
 
@@ -72,6 +73,11 @@ def fill(books: Books) -> None:
             provider="wcode", model="z-ai/glm-5", key_id=key.id, calls=40, median_tokens=120, high_tokens=900,
             learned_at=NOON,
         ))  # fmt: skip
+        conn.execute(sa.insert(tables.fx_rates).values(
+            base="USD", quote="CNY", day=NOON.date(), rate=Decimal("7.100000000012"), source="a bank's list",
+            loaded_at=NOON, loaded_by="ann@desk",
+        ))  # fmt: skip
+        aliaslines.append(conn, [Rule("azure", "our-{model}", "gpt-{model}", "o'hara's")], NOON, "ann@desk")
     move(books, "search")
 
 
