@@ -22,7 +22,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.hours import Hours, hours
@@ -43,7 +43,7 @@ def parse_card(text: str, name: str) -> list[Rate]:
     """The lines of a rate card; `name` is the file's, for messages. Raises `RateCardError`."""
     try:
         card = tomllib.loads(text, parse_float=exact)
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise RateCardError(f"{name} is no TOML: {error}") from error
     _check_heading(card, name)
     _refuse_unknown(card, {*HEADING, "rate"}, name)
@@ -55,7 +55,7 @@ def _check_heading(card: Mapping[str, Any], name: str) -> None:
     for what in HEADING:
         if what not in card:
             raise RateCardError(f'{name}: {what} is missing. Write {what} = "…" at the top, above the first [[rate]].')
-        if not isinstance(card[what], str) or not card[what].strip():
+        if not _is_text(card[what]):
             raise RateCardError(f'{name}: expected {what} = "…" at the top, found {card[what]!r}.')
     check_currency(card["currency"], name)
 
@@ -72,8 +72,8 @@ def line_of(card: Mapping[str, Any], line: Mapping[str, Any], where: str) -> Rat
     """One line under a heading that was checked; prices may be text, too. Raises `RateCardError`."""
     _refuse_unknown(line, _LINE_FIELDS, where)
     model = line.get("model")
-    if not isinstance(model, str) or not model:
-        raise RateCardError(f'{where}: expected model = "…", found {model!r}.')
+    if not _is_text(model) or model != model.strip():
+        raise RateCardError(f'{where}: expected model = "…", the name without spaces around it, found {model!r}.')
     start = _instant(line.get("valid_from"), f"{where} ({model}): valid_from")
     end = _instant(line["valid_until"], f"{where} ({model}): valid_until") if "valid_until" in line else None
     if end is not None and end <= start:
@@ -123,7 +123,7 @@ def _price(value: object, where: str) -> Decimal:
 
 
 def _tier(value: object, where: str) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value or value != value.strip():
         raise RateCardError(f'{where}: expected a name like "batch", "flex" or "priority", found {value!r}.')
     return tier_of(value)
 
@@ -158,6 +158,11 @@ def _utc(value: datetime, where: str) -> datetime:
         return value.astimezone(UTC)
     except OverflowError as error:
         raise RateCardError(f"{where} is {value}; expected a time within the years 1 to 9999 in UTC.") from error
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Without what PostgreSQL has no place for; no name that a provider gives has it either."""
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -19,8 +19,8 @@ _FORM = re.compile(r"(?:(?P<days>[a-z,-]+) )?(?P<start>\d\d:\d\d)-(?P<end>\d\d:\
 class Hours:
     """From `start`, included, to `end`, left out, in minutes of the day, on each of the days (0: Monday).
 
-    They go over midnight where `end` is not after `start`, and belong to the day on which they begin. By the clock of
-    the zone: where it is put forward or back, they are shorter or longer.
+    They go over midnight where `end` is not after `start`, and belong to the day on which they begin; those that end
+    at midnight end at 24:00. By the clock of the zone: where it is put forward or back, they are shorter or longer.
     """
 
     days: tuple[int, ...]
@@ -62,7 +62,7 @@ def hours(text: str) -> Hours:
     start, end = _minute(found["start"], text), _minute(found["end"], text)
     if start in (_DAY, end):
         raise ValueError(f"{text!r} begin and end at once; {_EXPECTED}. The whole day is 00:00-24:00.")
-    return Hours(_days(found["days"], text), start, end, periods.zone(found["zone"]).key)
+    return Hours(_days(found["days"], text), start, end or _DAY, periods.zone(found["zone"]).key)
 
 
 def _minute(text: str, whole: str) -> int:

@@ -1,12 +1,13 @@
 """Which rate holds for a call.
 
-A line that names the model beats one that names what the model is an alias of, and that beats the most particular
-pattern. Of one model's lines the newest that fits the call holds; of those that began at once one that is for certain
-hours, then the one for the largest input. A line that names the tier that served the call beats one for any tier. So
-there is one rate or none at every instant: lines with nothing to choose between them are refused.
+A line that names the model beats one that names what the model is an alias of, and that beats the pattern that says
+the most of a name. Of one model's lines, or of patterns that say as much, one that names the tier that served the call
+beats one for any tier; then the newest that fits the call holds; of those that began at once one that is for certain
+hours, then the one for the largest input. So there is one rate or none at every instant: lines with nothing to choose
+between them are refused.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations, pairwise
@@ -36,6 +37,7 @@ class RateBook:
         self._aliases = aliases
         self._named: dict[tuple[str, str], list[Rate]] = {}
         self._patterns: dict[str, list[Rate]] = {}
+        self._lines_beside: dict[tuple[str, str], Sequence[Rate]] = {}
         for rate in rates:
             if patterns.is_pattern(rate.model):
                 self._patterns.setdefault(rate.provider, []).append(rate)
@@ -52,13 +54,20 @@ class RateBook:
         for rate in self._named.get((provider, model), ()):
             if rate.holds(at, input_tokens, service_tier):
                 return rate
-        others = (one.rate for one in self._others(provider, model))
+        others = self._beside(provider, model)
         return next((rate for rate in others if rate.holds(at, input_tokens, service_tier)), None)
 
     def considered(self, provider: str, model: str) -> Iterator[Considered]:
         """All lines for the model, the one first that is taken before the others where it holds."""
         yield from (Considered(rate, model) for rate in self._named.get((provider, model), ()))
         yield from self._others(provider, model)
+
+    def _beside(self, provider: str, model: str) -> Sequence[Rate]:
+        """The lines for the model that don't name it; looked for once, as thousands of calls are of one model."""
+        found = self._lines_beside.get((provider, model))
+        if found is None:
+            found = self._lines_beside[provider, model] = [one.rate for one in self._others(provider, model)]
+        return found
 
     def _others(self, provider: str, model: str) -> Iterator[Considered]:
         names = self._aliases.names(provider, model)
@@ -74,8 +83,8 @@ class RateBook:
 
 
 def _particular(rate: Rate) -> tuple[Any, ...]:
-    """Of two lines that hold, the one with the larger one is taken. Only a pattern says less than all of a name."""
-    named = (patterns.literals(rate.model), rate.model) if patterns.is_pattern(rate.model) else ()
+    """Of two lines that hold, the one with the larger one is taken. Only of patterns one says more than the other."""
+    named = patterns.literals(rate.model)
     return named, rate.service_tier != ANY_TIER, rate.valid_from, rate.hours is not None, rate.context_above
 
 
