@@ -29,6 +29,18 @@ class Considered:
     rules: tuple[Rule, ...] = ()
 
 
+_REMEMBERED = 4096
+"""Models whose lines are kept that don't name them: names come from outside, and there may be any number of them."""
+
+_Line = tuple[datetime, datetime | None, bool, Rate]
+"""When a rate begins and ends, and whether that is all of its conditions, but to be of the standard tier."""
+
+
+def _line(rate: Rate) -> _Line:
+    is_plain = rate.service_tier == STANDARD and not rate.context_above and rate.hours is None
+    return rate.valid_from, rate.period.end, is_plain, rate
+
+
 class RateBook:
     """Finds the rate that holds for a call of a provider's model."""
 
@@ -44,15 +56,26 @@ class RateBook:
             else:
                 self._named.setdefault((rate.provider, rate.model), []).append(rate)
         for lines in (*self._named.values(), *self._patterns.values()):
-            lines.sort(key=_particular, reverse=True)
-            _refuse_contradictions(lines)
+            if len(lines) > 1:
+                lines.sort(key=_particular, reverse=True)
+                _refuse_contradictions(lines)
+        self._first = {name: tuple(map(_line, lines)) for name, lines in self._named.items()}
+
+    @property
+    def providers(self) -> list[str]:
+        """Those that have a line."""
+        return sorted({*(provider for provider, _ in self._named), *self._patterns})
 
     def find(
         self, provider: str, model: str, at: datetime, input_tokens: int = 0, service_tier: str = STANDARD
     ) -> Rate | None:
         """The rate of a call that began at the instant; its tier as `tier_of` tells it."""
-        for rate in self._named.get((provider, model), ()):
-            if rate.holds(at, input_tokens, service_tier):
+        asked = provider, model
+        for start, end, is_plain, rate in self._first.get(asked, ()):
+            # What Rate.holds says, mostly without asking it: every call that comes in is priced by such a line.
+            if (start <= at and (end is None or at < end)) and (
+                service_tier == STANDARD if is_plain else rate.holds(at, input_tokens, service_tier)
+            ):
                 return rate
         others = self._beside(provider, model)
         return next((rate for rate in others if rate.holds(at, input_tokens, service_tier)), None)
@@ -66,6 +89,8 @@ class RateBook:
         """The lines for the model that don't name it; looked for once, as thousands of calls are of one model."""
         found = self._lines_beside.get((provider, model))
         if found is None:
+            if len(self._lines_beside) >= _REMEMBERED:
+                self._lines_beside.clear()
             found = self._lines_beside[provider, model] = [one.rate for one in self._others(provider, model)]
         return found
 
@@ -88,17 +113,22 @@ def _particular(rate: Rate) -> tuple[Any, ...]:
     return named, rate.service_tier != ANY_TIER, rate.valid_from, rate.hours is not None, rate.context_above
 
 
-def _refuse_contradictions(lines: Iterable[Rate]) -> None:
+def _refuse_contradictions(lines: Sequence[Rate]) -> None:
     alike: dict[tuple[Any, ...], list[Rate]] = {}
-    at_once: dict[tuple[Any, ...], list[Rate]] = {}
     for rate in lines:
-        tier = rate.service_tier, rate.context_above
-        alike.setdefault((rate.model, *tier, rate.hours), []).append(rate)
-        rank = patterns.literals(rate.model), rate.valid_from, rate.hours is None
-        at_once.setdefault((*tier, *rank), []).append(rate)
+        alike.setdefault((rate.model, rate.service_tier, rate.context_above, rate.hours), []).append(rate)
     for same in alike.values():
         for later, earlier in pairwise(same):
             _refuse_contradiction(earlier, later)
+    if len({rate.valid_from for rate in lines}) < len(lines):
+        _refuse_ties(lines)
+
+
+def _refuse_ties(lines: Iterable[Rate]) -> None:
+    at_once: dict[tuple[Any, ...], list[Rate]] = {}
+    for rate in lines:
+        rank = patterns.literals(rate.model), rate.valid_from, rate.hours is None
+        at_once.setdefault((rate.service_tier, rate.context_above, *rank), []).append(rate)
     for same in at_once.values():
         for one, other in combinations(same, 2):
             _refuse_tie(one, other)
