@@ -8,9 +8,10 @@
 
 Then, in a shell: `accounting report --by key`.
 
-For the usage of a response alone, without any books:
+For the usage of a response alone, and for what it costs, without any books:
 
     accounting.extract(response.content)  # Usage(input_tokens=…, output_tokens=…, …)
+    accounting.price(accounting.extract(response.content), "z-ai/glm-5").total  # Money(amount=…, currency='CNY')
     accounting.read(response.content)  # Answer(model=…, usage=…, sub_calls=…, …): all that it says of itself
 """
 
@@ -27,17 +28,22 @@ from accounting.errors import (
     CurrencyMismatch,
     JournalUnavailable,
     RateCardError,
+    RateMissing,
     SchemaMismatch,
     StoreError,
     StoreMissing,
     UnsupportedClient,
+    UsageInvalid,
+    UsageMissing,
 )
 from accounting.usage import Usage
 
 if TYPE_CHECKING:
+    from accounting.charges import Charge, Part
     from accounting.extraction import extract, read
     from accounting.formats import Answer, SubCall
     from accounting.httpx_clients import AsyncClient, Client
+    from accounting.pricing import price, rate_book
 
 __version__ = "0.1.0"
 
@@ -51,6 +57,10 @@ __all__ = [
     "flush",
     "extract",
     "read",
+    "price",
+    "rate_book",
+    "Charge",
+    "Part",
     "Usage",
     "Answer",
     "SubCall",
@@ -61,10 +71,13 @@ __all__ = [
     "CurrencyMismatch",
     "JournalUnavailable",
     "RateCardError",
+    "RateMissing",
     "SchemaMismatch",
     "StoreError",
     "StoreMissing",
     "UnsupportedClient",
+    "UsageInvalid",
+    "UsageMissing",
     "__version__",
 ]
 
@@ -76,8 +89,12 @@ _LATE = {
     "read": "accounting.extraction",
     "Answer": "accounting.formats",
     "SubCall": "accounting.formats",
+    "price": "accounting.pricing",
+    "rate_book": "accounting.pricing",
+    "Charge": "accounting.charges",
+    "Part": "accounting.charges",
 }
-"""Imported for those who use them, not for everybody: httpx, and every wire format."""
+"""Imported for those who use them, not for everybody: httpx, every wire format, and the rate cards."""
 
 
 def __getattr__(name: str) -> Any:

@@ -22,6 +22,8 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from accounting.errors import ConfigurationError, RateCardError
@@ -37,6 +39,24 @@ PRICE_LIMIT = Decimal(10**8)
 HEADING = ("provider", "currency", "source")
 _NAMES = tuple(each.name for each in CLASSES)
 _LINE_FIELDS = {"model", "valid_from", "valid_until", "service_tier", "context_above", "hours", *_NAMES}
+
+
+def shipped() -> list[Rate]:
+    """The lines of the cards in `accounting/ratecards`."""
+    found = sorted((files("accounting") / "ratecards").iterdir(), key=lambda card: card.name)
+    texts = [(card.name, card.read_text(encoding="utf-8")) for card in found if card.name.endswith(".toml")]
+    return [rate for name, text in texts for rate in parse_card(text, name)]
+
+
+def read(file: Path) -> list[Rate]:
+    """The lines of a card's file. Raises `RateCardError`, and `ConfigurationError` where it can't be opened."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # Windows' Notepad begins a file with a byte order mark
+    except UnicodeDecodeError as error:
+        raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"Can't read the rate card {file}: {error.strerror}.") from error
+    return parse_card(text, file.name)
 
 
 def parse_card(text: str, name: str) -> list[Rate]:

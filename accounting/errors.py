@@ -5,6 +5,9 @@
     │   ├── AlreadyMetered        the client is wrapped already, for another project or other tags
     │   ├── UnsupportedClient     not a client, or a version of one, that can be wrapped
     │   └── RateCardError         a rate card that can't be read, or a line that contradicts another
+    ├── RateMissing               no rate holds for what is to be priced
+    ├── UsageMissing              what is to be priced is unknown
+    ├── UsageInvalid              what is to be priced contradicts itself
     ├── JournalUnavailable        a call was refused because it could not be written down (opt-in)
     ├── Undelivered               some journals could not be delivered, all others were
     ├── CallInvalid               a delivered call that can't be read; it is kept in `rejected`
@@ -36,6 +39,18 @@ class UnsupportedClient(ConfigurationError):
 
 class RateCardError(ConfigurationError):
     """A rate card can't be read, or one of its lines contradicts another."""
+
+
+class RateMissing(AccountingError):
+    """No rate holds for what is to be priced; the message says what is near, and how to add one."""
+
+
+class UsageMissing(AccountingError):
+    """Nobody said what was used: unknown is not zero, so it has no price."""
+
+
+class UsageInvalid(AccountingError):
+    """A count is no count, or the parts of one come to more than it is."""
 
 
 class JournalUnavailable(AccountingError):

@@ -13,7 +13,7 @@ from accounting.periods import Period
 from accounting.rates import UNPRICED, Rate
 from accounting.resolution import RateBook
 from accounting.store import Lock, aliaslines, hold, ratelines
-from accounting.store.ratelines import Line, shipped
+from accounting.store.ratelines import Line
 from accounting.store.tables import store
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "load",
     "new_edition",
     "rates",
-    "shipped",
     "withdraw",
 ]
 

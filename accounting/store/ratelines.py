@@ -3,12 +3,10 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from importlib.resources import files
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting.cards import parse_card
 from accounting.hours import hours
 from accounting.patterns import ANY
 from accounting.periods import Period
@@ -26,13 +24,6 @@ class Line:
     withdrawn_at: datetime | None
     withdrawn_by: str | None
     withdrawn_why: str | None
-
-
-def shipped() -> list[Rate]:
-    """The lines of the cards in `accounting/ratecards`."""
-    cards = sorted((files("accounting") / "ratecards").iterdir(), key=lambda card: card.name)
-    texts = [(card.name, card.read_text(encoding="utf-8")) for card in cards if card.name.endswith(".toml")]
-    return [rate for name, text in texts for rate in parse_card(text, name)]
 
 
 def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> list[Rate]:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from accounting import periods
+from accounting import cards, periods
 from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.resolution import RateBook
 from accounting.store import ratelines, views
@@ -44,7 +44,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
     One transaction: of two processes that come at once the second finds the store of the first.
     """
     days = periods.zone(zone).key
-    shipped = ratelines.shipped()
+    shipped = cards.shipped()
     RateBook(shipped)
     prepare(engine)
     with altering(engine) as conn:

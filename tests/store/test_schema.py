@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.schema import CreateTable
 
-from accounting import ratebook
+from accounting import cards, ratebook
 from accounting.errors import ConfigurationError, SchemaMismatch, StoreError, StoreMissing
 from accounting.places import sqlite_url
 from accounting.store import file_of, open_engine, prepare, reading, schema, writing
@@ -131,7 +131,7 @@ def test_a_new_store_keeps_its_zone_and_has_the_shipped_rates(empty: Engine) -> 
     with reading(empty) as conn:
         schema.check(conn)
         assert conn.execute(sa.select(store.c.zone, store.c.created_at)).all() == [("Asia/Shanghai", NOON)]
-        assert [str(rate) for rate in ratebook.rates(conn)] == [str(rate) for rate in ratebook.shipped()] != []
+        assert [str(rate) for rate in ratebook.rates(conn)] == [str(rate) for rate in cards.shipped()] != []
 
 
 def test_making_a_store_where_one_is_leaves_it_as_it_is(empty: Engine) -> None:
