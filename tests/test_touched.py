@@ -182,7 +182,7 @@ def test_no_call_is_read(books: Books) -> None:
 
 def test_what_would_be_touched_is_what_pricing_again_changes(books: Books) -> None:
     """Held against the rate book itself, call by call, where the lines have no condition but their time."""
-    load(books, line("valid_until = 2026-11-20", since="2026-11-10"), line(model="m*", since="2026-11-15"))
+    load(books, line(since="2026-11-10"), line("valid_until = 2026-11-21", model="m*", since="2026-11-15"))
     some = [
         call(n * 10 + k, started_at=NOON - n * DAY, request_model=name)
         for n in range(15)
