@@ -27,6 +27,7 @@ input = 1
 output = 5
 cache_write_1h = 2
 web_search = 10
+service_tier = "*"
 """
 SEARCHED = Usage(
     *(1000, None, 400, 200, None, UsageSource.PROVIDER, ("total_mismatch",)),
