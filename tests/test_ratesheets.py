@@ -18,8 +18,8 @@ from accounting.rates import CLASSES, REQUIRED, Rate
 from accounting.ratesheets import COLUMNS, read_csv, write_csv
 from tests.books import at
 
-NAMES = st.text(st.characters(codec="utf-8"), min_size=1)
-HEADINGS = NAMES.filter(str.strip)
+HEADINGS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip)
+MODELS = HEADINGS.map(str.strip)
 PRICES = st.integers(0, 10**17 - 1).map(lambda units: EXACT.scaleb(Decimal(units), -9))
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)) | st.dates().map(  # noqa: DTZ001 - one zone for all
     lambda day: datetime(day.year, day.month, day.day)  # noqa: DTZ001
@@ -41,7 +41,7 @@ def rates(draw: st.DrawFn, heading: tuple[str, str, str] | None = None) -> Rate:
     prices = {each.column: draw(PRICES if each.name in REQUIRED else st.none() | PRICES) for each in CLASSES}
     return Rate(
         provider=provider,
-        model=draw(NAMES),
+        model=draw(MODELS),
         currency=currency,
         period=Period(start, start + length if length and start.year < 9000 else None),
         service_tier=draw(st.sampled_from(["", "*", "batch", "=flex"])),
