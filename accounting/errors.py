@@ -4,7 +4,8 @@
     ├── ConfigurationError        a setting, option, name or file that can't be used as it is
     │   ├── AlreadyMetered        the client is wrapped already, for another project or other tags
     │   ├── UnsupportedClient     not a client, or a version of one, that can be wrapped
-    │   └── RateCardError         a rate card that can't be read, or a line that contradicts another
+    │   ├── RateCardError         a rate card that can't be read, or a line that contradicts another
+    │   └── FxRateError           an exchange rate that can't be read, or contradicts another
     ├── RateMissing               no rate holds for what is to be priced
     ├── UsageMissing              what is to be priced is unknown
     ├── UsageInvalid              what is to be priced contradicts itself
@@ -39,6 +40,10 @@ class UnsupportedClient(ConfigurationError):
 
 class RateCardError(ConfigurationError):
     """A rate card can't be read, or one of its lines contradicts another."""
+
+
+class FxRateError(ConfigurationError):
+    """An exchange rate can't be read, or contradicts another."""
 
 
 class RateMissing(AccountingError):

@@ -6,7 +6,7 @@ total say what they may hide: calls without usage, without a rate, interrupted, 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,8 +18,9 @@ from sqlalchemy import Connection
 from accounting import periods, ratebook, spend_rows
 from accounting.contributions import ANOMALY, COUNTS, ESTIMATED, ESTIMATES, TAG, USER
 from accounting.errors import ConfigurationError
+from accounting.fx import Exchange, to_convert
 from accounting.keys import label
-from accounting.money import Money, by_currency
+from accounting.money import ZERO, Money, by_currency
 from accounting.rates import Rate, likely_cost, price, unpriced_units
 from accounting.sources import Completeness, complete_until
 from accounting.spend_rows import IN_TIME, Row, Scope, Slice, sliced
@@ -93,6 +94,7 @@ class Report:
     By anomaly they don't: a call is in the line of each of its own and may be in none, and the total is of all calls.
     `rejected` delivered calls were put aside, `conflicts` came again with other contents, unsettled; both are counted
     over all time, are kept with their bytes, and are in no line. `known_tags` is given where the grouping is by a tag.
+    `exchange` brings its money together in one currency, where that was asked for.
     """
 
     by: str
@@ -104,6 +106,12 @@ class Report:
     unpriced_models: tuple[UnpricedModel, ...] = ()
     scope: Scope = ALL
     known_tags: tuple[str, ...] | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def currencies(self) -> list[str]:
+        """Those in which there is any money, in the order of their codes."""
+        return to_convert(self.total.spent, self.total.estimated.spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +162,14 @@ def spend(
         scope=scope,
         known_tags=spend_rows.known_tags(conn) if by.startswith(TAG) else None,
     )
+
+
+def in_one(report: Report, exchange: Exchange) -> Report:
+    """The report with its money in one currency, too; the most spent first by that."""
+    lines = report.lines
+    if report.by not in IN_TIME:
+        lines = tuple(sorted(lines, key=lambda line: -(exchange.total(line.spent) or ZERO)))
+    return replace(report, lines=lines, exchange=exchange)
 
 
 def unpriced_models(conn: Connection, now: datetime, part: Slice | None = None) -> tuple[UnpricedModel, ...]:

@@ -40,6 +40,7 @@ _COMMANDS = {
     "learn": "work:learn",
     "demo": "demo:demo",
     "rates": "rates:app",
+    "fx": "fx:app",
     "projects": "projects:app",
     "keys": "handovers:app",
     "sources": "sources:app",

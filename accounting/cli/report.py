@@ -1,14 +1,17 @@
 """`accounting report`: what was spent, in sums."""
 
+from datetime import date
 from typing import Annotated
 
 import typer
 
-from accounting import periods
+from accounting import fxbook, money, periods
 from accounting.cli.books import AsJson, books, err, now, out, put_json, roll_up
 from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
-from accounting.spend import BY, Report, spend
+from accounting.cli.spans import day as a_day
+from accounting.errors import ConfigurationError
+from accounting.spend import BY, Report, in_one, spend
 from accounting.spend_rows import Scope
 from accounting.spend_sheet import Span, report_csv, report_json, say_total, show_report
 from accounting.store import reading
@@ -23,6 +26,20 @@ Keys = Annotated[
 ]
 
 
+Currency = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE", help="Also in this one, like CNY, by the exchange rates in the books (accounting fx)."
+    ),
+]
+FxDate = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DAY", help="Whose exchange rates; else the last reported day's, or today's before it is over."
+    ),
+]
+
+
 def report(
     by: By = "project",
     since: Since = None,
@@ -31,6 +48,8 @@ def report(
     tz: Zone = None,
     project: Projects = None,
     key: Keys = None,
+    currency: Currency = None,
+    fx_date: FxDate = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     as_excel: AsExcel = False,
@@ -39,17 +58,41 @@ def report(
 
     A call without the tag, or the user, is in a line of its own, so every grouping has the same total. By anomaly a
     call is in the line of each of its own, and the total is of all calls.
+
+    Money is shown in the currency of its rates. With --currency it is also summed in one, at one rate for each other
+    currency: that of the last reported day, of today where that is to come, or of --fx-date; else the latest of the ten
+    days before. Rate, day and source are shown; without a rate there is no report.
     """
     wanted = form(as_json, as_csv, as_excel)
+    into = _wanted(currency, fx_date)
     asked = periods.zone(tz) if tz else None
     scope = Scope(tuple(project or ()), tuple(key or ()))
     with books() as engine:
         roll_up(engine)  # what was delivered a moment ago is on the report too
         with reading(engine) as conn:
             where = asked or books_zone(conn)
-            days = span(since, until, month, where.key, periods.billed_on(now(), where))
+            today = periods.billed_on(now(), where)
+            days = span(since, until, month, where.key, today)
             found = spend(conn, by, days.first, days.end, asked, scope, now=now())
+            if into:
+                found = in_one(found, fxbook.exchange(conn, found.currencies, into, _rate_day(days, fx_date, today)))
     _put(found, days, wanted)
+
+
+def _wanted(currency: str | None, fx_date: str | None) -> str | None:
+    if fx_date and currency is None:
+        raise ConfigurationError(
+            "--fx-date says whose exchange rates to take; say for which currency: --currency CODE."
+        )
+    return None if currency is None else money.currency(currency)
+
+
+def _rate_day(days: Span, fx_date: str | None, today: date) -> date:
+    """The day whose exchange rates convert all of the report. One rate a currency, or lines would not add up."""
+    asked = a_day(fx_date) if fx_date else min(days.last or today, today)
+    if asked > today:
+        raise ConfigurationError(f"--fx-date {asked} is to come; expected a day until {today}.")
+    return asked
 
 
 def _put(found: Report, days: Span, wanted: Form) -> None:

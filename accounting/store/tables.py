@@ -156,8 +156,16 @@ fx_rates = Table(
     Column("loaded_by", Text, nullable=False),
     *_withdrawal(),
 )
-# reports in one currency: the last day's of a pair
-Index("ix_fx_rates_base_quote_day", fx_rates.c.base, fx_rates.c.quote, fx_rates.c.day)
+# reports in one currency: the rates of some days; and no pair has two of one day
+Index(
+    "ix_fx_rates_day_base_quote",
+    fx_rates.c.day,
+    fx_rates.c.base,
+    fx_rates.c.quote,
+    unique=True,
+    sqlite_where=fx_rates.c.withdrawn_at.is_(None),
+    postgresql_where=fx_rates.c.withdrawn_at.is_(None),
+)
 
 sources = Table(
     "sources",

@@ -65,7 +65,15 @@ def currencies_convert() -> None:
         *_withdrawal(),
         sa.PrimaryKeyConstraint("id", name="pk_fx_rates"),
     )
-    op.create_index("ix_fx_rates_base_quote_day", "fx_rates", ["base", "quote", "day"])
+    held = sa.text("withdrawn_at IS NULL")
+    op.create_index(
+        "ix_fx_rates_day_base_quote",
+        "fx_rates",
+        ["day", "base", "quote"],
+        unique=True,
+        sqlite_where=held,
+        postgresql_where=held,
+    )
 
 
 def calls_without_a_rate_are_found() -> None:

@@ -1,0 +1,194 @@
+"""`accounting fx`: exchange rates by day, for reports in one currency."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from accounting import fxbook, fxsheets, money
+from accounting.cli.books import AsJson, Why, books, measuring, now, out, put_json
+from accounting.cli.spans import day as a_day
+from accounting.errors import ConfigurationError, FxRateError
+from accounting.fx import FxRate
+from accounting.fxbook import Entry, Loaded, Pair
+from accounting.fxsheets import FxSheet
+from accounting.settings import whoami
+from accounting.sheets import Column, Sheet, counted, instant, printable, say, show
+from accounting.spend_sheet import conversion_json
+from accounting.store import reading, writing
+
+app = typer.Typer(help="Exchange rates by day, for reports in one currency.", no_args_is_help=True)
+
+_PAIRS = (
+    Column("pair", figure=False),
+    Column("rate"),
+    Column("of", figure=False),
+    Column("rates", spare=2),
+    Column("since", figure=False, spare=1),
+    Column("source", figure=False, spare=3),
+    Column("id", spare=4),
+)
+_ENTRIES = (
+    Column("id"),
+    Column("pair", figure=False),
+    Column("of", figure=False),
+    Column("rate"),
+    Column("source", figure=False, spare=2),
+    Column("loaded", figure=False, spare=3),
+    Column("by", figure=False, spare=4),
+    Column("withdrawn", figure=False, spare=1),
+)
+
+
+@app.command()
+def load(
+    files: Annotated[list[Path], typer.Argument(help="CSV or TOML; each is loaded whole or, where it is wrong, not.")],
+    source: Annotated[str, typer.Option(help="Where rates are from that name no source; else the file's name.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
+) -> None:
+    """Add exchange rates to the books. One that is there already is left as it is.
+
+    CSV has the columns date, base, quote, rate and, if need be, source: one unit of the base is so many of the quote.
+    It may also be the European Central Bank's (Date,USD,JPY,…), where one euro is so many; TOML has [[fx]] with the
+    same names. A rate that contradicts one in the books is refused.
+    """
+    sheets = [(file, fxsheets.read(_text(file), file.name, source)) for file in files]
+    with books() as engine:
+        for file, sheet in sheets:
+            with measuring() as told:
+                loaded = fxbook.load(
+                    engine,
+                    sheet.rates,
+                    now(),
+                    whoami(),
+                    dry_run=dry_run,
+                    progress=lambda done, every: told("Loading", done, every),
+                )
+            say(out(), _told(file, sheet, loaded, dry_run))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FxRateError(f"{file} is no UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"Can't read {file}: {error.strerror}.") from error
+
+
+def _told(file: Path, sheet: FxSheet, loaded: Loaded, dry_run: bool) -> str:
+    verb = "would be added" if dry_run else "added"
+    said = f"{file.name}: {counted(loaded.added, 'rate')} {verb}, {loaded.unchanged:,} already there."
+    left_out = f" Left out, as no currency today: {', '.join(sheet.left_out)}." if sheet.left_out else ""
+    return f"{said}{left_out}"
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """Each pair with its latest rate, how many there are, and since when."""
+    with books() as engine, reading(engine) as conn:
+        found = fxbook.pairs(conn)
+    if as_json:
+        put_json({"pairs": [_pair_fields(pair) for pair in found]})
+    elif found:
+        show(out(), Sheet(_PAIRS, tuple(_pair_cells(pair) for pair in found)))
+    else:
+        say(out(), "No exchange rates yet. Add some: accounting fx load FILE")
+
+
+def _pair_cells(pair: Pair) -> tuple[Any, ...]:
+    latest = pair.latest
+    return latest.pair, latest.rate, str(latest.day), pair.count, str(pair.first), latest.source, latest.id
+
+
+def _pair_fields(pair: Pair) -> dict[str, Any]:
+    return {**_rate_fields(pair.latest), "rates": pair.count, "since": pair.first}
+
+
+@app.command("show")
+def show_(
+    pair: Annotated[str, typer.Argument(metavar="BASE/QUOTE", help="Like USD/CNY: what one dollar is in yuan.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="DAY", help="On that day; else today (UTC).")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="So many lines of the books at most.")] = 10,
+    as_json: AsJson = False,
+) -> None:
+    """The rate that holds for a pair on a day, what it is made of, and the lines of the books up to then.
+
+    A pair's own rate comes before the inverse of the opposite pair, and that before two by way of a third currency.
+    Without a rate of the day the latest of the ten days before holds.
+    """
+    base, quote = _pair(pair)
+    day = a_day(at) if at else now().date()
+    with books() as engine, reading(engine) as conn:
+        lines = fxbook.entries(conn, base, quote, day, limit)
+        try:
+            found, why_not = fxbook.conversion(conn, base, quote, day), ""
+        except FxRateError as error:
+            found, why_not = None, str(error)
+    if as_json:
+        put_json({"conversion": found and conversion_json(found), "entries": [_entry_fields(line) for line in lines]})
+        return
+    say(out(), printable(f"{found}.") if found else why_not)
+    if lines:
+        say(out(), "")
+        show(out(), Sheet(_ENTRIES, tuple(_entry_cells(line) for line in lines)))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    base, slash, quote = text.partition("/")
+    if not slash:
+        raise ConfigurationError(f"{text!r} is no pair; expected two currencies like USD/CNY.")
+    if base == quote:
+        raise ConfigurationError(f"{text!r} is one currency; expected two like USD/CNY.")
+    return money.currency(base), money.currency(quote)
+
+
+def _entry_cells(entry: Entry) -> tuple[Any, ...]:
+    rate = entry.rate
+    withdrawn = f"{instant(entry.withdrawn_at)} by {entry.withdrawn_by}: {entry.withdrawn_why}"
+    return (
+        rate.id,
+        rate.pair,
+        str(rate.day),
+        rate.rate,
+        rate.source,
+        instant(entry.loaded_at),
+        entry.loaded_by,
+        withdrawn if entry.withdrawn_at else None,
+    )
+
+
+def _entry_fields(entry: Entry) -> dict[str, Any]:
+    return {
+        **_rate_fields(entry.rate),
+        "loaded_at": entry.loaded_at,
+        "loaded_by": entry.loaded_by,
+        "withdrawn_at": entry.withdrawn_at,
+        "withdrawn_by": entry.withdrawn_by,
+        "withdrawn_why": entry.withdrawn_why,
+    }
+
+
+def _rate_fields(rate: FxRate) -> dict[str, Any]:
+    return {
+        "id": rate.id,
+        "base": rate.base,
+        "quote": rate.quote,
+        "day": rate.day,
+        "rate": rate.rate,
+        "source": rate.source,
+    }
+
+
+@app.command()
+def withdraw(
+    id_: Annotated[int, typer.Argument(metavar="ID", help="As accounting fx show says it.")],
+    why: Why,
+) -> None:
+    """Have a wrong rate count no more. It stays in the books, with who withdrew it and why.
+
+    Reports made since then are converted by what is left; a right one is added with accounting fx load.
+    """
+    with books() as engine, writing(engine) as conn:
+        gone = fxbook.withdraw(conn, id_, now(), whoami(), why)
+    say(out(), printable(f"Withdrew {gone} (source: {gone.source}). A right one: accounting fx load FILE"))
