@@ -173,7 +173,7 @@ def _missing(book: RateBook, provider: str | None, model: str, at: datetime, tie
 
 _WAY_OUT = (
     "Add one: accounting rates add, or write a card and load it (accounting rates load FILE), or price by it alone "
-    '(--card FILE, rates="FILE").'
+    '(--rates FILE, rates="FILE").'
 )
 
 

@@ -34,6 +34,7 @@ _COMMANDS = {
     "rebuild": "rebuild:rebuild",
     "doctor": "doctor:doctor",
     "extract": "extract:extract",
+    "price": "price:price",
     "work": "work:work",
     "rollup": "work:rollup",
     "deliver": "work:deliver",

@@ -1,18 +1,18 @@
 """`accounting extract`: what a saved answer of a provider says that it used, and where it says so."""
 
 import json
-import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from accounting import formats
 from accounting.anomalies import Meaning, meaning
-from accounting.cli.books import AsJson, out, put_json
+from accounting.cli.bills import Bill, answer_bytes, asked_of, known_of, rates_of
+from accounting.cli.books import AsJson, now, out, put_json
+from accounting.cli.charge_sheets import bill_fields, show_bill
 from accounting.counts import Reading, watched
 from accounting.errors import ConfigurationError
 from accounting.extraction import Extraction, examine
@@ -21,9 +21,6 @@ from accounting.money import plain
 from accounting.providers import known_hosts, provider_name
 from accounting.sheets import Cell, Column, Sheet, counted, printable, say, show
 from accounting.usage import COUNTED, Usage, UsageSource
-
-MAX_FILE = 64 * 2**20
-"""Bytes of a file that are read: of a whole body fewer are, but a stream may be longer."""
 
 _SHOWN = 60
 """Characters of a value that are shown where a number was to be."""
@@ -34,6 +31,9 @@ File = Annotated[
 Provider = Annotated[str, typer.Option(help="Who sent it, as in the rate cards: some say other things in one shape.")]
 RequestPath = Annotated[str, typer.Option("--path", help="The request's, as /v1/messages; else the shape tells.")]
 ContentType = Annotated[str, typer.Option(help="The answer's; else its first bytes tell a stream from a body.")]
+Priced = Annotated[
+    bool, typer.Option("--price", help="Show what it costs today, too; accounting price --usage FILE for other times.")
+]
 Formats = Annotated[bool, typer.Option("--formats", help="List what can be read instead, and what is only recorded.")]
 
 
@@ -43,6 +43,7 @@ def extract(
     path: RequestPath = "",
     content_type: ContentType = "",
     as_json: AsJson = False,
+    with_price: Priced = False,
     list_formats: Formats = False,
 ) -> None:
     """What one answer used, read from its bytes alone: each count, where it stood, and what was off about it.
@@ -54,18 +55,30 @@ def extract(
         return
     if file is None:
         raise ConfigurationError("Which answer? Give a file, or - for the input; --formats lists what can be read.")
-    data = _bytes(file)
+    data = answer_bytes(file)
     provider = _named(provider)
     with watched() as readings:
         found = examine(data, provider=provider, path=path, content_type=content_type)
+    bill = _bill(found.answer, provider) if with_price else None
     if as_json:
-        put_json(_fields(found, readings, len(data)))
+        put_json(_fields(found, readings, len(data)) | ({"price": bill_fields(bill)} if bill else {}))
     else:
         _show(found, readings, len(data))
+        _show_price(bill)
     for hint in _hints(data, content_type):
         typer.echo(hint, err=True)
     if found.answer.usage.source is UsageSource.MISSING:
         raise typer.Exit(1)
+
+
+def _bill(answer: Answer, provider: str) -> Bill:
+    return known_of(asked_of(answer, None, provider or None, now(), None), rates_of())
+
+
+def _show_price(bill: Bill | None) -> None:
+    if bill:
+        say(out(), "", "What it costs:", "")
+        show_bill(out(), bill)
 
 
 def _hints(data: bytes, content_type: str) -> Iterator[str]:
@@ -89,23 +102,6 @@ def _named(provider: str) -> str:
         meant = f" Did you mean {like[0]}?" if like else ""
         typer.echo(f"No provider of the lists is called {printable(name)}.{meant} It is read as anybody's.", err=True)
     return name
-
-
-def _bytes(file: str) -> bytes:
-    try:
-        if file == "-":
-            data = sys.stdin.buffer.read(MAX_FILE + 1)
-        else:
-            with Path(file).open("rb") as opened:
-                data = opened.read(MAX_FILE + 1)
-    except OSError as error:
-        raise ConfigurationError(f"Can't read {file}: {error.strerror}.") from error
-    name = "The input" if file == "-" else file
-    if not data:
-        raise ConfigurationError(f"{name} is empty; expected an answer's body, or the bytes of its stream.")
-    if len(data) > MAX_FILE:
-        raise ConfigurationError(f"{name} has more than {MAX_FILE >> 20} MiB; expected one answer's body or stream.")
-    return data
 
 
 def _show(found: Extraction, readings: list[Reading], size: int) -> None:

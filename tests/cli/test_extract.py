@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from accounting.cli.extract import MAX_FILE
+from accounting.cli.bills import MAX_FILE
 from tests.cli.conftest import Run
 from tests.formats.catalogue import Row, rows
 
