@@ -4,7 +4,7 @@
     ├── ConfigurationError        a setting, option, name or file that can't be used as it is
     │   ├── AlreadyMetered        the client is wrapped already, for another project or other tags
     │   ├── UnsupportedClient     not a client, or a version of one, that can be wrapped
-    │   ├── RateCardError         a rate card that can't be read, or a line that contradicts another
+    │   ├── RateCardError         a rate card or alias that can't be used, or contradicts another
     │   └── FxRateError           an exchange rate that can't be read, or contradicts another
     ├── RateMissing               no rate holds for what is to be priced
     ├── UsageMissing              what is to be priced is unknown
@@ -39,7 +39,7 @@ class UnsupportedClient(ConfigurationError):
 
 
 class RateCardError(ConfigurationError):
-    """A rate card can't be read, or one of its lines contradicts another."""
+    """A rate card can't be read, an alias not be used, or one of them contradicts another."""
 
 
 class FxRateError(ConfigurationError):

@@ -7,7 +7,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting.aliases import Aliases
 from accounting.errors import RateCardError
 from accounting.periods import Period
 from accounting.rates import UNPRICED, Rate
@@ -143,7 +142,7 @@ def rates(conn: Connection) -> list[Rate]:
 
 def book(conn: Connection, models: Collection[tuple[str, str]] | None = None) -> RateBook:
     """What prices calls from now on: all lines, or those for some providers' models, whatever name they give them."""
-    aliases = Aliases(aliaslines.read(conn, withdrawn=False))
+    aliases = aliaslines.in_force(conn)
     if models is None:
         return RateBook(ratelines.read(conn, withdrawn=False), aliases)
     names = {(provider, name) for provider, model in models for name, _ in aliases.names(provider, model)}

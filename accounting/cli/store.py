@@ -6,10 +6,11 @@ from typing import Any
 import typer
 from sqlalchemy import Connection, func, select
 
+from accounting import aliasbook, aliases, stamps
 from accounting.cli.books import AsJson, books, now, out, put_json, sum_anew
 from accounting.scheduler import Run, last_runs
 from accounting.settings import Settings
-from accounting.sheets import Column, Sheet, instant, say, show
+from accounting.sheets import Column, Sheet, counted, instant, say, show
 from accounting.store import named, open_engine, reading, schema, tables
 
 app = typer.Typer(help="Make, upgrade and look at the store.", no_args_is_help=True)
@@ -32,19 +33,29 @@ def create() -> None:
 def upgrade() -> None:
     """Bring the store to this program's schema: make a backup and stop other programs first.
 
-    Nothing is half done if it fails. A backup: accounting store backup FILE, or for PostgreSQL pg_dump. A schema with
-    new sums has them all made anew, from the calls: the rollup that does it comes last, and can be given again.
+    Nothing is half done if it fails. A backup: accounting store backup FILE, or for PostgreSQL pg_dump. Aliases that
+    are new in this version come in, too. A schema with new sums has them all made anew, from the calls: the rollup that
+    does it comes last, and can be given again.
     """
     engine = open_engine(Settings().store_url)
     try:
         before = schema.upgrade(engine)
+        renewed = stamps.decide(engine, lambda conn: aliasbook.renew(conn, aliases.shipped(), now()))
         if before == schema.HEAD:
-            say(out(), f"The store has schema {before}, the newest; nothing to do: {named(engine)}")
+            todo = "aliases renewed" if renewed.any else "nothing to do"
+            say(out(), f"The store has schema {before}, the newest; {todo}: {named(engine)}", *_renewed(renewed))
             return
-        say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}")
+        say(out(), f"The store had schema {before} and has {schema.HEAD}: {named(engine)}", *_renewed(renewed))
         sum_anew(engine)
     finally:
         engine.dispose()
+
+
+def _renewed(renewed: aliasbook.Renewed) -> list[str]:
+    if not renewed.any:
+        return []
+    what = f"{counted(renewed.added, 'alias', 'aliases')} added, {renewed.withdrawn:,} withdrawn"
+    return [f"{what}, as this version ships them. What you added or withdrew stays: accounting rates aliases list"]
 
 
 @app.command("show")

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from accounting import cards, periods
+from accounting import aliases, cards, periods
 from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.resolution import RateBook
-from accounting.store import ratelines, views
+from accounting.store import aliaslines, ratelines, views
 from accounting.store.engine import altering, is_postgresql, named, prepare, sqlstate
 from accounting.store.tables import batches, keys, metadata, projects, sources, store
 
@@ -39,12 +39,12 @@ _alembic_version = sa.Table(
 
 
 def create(engine: Engine, zone: str, now: datetime) -> bool:
-    """Make an empty store with the shipped rates, its days in the zone; False where one is there already.
+    """Make an empty store with the shipped rates and aliases, its days in the zone; False where one is there already.
 
     One transaction: of two processes that come at once the second finds the store of the first.
     """
     days = periods.zone(zone).key
-    shipped = cards.shipped()
+    shipped, other_names = cards.shipped(), aliases.shipped()
     RateBook(shipped)
     prepare(engine)
     with altering(engine) as conn:
@@ -55,6 +55,7 @@ def create(engine: Engine, zone: str, now: datetime) -> bool:
         _make(conn, HEAD)
         conn.execute(store.insert().values(generation=uuid4(), zone=days, created_at=now))
         ratelines.append(conn, shipped, now)
+        aliaslines.append(conn, other_names, now)
     return True
 
 

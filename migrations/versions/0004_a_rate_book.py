@@ -3,9 +3,12 @@
 Revision 0004, after 0003.
 """
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from alembic import op
 
+from accounting import aliases
 from accounting.store.types import Exact, Instant
 
 revision = "0004"
@@ -37,7 +40,7 @@ def rates_have_conditions() -> None:
 
 
 def models_have_other_names() -> None:
-    op.create_table(
+    table = op.create_table(
         "aliases",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=False),
@@ -49,6 +52,9 @@ def models_have_other_names() -> None:
         *_withdrawal(),
         sa.PrimaryKeyConstraint("id", name="pk_aliases"),
     )
+    said = {"added_at": datetime.now(UTC), "added_by": "shipped"}
+    names = ("provider", "pattern", "target", "source")
+    op.bulk_insert(table, [{name: getattr(rule, name) for name in names} | said for rule in aliases.shipped()])
 
 
 def currencies_convert() -> None:

@@ -10,6 +10,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
+from accounting import aliasbook, aliases
+from accounting.aliases import Rule
 from accounting.backup import Holdings, back_up, restore
 from accounting.cli.store import upgrade
 from accounting.errors import SchemaMismatch
@@ -142,6 +144,32 @@ def test_an_upgrade_that_is_interrupted_among_the_sums_says_how_to_go_on(
     with pytest.raises(KeyboardInterrupt):
         upgrade()
     assert capsys.readouterr().err.endswith("To add the others: accounting rollup\n")
+
+
+def test_an_upgraded_store_has_the_shipped_aliases(store_of: StoreOf) -> None:
+    old = store_of("0003")
+    assert schema.upgrade(old) == "0003"
+    with reading(old) as conn:
+        lines = aliasbook.lines(conn, withdrawn=True)
+    assert [(line.rule.pattern, line.rule.target) for line in lines] == [
+        (rule.pattern, rule.target) for rule in aliases.shipped()
+    ]
+    assert {line.added_by for line in lines} == {aliasbook.SHIPPED}
+
+
+def test_aliases_that_a_newer_version_ships_come_in_with_an_upgrade(
+    books: Books, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shipped = [*aliases.shipped()[1:], Rule("", "new-{model}", "{model}", "newer")]
+    monkeypatch.setattr(aliases, "shipped", lambda: shipped)
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", books.url)
+    upgrade()
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "1 alias added, 1 withdrawn, as this version ships them. "
+        "What you added or withdrew stays: accounting rates aliases list"
+    )
+    with reading(books.engine) as conn:
+        assert aliasbook.aliases(conn).names("acme", "new-m")[0][0] == "m"
 
 
 def test_sums_of_an_older_store_without_an_anomaly_stay_as_they_are(store_of: StoreOf, books: Books) -> None:
