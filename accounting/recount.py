@@ -18,14 +18,15 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting import patterns, ratebook
+from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
 from accounting.contributions import ANOMALY, ESTIMATES, TAG, USER
 from accounting.differences import Difference, instant, microseconds, raw, text_at
 from accounting.projects import Calendar
-from accounting.rates import UNPRICED, Rate, tier_of
+from accounting.rates import ANY_TIER, UNPRICED, Rate, tier_of
+from accounting.resolution import is_for, names
 from accounting.store import aliaslines
-from accounting.store.tables import batches, calls
+from accounting.store.tables import batches, calls, store
 from accounting.usage import APART, COUNTED, Outcome, least_id
 
 Group = tuple[Any, ...]
@@ -132,34 +133,46 @@ class Days:
         return self.calendar.billed_on(project, instant(at)).isoformat()
 
 
-class Held(NamedTuple):
-    """A rate, from when to when it holds, in microseconds, and the names that its model goes by."""
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A rate, from when to when it holds, in microseconds, and the names that models go by."""
 
     rate: Rate
     start: int
     end: float
     aliases: Aliases = NO_ALIASES
+    _known: dict[str, bool] = field(default_factory=dict)
 
     def covers(self, call: Call) -> bool:
         rate = self.rate
         is_its = rate.provider == call.provider and (rate.model == call.model or self._is_known_as(call.model))
-        return is_its and self.start <= call.started_at < self.end and (not rate.conditions or self._fits(call))
+        return is_its and self.start <= call.started_at < self.end and self._fits(call)
 
     def _is_known_as(self, model: str) -> bool:
-        names = (model, *(name for name, _ in self.aliases.names(self.rate.provider, model)))
-        return any(patterns.fits(self.rate.model, name) for name in names)
+        if model not in self._known:
+            self._known[model] = is_for(self.rate, names(self.aliases, self.rate.provider, model))
+        return self._known[model]
 
     def _fits(self, call: Call) -> bool:
-        return self.rate.holds(instant(call.started_at), call.input_tokens or 0, tier_of(call.service_tier))
+        rate = self.rate
+        if rate.service_tier != ANY_TIER and rate.service_tier != tier_of(call.service_tier):
+            return False
+        if rate.context_above and (call.input_tokens or 0) <= rate.context_above:
+            return False
+        return rate.hours is None or instant(call.started_at) in rate.hours
 
 
 class Rates(dict[int, Held]):
-    """The rates of the books by id; read once, and again where a call has one that came in since."""
+    """The rates of the books by id; read once, and again where lines or aliases came in since."""
+
+    _edition: int | None = None
 
     def learn(self, conn: Connection, ids: Collection[int]) -> None:
-        if not self.keys() >= {*ids} - {UNPRICED}:
+        edition = conn.scalar(sa.select(store.c.rates_edition))
+        if edition != self._edition or not self.keys() >= {*ids} - {UNPRICED}:
             aliases = Aliases(aliaslines.read(conn, withdrawn=True))
             self.update((rate.id, _held(rate, aliases)) for rate in ratebook.rates(conn))
+            self._edition = edition
 
 
 def _held(rate: Rate, aliases: Aliases) -> Held:
@@ -299,7 +312,9 @@ def _wrong(call: Call, **expected: Any) -> Iterator[Difference]:
 
 def _wrong_rate(call: Call, held: Held | None) -> Difference:
     at = f"{instant(call.started_at):%Y-%m-%d %H:%M:%S}Z"
-    expected = f"a rate of {call.provider}/{call.model} that holds at {at}"
+    tier = tier_of(call.service_tier)
+    long = f" for {call.input_tokens or 0:,} input tokens" if held is not None and held.rate.context_above else ""
+    expected = f"a rate of {call.provider}/{call.model}{tier and f' ({tier})'} that holds at {at}{long}"
     return Difference("calls", call.name, "rate_id", expected, str(call.rate_id if held is None else held.rate))
 
 

@@ -107,6 +107,16 @@ class RateBook:
             yield from reversed(lines)
 
 
+def names(aliases: Aliases, provider: str, model: str) -> list[str]:
+    """Those under which a rate for the provider's model may stand, its own first."""
+    return [model, *(name for name, _ in aliases.names(provider, model))]
+
+
+def is_for(rate: Rate, names: Iterable[str]) -> bool:
+    """Whether the line is for a model of these names, at whatever time and under whatever conditions."""
+    return any(patterns.fits(rate.model, name) for name in names)
+
+
 def _particular(rate: Rate) -> tuple[Any, ...]:
     """Of two lines that hold, the one with the larger one is taken. Only of patterns one says more than the other."""
     named = patterns.literals(rate.model)

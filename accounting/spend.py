@@ -16,15 +16,17 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import periods, ratebook, spend_rows
+from accounting.aliases import Aliases
 from accounting.contributions import ANOMALY, COUNTS, ESTIMATED, ESTIMATES, TAG, USER
 from accounting.errors import ConfigurationError
 from accounting.fx import Exchange, to_convert
 from accounting.keys import label
 from accounting.money import ZERO, Money, by_currency
 from accounting.rates import Rate, likely_cost, price, unpriced_units
+from accounting.resolution import is_for, names
 from accounting.sources import Completeness, complete_until
 from accounting.spend_rows import IN_TIME, Row, Scope, Slice, sliced
-from accounting.store import ratelines, tables
+from accounting.store import aliaslines, ratelines, tables
 from accounting.store.tables import keys, projects
 from accounting.usage import COUNTED, Quantities, UsageSource
 
@@ -79,7 +81,10 @@ class SpendLine:
 
 @dataclass(frozen=True, slots=True)
 class UnpricedModel:
-    """Calls that used something and have no rate, by the names that a rate card must give; `has_rate` by now."""
+    """Calls that used something and have no rate, by the names that a rate card must give.
+
+    It `has_rate` where a line is for the model by now, if for another service tier or time than the calls'.
+    """
 
     provider: str
     model: str
@@ -177,8 +182,13 @@ def unpriced_models(conn: Connection, now: datetime, part: Slice | None = None) 
     rows = spend_rows.unpriced(conn, part or Slice())
     # Not from a `RateBook`: it refuses lines that contradict each other, and the report must come all the same.
     held = ratelines.read(conn, withdrawn=False, providers={provider for provider, _, _ in rows})
-    rated = {(rate.provider, rate.model) for rate in held if now in rate.period}
-    return tuple(UnpricedModel(provider, model, calls, (provider, model) in rated) for provider, model, calls in rows)
+    now_held = [rate for rate in held if now in rate.period]
+    aliases = Aliases(aliaslines.read(conn, withdrawn=False))
+    return tuple(UnpricedModel(*row, _is_rated(now_held, row[0], names(aliases, *row[:2]))) for row in rows)
+
+
+def _is_rated(held: Iterable[Rate], provider: str, names: Sequence[str]) -> bool:
+    return any(rate.provider == provider and is_for(rate, names) for rate in held)
 
 
 def added(group: str, id_: str, lines: Iterable[SpendLine]) -> SpendLine:

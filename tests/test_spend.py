@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Table, select, update
 
+from accounting.aliases import Rule
 from accounting.errors import ConfigurationError
 from accounting.periods import zone
 from accounting.spend import Report, SpendLine, UnpricedModel, spend
 from accounting.spend_rows import Scope, known_tags
-from accounting.store import writing
+from accounting.store import aliaslines, writing
 from accounting.store.tables import former_project_names, keys, projects, spend_by_tag
 from accounting.usage import Outcome, Quantities, Usage
 from tests.books import NOON, Books, at, made, used
@@ -189,6 +190,20 @@ def test_an_unpriced_model_whose_rate_came_later_has_one(books: Books) -> None:
     books.roll()
     books.load(CARDS.format(provider="wcode", currency="CNY", model="late"))
     assert books.spend("project").unpriced_models == (UnpricedModel("wcode", "late", 1, has_rate=True),)
+
+
+def test_a_model_has_a_rate_by_now_under_any_name_and_for_any_tier(books: Books) -> None:
+    names = ("named", "family-large", "x/named", "familylarge")
+    books.deliver(*(made(number=n, request_model=name) for n, name in enumerate(names)))
+    books.roll()
+    assert {one.has_rate for one in books.spend("project").unpriced_models} == {False}
+    line = 'valid_from = 2026-11-01\nservice_tier = "batch"\ninput = 1\noutput = 1\n'
+    lines = "".join(f'[[rate]]\nmodel = "{name}"\n{line}' for name in ("named", "family-*"))
+    books.load(f'provider = "wcode"\ncurrency = "USD"\nsource = "test"\n{lines}')
+    with writing(books.engine) as conn:
+        aliaslines.append(conn, [Rule("wcode", "x/{model}", "{model}")], NOON)
+    found = {one.model: one.has_rate for one in books.spend("project").unpriced_models}
+    assert found == {"named": True, "family-large": True, "x/named": True, "familylarge": False}
 
 
 def test_calls_in_no_line_are_on_the_report_too(books: Books) -> None:

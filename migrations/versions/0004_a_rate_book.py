@@ -19,6 +19,7 @@ depends_on = None
 
 def upgrade() -> None:
     rates_have_conditions()
+    lines_hold_for_the_tiers_that_they_priced()
     models_have_other_names()
     currencies_convert()
     calls_without_a_rate_are_found()
@@ -37,6 +38,15 @@ def rates_have_conditions() -> None:
         op.add_column("rates", column)
     op.add_column("store", sa.Column("rates_edition", sa.Integer(), nullable=False, server_default="1"))
     op.add_column("store", sa.Column("priced_edition", sa.Integer(), nullable=False, server_default="0"))
+
+
+def lines_hold_for_the_tiers_that_they_priced() -> None:
+    """Before, a line was for whatever tier served a call: those that priced another than the standard one go on so."""
+    op.execute(
+        "UPDATE rates SET service_tier = '*' WHERE id IN (SELECT DISTINCT rate_id FROM calls "
+        "WHERE lower(coalesce(service_tier, '')) "
+        "NOT IN ('', 'default', 'standard', 'standard_only', 'auto', 'on_demand'))"
+    )
 
 
 def models_have_other_names() -> None:
