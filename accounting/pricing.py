@@ -7,8 +7,8 @@ from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
 
-from accounting import cards, patterns
-from accounting.aliases import NO_ALIASES, Aliases
+from accounting import aliases, cards, patterns
+from accounting.aliases import Aliases
 from accounting.charges import Charge, charge, contradictions, parts_of
 from accounting.errors import ConfigurationError, RateMissing, UsageInvalid, UsageMissing
 from accounting.rates import ANY_TIER, Rate, is_unknown, tier_of
@@ -55,7 +55,7 @@ def price(
 
 
 def rate_book(rates: Card | Iterable[Card] | None = None) -> RateBook:
-    """The rates of some cards, files or lines, in one; of the shipped ones by default.
+    """The rates of some cards, files or lines, in one; of the shipped ones by default. With the shipped aliases.
 
     Make it once to price many calls by cards of your own: `price(…, rates=book)`. Raises `RateCardError` for a card
     that can't be read.
@@ -75,8 +75,9 @@ def _shipped() -> RateBook:
     return RateBook(cards.shipped(), _aliases())
 
 
+@cache
 def _aliases() -> Aliases:
-    return NO_ALIASES
+    return Aliases(aliases.shipped())
 
 
 def charged(quantities: Quantities, rate: Rate, is_partial: bool = False) -> Charge:

@@ -113,6 +113,11 @@ def test_a_call_above_a_context_tier_is_at_that_tier_as_a_whole(card: Path, toke
     assert charge.total.amount == Decimal(amount)
 
 
+def test_a_model_may_be_called_by_one_of_its_other_names(card: Path) -> None:
+    charge = accounting.price(Usage(input_tokens=1000), "acme/large-2026-03-01", MARCH, provider="acme", rates=card)
+    assert (charge.rate.model, charge.total.amount) == ("large", Decimal("0.002"))
+
+
 def test_the_service_tier_is_the_one_that_served(card: Path) -> None:
     def at_tier(name: str | None) -> str:
         return plain(accounting.price(THOUSAND, "large", MARCH, service_tier=name, rates=card).total.amount)

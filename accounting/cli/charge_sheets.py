@@ -46,9 +46,7 @@ def _headings(bill: Bill, rate: Rate, line: Considered | None) -> Iterator[str]:
     yield f"{rate}, of {bill.rates_of}{number}"
     yield f"Source: {printable(rate.source)}"
     if line and line.rules:
-        yield f"Found as {printable(line.name)}, by " + ", ".join(
-            f"{rule.pattern} → {rule.target}" for rule in line.rules
-        )
+        yield f"Found as {printable(line.name)}, by the alias " + ", ".join(map(str, line.rules))
     yield f"At {instant(bill.asked.at)}"
 
 

@@ -138,6 +138,13 @@ def test_without_books_it_is_priced_by_what_ships(run: Run) -> None:
     assert fields["total"] == [{"amount": "0.0235", "currency": "CNY"}]
 
 
+def test_the_alias_that_led_to_the_line_is_told(run: Run, card: Path) -> None:
+    asked = ("-m", "some/large", "-p", "acme", *USED, "--rates", card, "--at", "2026-03-02")
+    assert "Found as large, by the alias {vendor}/{model} → {model}\n" in run("price", *asked).out
+    (charge,) = told(run, *asked)["charges"]
+    assert (charge["found_as"], charge["aliases"]) == ("large", [["{vendor}/{model}", "{model}"]])
+
+
 def test_what_has_no_price_is_told_beside_the_total(run: Run, card: Path) -> None:
     asked = ("-m", "large", *USED, "--web-searches", 3, "--rates", card, "--at", "2026-03-02")
     assert "Beside it 3 web searches, for which the rate has no price: it cost more." in run("price", *asked).out
