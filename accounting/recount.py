@@ -23,6 +23,7 @@ from accounting.aliases import NO_ALIASES, Aliases
 from accounting.contributions import ANOMALY, ESTIMATES, TAG, USER
 from accounting.differences import Difference, instant, microseconds, raw, text_at
 from accounting.projects import Calendar
+from accounting.ratebook import Line
 from accounting.rates import ANY_TIER, UNPRICED, Rate, tier_of
 from accounting.resolution import is_for, names
 from accounting.store import aliaslines
@@ -40,6 +41,7 @@ Sums = dict[Group, Figures]
 READ_AT_ONCE = 10_000
 
 _QUARTER = 15 * 60 * 1_000_000
+_CLOCKS_APART = 60 * 60 * 1_000_000
 _APART = APART // timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
@@ -47,7 +49,7 @@ _DAY = timedelta(days=1)
 class Call(NamedTuple):
     """The columns of a call that anything follows from, raw; the key of a quarter hour's row in one piece.
 
-    The last two are its batch's: whether it is rolled up, and whose it is; None where there is none.
+    The last three are its batch's: whether it is rolled up, whose it is, and when it came; None where there is none.
     """
 
     id: str
@@ -90,6 +92,7 @@ class Call(NamedTuple):
     anomalies: str
     is_rolled: int | None
     batch_source_id: int | None
+    received_at: int | None
 
     @property
     def name(self) -> str:
@@ -101,7 +104,7 @@ class Call(NamedTuple):
         return int(self.id[:12], 16) * 1000
 
 
-_STORED = Call._fields[:-2]
+_STORED = Call._fields[:-3]
 _KINDS = {name: {*(get_args(hint) or (hint,))} for name, hint in get_type_hints(Call).items()}
 _GROUP = slice(Call._fields.index("quarter"), Call._fields.index("effort") + 1)
 _QUANTITIES = slice(Call._fields.index(COUNTED[0]), Call._fields.index(ESTIMATES[-1]) + 1)
@@ -135,11 +138,12 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A rate, from when to when it holds, in microseconds, and the names that models go by."""
+    """A rate, from when to when it holds, when it was withdrawn, in microseconds, and the names that models go by."""
 
     rate: Rate
     start: int
     end: float
+    withdrawn: float = math.inf
     aliases: Aliases = NO_ALIASES
     _known: dict[str, bool] = field(default_factory=dict)
 
@@ -147,6 +151,10 @@ class Held:
         rate = self.rate
         is_its = rate.provider == call.provider and (rate.model == call.model or self._is_known_as(call.model))
         return is_its and self.start <= call.started_at < self.end and self._fits(call)
+
+    def was_gone(self, call: Call) -> bool:
+        """Whether it had been withdrawn when the call came in; by the clocks of two hosts, so give or take a while."""
+        return call.received_at is not None and call.received_at > self.withdrawn + _CLOCKS_APART
 
     def _is_known_as(self, model: str) -> bool:
         if model not in self._known:
@@ -170,20 +178,24 @@ class Rates(dict[int, Held]):
     def learn(self, conn: Connection, ids: Collection[int]) -> None:
         edition = conn.scalar(sa.select(store.c.rates_edition))
         if edition != self._edition or not self.keys() >= {*ids} - {UNPRICED}:
-            aliases = Aliases(aliaslines.read(conn, withdrawn=True))
-            self.update((rate.id, _held(rate, aliases)) for rate in ratebook.rates(conn))
+            # By whatever led from one name to another at any time: a call keeps the rate that it once got by it.
+            aliases = Aliases(rule for rule in aliaslines.read(conn, withdrawn=True) if not rule.keeps)
+            self.update((line.rate.id, _held(line, aliases)) for line in ratebook.lines(conn, withdrawn=True))
             self._edition = edition
 
 
-def _held(rate: Rate, aliases: Aliases) -> Held:
-    end = rate.period.end
-    return Held(rate, microseconds(rate.valid_from), math.inf if end is None else microseconds(end), aliases)
+def _held(line: Line, aliases: Aliases) -> Held:
+    rate = line.rate
+    end, withdrawn = (math.inf if at is None else microseconds(at) for at in (rate.period.end, line.withdrawn_at))
+    return Held(rate, microseconds(rate.valid_from), end, withdrawn, aliases)
 
 
 def bunches(conn: Connection, start: datetime, end: datetime) -> Iterator[list[Call]]:
     """The calls whose ids are of the time, some thousands at once."""
     is_rolled = sa.case((batches.c.rolled_at.is_not(None), 1), (batches.c.id.is_not(None), 0))
-    columns = [*raw(conn, calls, *_STORED), is_rolled.label("is_rolled"), batches.c.source_id.label("batch_source_id")]
+    (received,) = raw(conn, batches, "received_at")
+    of_batch = is_rolled.label("is_rolled"), batches.c.source_id.label("batch_source_id"), received
+    columns = [*raw(conn, calls, *_STORED), *of_batch]
     query = sa.select(*columns).outerjoin_from(calls, batches, batches.c.id == calls.c.batch_id)
     query = query.where(calls.c.id >= least_id(start), calls.c.id < least_id(end))
     found = conn.execution_options(yield_per=READ_AT_ONCE).execute(query)
@@ -281,6 +293,8 @@ class Recount:
         rate = self.rates.get(call.rate_id)
         if call.rate_id != UNPRICED and (rate is None or not rate.covers(call)):
             self.differences.append(_wrong_rate(call, rate))
+        elif rate is not None and rate.was_gone(call):
+            self.differences.append(_rate_gone(call, rate))
 
     def _count(self, call: Call) -> None:
         self.calls += 1
@@ -316,6 +330,11 @@ def _wrong_rate(call: Call, held: Held | None) -> Difference:
     long = f" for {call.input_tokens or 0:,} input tokens" if held is not None and held.rate.context_above else ""
     expected = f"a rate of {call.provider}/{call.model}{tier and f' ({tier})'} that holds at {at}{long}"
     return Difference("calls", call.name, "rate_id", expected, str(call.rate_id if held is None else held.rate))
+
+
+def _rate_gone(call: Call, held: Held) -> Difference:
+    expected = f"a rate that was in force when the call came in, at {text_at(call.received_at)}"
+    return Difference("calls", call.name, "rate_id", expected, f"{held.rate}, withdrawn at {text_at(held.withdrawn)}")
 
 
 def _label(call: Call) -> Group:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from accounting import ratebook
+from accounting import aliasbook, ratebook
 from accounting.aliases import Rule
 from accounting.store import aliaslines, writing
-from accounting.store.tables import aliases, calls, rates
+from accounting.store.tables import calls, rates
 from accounting.usage import Call
 from accounting.verify import verify
 from tests.books import NOON, Books, made, used
@@ -38,7 +38,7 @@ PLAIN, BATCH, LONG, PEAK, ANY, FAMILY, OTHER = range(1, 8)
 def books(books: Books) -> Books:
     books.load(CARD)
     with writing(books.engine) as conn:
-        aliaslines.append(conn, [Rule("p", "x/{model}", "{model}")], NOON)
+        aliaslines.append(conn, [Rule("p", "x~{model}", "{model}")], NOON)
     return books
 
 
@@ -69,8 +69,8 @@ def priced_by(books: Books, one: Call, which: int) -> list[str]:
     (call(request_model="any", service_tier="flex"), ANY),
     (call(request_model="any"), ANY),
     (call(request_model="family-large"), FAMILY),
-    (call(request_model="x/other"), OTHER),
-    (call(request_model="x/family-large"), FAMILY),
+    (call(request_model="x~other"), OTHER),
+    (call(request_model="x~family-large"), FAMILY),
 ])  # fmt: skip
 def test_a_call_is_priced_by_the_line_that_is_for_it_and_nothing_is_said(books: Books, one: Call, which: int) -> None:
     books.deliver(one)
@@ -89,7 +89,7 @@ AT = "that holds at 2026-11-23 12:00:00Z"
     (call(), LONG, "p/m (above 1,000 input tokens)", f"p/m {AT} for 1,000 input tokens"),
     (call(), PEAK, "p/m (mon-fri 09:00-12:00 UTC)", f"p/m {AT}"),
     (call(request_model="familylarge"), FAMILY, "p/family-*", f"p/familylarge {AT}"),
-    (call(request_model="y/other"), OTHER, "p/other", f"p/y/other {AT}"),
+    (call(request_model="y~other"), OTHER, "p/other", f"p/y~other {AT}"),
     (call(provider="q"), PLAIN, "p/m", f"q/m {AT}"),
 ])  # fmt: skip
 def test_a_line_of_other_conditions_or_of_another_name_is_named(
@@ -100,10 +100,34 @@ def test_a_line_of_other_conditions_or_of_another_name_is_named(
     ]
 
 
-def test_a_rule_withdrawn_since_explains_what_was_priced_by_it(books: Books) -> None:
-    books.deliver(call(request_model="x/other"))
+def test_a_call_that_came_in_when_its_line_had_been_withdrawn_is_named(books: Books) -> None:
+    with writing(books.engine) as conn:
+        ratebook.withdraw(conn, [line(books, PLAIN)], NOON - timedelta(hours=2), "ann@desk", "typed wrong")
+    one = call()
+    assert priced_by(books, one, PLAIN) == [
+        f"calls, {one.id}: rate_id is p/m from 2026-11-01 00:00Z, withdrawn at 2026-11-23 10:00Z, "
+        "expected a rate that was in force when the call came in, at 2026-11-23 12:00Z"
+    ]
+
+
+def test_a_call_keeps_its_line_when_that_is_withdrawn(books: Books) -> None:
+    books.deliver(call())
     books.roll()
     with writing(books.engine) as conn:
-        conn.execute(sa.update(aliases).where(aliases.c.provider == "p").values(withdrawn_at=NOON))
-        ratebook.new_edition(conn)
+        ratebook.withdraw(conn, [line(books, PLAIN)], NOON + timedelta(days=1), "ann@desk", "typed wrong")
     assert verify(books.engine).differences == ()
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_rule_that_leads_there_no_more_explains_what_was_priced_by_it(books: Books, is_stopped: bool) -> None:
+    books.deliver(call(request_model="x~other"))
+    books.roll()
+    with writing(books.engine) as conn:
+        rule = next(each for each in aliaslines.read(conn, withdrawn=False) if each.provider == "p")
+        if is_stopped:
+            aliasbook.add(conn, Rule("p", "x~other", ""), NOON, "ann@desk")
+        else:
+            aliasbook.withdraw(conn, [rule.id], NOON, "ann@desk", "another model by now")
+    assert verify(books.engine).differences == ()
+    books.deliver(call(number=2, request_model="x~other"))
+    assert [row["rate_id"] for row in books.rows(calls) if row["number"] == 2] == [0]
