@@ -114,6 +114,12 @@ class Aliases:
             found = self._found[provider, model] = tuple(self._names(provider, model))
         return found
 
+    def kept(self, provider: str, model: str) -> Rule | None:
+        """The rule that says that the name is none but itself; no rule after it leads on. None where none does."""
+        if len(model) > LONGEST:
+            return None
+        return next((rule for rule in self._fitting(provider, model) if rule.keeps), None)
+
     def _names(self, provider: str, model: str) -> Iterator[Named]:
         led: dict[str, tuple[Rule, ...]] = {model: ()}
         latest = [model]

@@ -74,6 +74,16 @@ def priced_by(conn: Connection, lines: Iterable[Rate], since: datetime | None = 
     return _together(conn, rows, at_most=any(since is not None and row.first < since for row in rows))
 
 
+def renamed(conn: Connection, aliases: Aliases) -> Touched:
+    """The calls that would be priced otherwise, were these the aliases: those of the books with or without some."""
+    held = ratebook.lines(conn, withdrawn=True)
+    force = [line.rate for line in held if line.withdrawn_at is None]
+    change = _Renaming(RateBook(force, aliaslines.in_force(conn)), RateBook(force, aliases))
+    rows = _spent(conn, {line.rate.id: line.rate for line in held}, Period(None, None), sa.true())
+    found = [row for row in rows if change.takes(row)]
+    return _together(conn, found, at_most=any(change.takes_some(row) for row in found))
+
+
 @dataclass(frozen=True, slots=True)
 class _Spent:
     """Spend of a provider's model, by the name that calls gave it, at one rate, from the first quarter to the last."""
@@ -159,6 +169,52 @@ def _is_partial(rate: Rate, row: _Spent) -> bool:
         or row.first < rate.valid_from
         or (end is not None and end < row.last + _QUARTER)
     )
+
+
+class _Renaming:
+    """The lines that are for a model by some aliases and, in their order, by others."""
+
+    def __init__(self, before: RateBook, after: RateBook) -> None:
+        self._books = before, after
+        self._lines: dict[tuple[str, str], tuple[list[Rate], list[Rate]]] = {}
+
+    def takes(self, row: _Spent) -> bool:
+        """Whether calls of the row lose their rate, or some that goes before it now may hold for them."""
+        return self._loses(row) or any(self._coming(row))
+
+    def takes_some(self, row: _Spent) -> bool:
+        return not self._loses(row) and all(_is_partial(rate, row) for rate in self._coming(row))
+
+    def _loses(self, row: _Spent) -> bool:
+        before, after = self._of(row)
+        return row.rate in before and row.rate not in after
+
+    def _coming(self, row: _Spent) -> Iterator[Rate]:
+        """What may hold for calls of the row, and was not taken before their rate until now."""
+        before, after = (_until(row.rate, lines) for lines in self._of(row))
+        part = Period(row.first, row.last + _QUARTER)
+        for place, rate in enumerate(after):
+            is_new = rate not in before and _meets(rate, part) and _may_hold(rate, row)
+            if is_new and not any(_spans(other, part) and _asks_no_more(other, rate) for other in after[:place]):
+                yield rate
+
+    def _of(self, row: _Spent) -> tuple[list[Rate], list[Rate]]:
+        place = row.provider, row.model
+        if place not in self._lines:
+            before, after = ([one.rate for one in book.considered(*place)] for book in self._books)
+            self._lines[place] = before, after
+        return self._lines[place]
+
+
+def _until(rate: Rate | None, lines: Sequence[Rate]) -> Sequence[Rate]:
+    return lines[: lines.index(rate)] if rate is not None and rate in lines else lines
+
+
+def _meets(rate: Rate, part: Period) -> bool:
+    """Whether it holds in some of the stretch."""
+    begins_later = part.end is not None and part.end <= rate.valid_from
+    ended = rate.period.end is not None and part.start is not None and rate.period.end <= part.start
+    return not begins_later and not ended
 
 
 def _parts(lines: Iterable[Rate]) -> Iterator[tuple[Period, list[Rate]]]:

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from accounting import ratebook
-from accounting.aliases import Rule
+from accounting.aliases import Aliases, Rule
 from accounting.cards import parse_card
 from accounting.errors import RateCardError
 from accounting.rates import Rate
 from accounting.store import aliaslines, reading, writing
 from accounting.store.tables import calls
-from accounting.touched import Touched, priced_by, touched
+from accounting.touched import Touched, priced_by, renamed, touched
 from accounting.usage import Call
 from tests.books import NOON, Books, made, used
 
@@ -201,3 +201,69 @@ def test_what_would_be_touched_is_what_pricing_again_changes(books: Books) -> No
     asked = would_touch(books, *new)
     assert 0 < asked.calls == len(changed) < len(some)
     assert asked.at_most is False
+
+
+LED = Rule("acme", "ours", "m")
+
+
+def with_alias(books: Books, *rules: Rule) -> Touched:
+    with reading(books.engine) as conn:
+        return renamed(conn, Aliases([*aliaslines.read(conn, withdrawn=False), *rules]))
+
+
+def without_aliases(books: Books) -> Touched:
+    with reading(books.engine) as conn:
+        return renamed(conn, Aliases(()))
+
+
+def test_an_alias_touches_calls_of_the_name_that_have_no_rate(books: Books) -> None:
+    load(books, line())
+    book(books, call(1, request_model="ours"), call(2, request_model="theirs"), call(3), call(4, provider="other"))
+    assert with_alias(books, LED) == Touched(1, 1, {}, (("acme", "ours"),), NOON)
+    assert with_alias(books, Rule("", "theirs", "ours")) == Touched()
+
+
+def test_an_alias_touches_no_calls_from_before_the_rate_it_leads_to(books: Books) -> None:
+    load(books, line(since="2026-11-24"))
+    book(books, call(1, request_model="ours"))
+    assert with_alias(books, LED) == Touched()
+
+
+def test_where_the_rate_holds_for_some_of_the_calls_that_is_said(books: Books) -> None:
+    load(books, line(since="2026-11-24"))
+    book(books, call(1, request_model="ours"), call(2, request_model="ours", started_at=NOON + DAY))
+    assert with_alias(books, LED) == Touched(2, 2, {}, (("acme", "ours"),), NOON, at_most=True)
+
+
+def test_an_alias_touches_calls_that_a_pattern_priced(books: Books) -> None:
+    load(books, line(), line(model="our*", input_="3"))
+    book(books, call(1, request_model="ours"))
+    assert with_alias(books, LED) == Touched(1, 0, {"USD": Decimal(3)}, (("acme", "ours"),), NOON)
+
+
+def test_an_alias_touches_no_calls_of_a_name_that_has_its_own_rate(books: Books) -> None:
+    load(books, line(), line(model="ours"))
+    book(books, call(1, request_model="ours"))
+    assert with_alias(books, LED) == Touched()
+
+
+def test_without_an_alias_the_calls_that_were_priced_through_it_are_touched(books: Books) -> None:
+    load(books, line())
+    book(books, call(1, request_model="v/m"), call(2))
+    assert without_aliases(books) == Touched(1, 0, {"USD": Decimal(1)}, (("acme", "v/m"),), NOON)
+
+
+def test_a_rule_that_keeps_a_name_touches_the_calls_that_another_led_on(books: Books) -> None:
+    load(books, line())
+    book(books, call(1, request_model="v/m"), call(2))
+    assert with_alias(books, Rule("acme", "v/{model}", "")).models == (("acme", "v/m"),)
+
+
+def test_calls_that_were_priced_by_a_withdrawn_line_are_not_touched_by_an_alias_that_is_not_theirs(
+    books: Books,
+) -> None:
+    (wrong,) = load(books, line())
+    book(books, call(1), call(2, request_model="ours"))
+    with writing(books.engine) as conn:
+        ratebook.withdraw(conn, [wrong.id], NOON, "ann", "wrong")
+    assert with_alias(books, LED) == Touched()

@@ -1,8 +1,7 @@
 """`accounting price`: what a call costs, or would cost, part by part."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +10,10 @@ import typer
 from accounting.cli.bills import Asked, answer_bytes, asked_of, bill_of, rates_of
 from accounting.cli.books import AsJson, now, out, put_json
 from accounting.cli.charge_sheets import bill_fields, show_bill
+from accounting.cli.said import count, instant
 from accounting.errors import ConfigurationError, UsageMissing
 from accounting.extraction import read
-from accounting.money import EXACT, exact
-from accounting.usage import MAX_COUNT, Quantities
+from accounting.usage import Quantities
 
 
 def _option(flag: str, what: str) -> Any:
@@ -70,8 +69,8 @@ def price(
         **{"image_input": image_input, "audio_output": audio_output, "image_output": image_output},
         **{"requests": requests, "web_searches": web_searches, "images": images, "audio_seconds": audio_seconds},
     }
-    counts = {name: _count(text, name) for name, text in given.items() if text is not None}
-    asked = _asked(counts, usage, model, provider, now() if at is None else _instant(at), tier)
+    counts = {name: count(text, f"--{_dashed(name)}") for name, text in given.items() if text is not None}
+    asked = _asked(counts, usage, model, provider, now() if at is None else instant(at, "--at"), tier)
     try:
         bill = bill_of(asked, rates_of(rates))
     except UsageMissing as error:
@@ -104,34 +103,5 @@ def _asked(
     return Asked(model, provider, at, tier, Quantities(**{"requests": 1, **counts}))
 
 
-_UNITS = {"k": 10**3, "m": 10**6}
-
-
-def _count(text: str, name: str) -> int:
-    """A count as people write it: 1500, 1,500, 200k, 1.5M."""
-    plain_text = text.strip().lower().replace(",", "").replace("_", "")
-    digits, unit = (plain_text[:-1], plain_text[-1]) if plain_text[-1:] in _UNITS else (plain_text, "")
-    try:
-        count = EXACT.multiply(exact(digits), _UNITS.get(unit, 1))
-    except ValueError:
-        count = Decimal(-1)
-    if count != count.to_integral_value() or not 0 <= count <= MAX_COUNT:
-        raise ConfigurationError(f"--{_dashed(name)} {text!r} is no count; expected one like 1500, 200k or 1.5M.")
-    return int(count)
-
-
 def _dashed(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _instant(text: str) -> datetime:
-    """A day begins at midnight UTC, as on a rate card."""
-    try:
-        at = datetime.fromisoformat(text.strip())
-        if at.tzinfo is None and len(text.strip()) > len("2026-11-23"):
-            raise ConfigurationError(f"--at {text!r} says not where; add the offset, like 2026-11-23T10:00+08:00.")
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise ConfigurationError(
-            f"--at {text!r} is no time; expected one like 2026-11-23T10:00+08:00, or a day like 2026-11-23."
-        ) from error

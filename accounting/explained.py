@@ -1,0 +1,166 @@
+"""Why a call has the rate that it has: each line that is for its model, and why it was taken or was not."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from zoneinfo import ZoneInfo
+
+from accounting import patterns
+from accounting.aliases import Aliases, Named, Rule
+from accounting.rates import ANY_TIER, STANDARD, Rate
+from accounting.resolution import Considered, RateBook
+from accounting.store.ratelines import Line
+
+_NEAR = 3
+"""So many names that are like the one asked for are told at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call, as far as its rate depends on it; its tier as `rates.tier_of` tells it."""
+
+    provider: str
+    model: str
+    at: datetime
+    input_tokens: int = 0
+    service_tier: str = STANDARD
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A line that is for the model and was not taken."""
+
+    line: Considered
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """What may have been meant, where no line is for the model: providers only where the one asked for has no line."""
+
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    """Providers that have a line for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`names` are those it was looked for under; by the rule `kept` there are none, as its own has its own price.
+
+    Of the lines that were `passed`, those that are taken before others come first, and withdrawn ones last.
+    """
+
+    asked: Asked
+    taken: Considered | None
+    passed: tuple[Passed, ...]
+    names: tuple[Named, ...]
+    kept: Rule | None
+    near: Near
+
+
+def explained(book: RateBook, aliases: Aliases, asked: Asked, withdrawn: Iterable[Line] = ()) -> Explanation:
+    """What `book.find` finds, and why. The aliases are those of the book; `withdrawn` may be lines of any model."""
+    considered = _each_once(book.considered(asked.provider, asked.model))
+    names = tuple(aliases.names(asked.provider, asked.model))
+    taken = next((one for one in considered if _holds(one.rate, asked)), None)
+    passed = [Passed(one, tuple(_reasons(one, taken, asked))) for one in considered if one is not taken]
+    gone = list(_withdrawn(withdrawn, asked, ((asked.model, ()), *names)))
+    return Explanation(
+        asked=asked,
+        taken=taken,
+        passed=(*passed, *gone),
+        names=names,
+        kept=aliases.kept(asked.provider, asked.model),
+        near=Near() if considered else _near(book, asked),
+    )
+
+
+def _each_once(considered: Iterable[Considered]) -> list[Considered]:
+    """Where a pattern fits several names of a model, its line stands under the nearest."""
+    first: dict[int, Considered] = {}
+    for one in considered:
+        first.setdefault(id(one.rate), one)
+    return list(first.values())
+
+
+def _holds(rate: Rate, asked: Asked) -> bool:
+    return rate.holds(asked.at, asked.input_tokens, asked.service_tier)
+
+
+def _reasons(one: Considered, taken: Considered | None, asked: Asked) -> Iterator[str]:
+    if taken is not None and _holds(one.rate, asked):
+        yield f"{_called(taken.rate)} goes first: {_precedence(taken, one)}"
+        return
+    yield from _unmet(one.rate, asked)
+
+
+def _called(rate: Rate) -> str:
+    return f"line {rate.id}" if rate.id else str(rate)
+
+
+def _unmet(rate: Rate, asked: Asked) -> Iterator[str]:
+    """What of its conditions the call does not meet."""
+    if asked.at < rate.valid_from:
+        yield f"begins {_time(rate.valid_from)}"
+    if rate.period.end is not None and asked.at >= rate.period.end:
+        yield f"ended {_time(rate.period.end)}"
+    if rate.service_tier not in (ANY_TIER, asked.service_tier):
+        yield f"is for the {rate.service_tier or 'standard'} tier, not the {asked.service_tier or 'standard'} one"
+    if rate.context_above and asked.input_tokens <= rate.context_above:
+        yield f"is for more than {rate.context_above:,} input tokens, not {asked.input_tokens:,}"
+    if rate.hours is not None and asked.at not in rate.hours:
+        there = asked.at.astimezone(ZoneInfo(rate.hours.zone))
+        yield f"is for {rate.hours}, and it was {there:%a %H:%M}"
+
+
+def _precedence(taken: Considered, other: Considered) -> str:
+    """Why the one goes before the other, though both hold; the rule is `resolution`'s."""
+    mine, its = taken.rate, other.rate
+    if why := _nearer(taken, other):
+        return why
+    if mine.service_tier != its.service_tier:
+        return "it names the service tier"
+    if mine.valid_from != its.valid_from:
+        return f"it is newer, from {_time(mine.valid_from)}"
+    return "it is for certain hours" if mine.hours and not its.hours else "it is for more input"
+
+
+def _nearer(taken: Considered, other: Considered) -> str:
+    """Why by the names alone; empty where these are of one rank."""
+    mine, its = taken.rate.model, other.rate.model
+    if patterns.is_pattern(its) and not patterns.is_pattern(mine):
+        return "it has a name, not a pattern"
+    if taken.name != other.name:
+        return "it is for a nearer name" if taken.rules else "it is for the name that was called"
+    return "its pattern says more of the name" if patterns.literals(mine) != patterns.literals(its) else ""
+
+
+def _withdrawn(lines: Iterable[Line], asked: Asked, names: Sequence[Named]) -> Iterator[Passed]:
+    for line in lines:
+        rate = line.rate
+        named = next(((name, rules) for name, rules in names if patterns.fits(rate.model, name)), None)
+        if rate.provider == asked.provider and named is not None:
+            yield Passed(Considered(rate, *named), (_withdrawal(line),))
+
+
+def _withdrawal(line: Line) -> str:
+    at = _time(line.withdrawn_at) if line.withdrawn_at else ""
+    by = f" by {line.withdrawn_by}" if line.withdrawn_by else ""
+    why = f": {line.withdrawn_why}" if line.withdrawn_why else ""
+    return f"was withdrawn {at}{by}{why}"
+
+
+def _near(book: RateBook, asked: Asked) -> Near:
+    models = sorted({rate.model for rate in book if rate.provider == asked.provider})
+    others = [each for each in book.providers if each != asked.provider]
+    return Near(
+        providers=() if models else tuple(get_close_matches(asked.provider, others, _NEAR)),
+        models=tuple(get_close_matches(asked.model, models, _NEAR, 0.5)),
+        elsewhere=tuple(each for each in others if next(book.considered(each, asked.model), None)),
+    )
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}Z"
