@@ -7,16 +7,12 @@ goes by what it was made of.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, FloatOperation, InvalidOperation, Overflow
 
 from accounting import money
 from accounting.errors import FxRateError
 from accounting.money import EXACT, ZERO, exact, plain
-
-MAX_AGE_DAYS = 10
-"""A rate holds until the next one of its pair, for so many days at most: no market of note closes for longer. China's
-did from the evening of 2026-02-13 to the morning of 2026-02-24."""
 
 DERIVED_DIGITS = 12
 """Significant digits of a rate that is made of others."""
@@ -79,12 +75,13 @@ def _positive(rate: str | int | Decimal, where: str) -> Decimal:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """One unit of `base` is `rate` of `quote`, by the rates in the books that this was made `of`."""
+    """One unit of `base` is `rate` of `quote` on the day `on`, by the rates in the books that this was made `of`."""
 
     base: str
     quote: str
     rate: Decimal
     of: tuple[FxRate, ...]
+    on: date
 
     @property
     def derived(self) -> bool:
@@ -97,37 +94,46 @@ class Conversion:
         return min(rate.day for rate in self.of)
 
     @property
+    def age_days(self) -> int:
+        """How old it was on the day that it was taken for."""
+        return (self.on - self.day).days
+
+    @property
     def source(self) -> str:
         return ", ".join(dict.fromkeys(rate.source for rate in self.of))
 
     def __str__(self) -> str:
         said = f"1 {self.base} = {plain(self.rate)} {self.quote}"
         made = f" from {' and '.join(map(str, self.of))}" if self.derived else f", of {self.day}"
-        return f"{said}{made}, source: {self.source}"
+        return f"{said}{made}{self._age()}, source: {self.source}"
+
+    def _age(self) -> str:
+        days = f"{self.age_days:,} day{'' if self.age_days == 1 else 's'}"
+        return f" ({days} before {self.on})" if self.age_days else ""
 
 
 class FxRates:
     """Finds the rate from one currency to another on a day."""
 
     def __init__(self, day: date, rates: Iterable[FxRate]) -> None:
-        """Of each pair the latest until the day holds; those that are too old by then don't."""
+        """Of each pair the latest until the day holds, however old; how old it is goes with what it makes."""
         self.day = day
         self._held: dict[str, dict[str, FxRate]] = {}
         for rate in sorted(rates, key=lambda rate: rate.day):
-            if earliest(day) <= rate.day <= day:
+            if rate.day <= day:
                 self._held.setdefault(rate.base, {})[rate.quote] = rate
 
     def find(self, base: str, quote: str) -> Conversion | None:
-        """By the pair's own rate, else by the inverse of the opposite one, else by way of one other currency.
+        """The newest. Of one day the pair's own, else the opposite's inverse, else by way of one other currency.
 
-        Of several ways the one with the newest rates is taken, then the one by the first currency of the alphabet.
+        A way by two is as old as the older of them; of several the one by the first currency of the alphabet is taken.
         """
-        if found := self._leg(base, quote):
-            return _made(base, quote, (found,))
-        ways = [_made(base, quote, way) for way in self._ways(base, quote)]
-        return min(ways, key=lambda way: -way.day.toordinal(), default=None)
+        ways = [_made(base, quote, way, self.day) for way in self._ways(base, quote)]
+        return max(ways, key=lambda way: way.day, default=None)
 
     def _ways(self, base: str, quote: str) -> Iterator[tuple[FxRate, ...]]:
+        own, opposite = self._held.get(base, {}).get(quote), self._held.get(quote, {}).get(base)
+        yield from ((rate,) for rate in (own, opposite) if rate)
         codes = {*self._held, *(code for quotes in self._held.values() for code in quotes)}
         for by in sorted(codes - {base, quote}):
             first, second = self._leg(base, by), self._leg(by, quote)
@@ -135,19 +141,15 @@ class FxRates:
                 yield first, second
 
     def _leg(self, base: str, quote: str) -> FxRate | None:
-        """The pair's own rate, else the opposite one."""
-        return self._held.get(base, {}).get(quote) or self._held.get(quote, {}).get(base)
+        """The newer of the pair's own rate and the opposite one; of one day its own."""
+        own, opposite = self._held.get(base, {}).get(quote), self._held.get(quote, {}).get(base)
+        return max((rate for rate in (own, opposite) if rate), key=lambda rate: rate.day, default=None)
 
 
-def earliest(day: date) -> date:
-    """The first day whose rates can hold on the day."""
-    return day - timedelta(days=MAX_AGE_DAYS)
-
-
-def _made(base: str, quote: str, of: tuple[FxRate, ...]) -> Conversion:
+def _made(base: str, quote: str, of: tuple[FxRate, ...], on: date) -> Conversion:
     """Rounded once, whatever it was made of."""
     if len(of) == 1 and of[0].base == base:
-        return Conversion(base, quote, of[0].rate, of)
+        return Conversion(base, quote, of[0].rate, of, on)
     over = under = Decimal(1)
     have = base
     for rate in of:
@@ -155,35 +157,43 @@ def _made(base: str, quote: str, of: tuple[FxRate, ...]) -> Conversion:
             over, have = EXACT.multiply(over, rate.rate), rate.quote
         else:
             under, have = EXACT.multiply(under, rate.rate), rate.base
-    return Conversion(base, quote, _DERIVED.divide(over, under), of)
+    return Conversion(base, quote, _DERIVED.divide(over, under), of, on)
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What brings money together in one currency, as of a day: a rate for each other one that it can be in."""
+    """What brings money together in one currency, as of a day: a rate for each other one that it can be in.
+
+    Money of the currencies in `missing`, for which there is no rate, stays what it is and is told beside.
+    """
 
     currency: str
     day: date
     conversions: tuple[Conversion, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def total(self, spent: Mapping[str, Decimal]) -> Decimal | None:
-        """All of it in the one currency, exact; None of nothing, as where nothing is priced that is not known to be 0.
+        """What has a rate, in the one currency, exact. Of nothing it is None: where nothing is priced, that is not 0.
 
-        Raises `FxRateError` for an amount of a currency without a rate; no amount needs none.
+        Raises `FxRateError` for an amount of a currency that was not asked for; no amount needs no rate.
         """
-        if not spent:
-            return None
-        total = ZERO
+        total = None
         for code, amount in spent.items():
-            total = EXACT.add(total, EXACT.multiply(amount, self._rate(code)) if amount else ZERO)
+            if not amount or code not in self.missing:
+                converted = EXACT.multiply(amount, self._rate(code)) if amount else ZERO
+                total = EXACT.add(total or ZERO, converted)
         return total
+
+    def left(self, spent: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        """What is not in the total, as it has no rate."""
+        return {code: amount for code, amount in spent.items() if amount and code in self.missing}
 
     def _rate(self, code: str) -> Decimal:
         if code == self.currency:
             return Decimal(1)
         found = next((one.rate for one in self.conversions if one.base == code), None)
         if found is None:
-            raise FxRateError(f"No rate from {code} to {self.currency} was given for {self.day}.")
+            raise FxRateError(f"No rate from {code} to {self.currency} was asked for.")
         return found
 
 

@@ -3,7 +3,7 @@
 Nothing in the books depends on one: what is converted is converted as it is read.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from accounting.errors import FxRateError
-from accounting.fx import MAX_AGE_DAYS, Conversion, Exchange, FxRate, FxRates, earliest
+from accounting.fx import Exchange, FxRate, FxRates
 from accounting.store import insert, reading, transact
 from accounting.store.tables import fx_rates
 
@@ -124,9 +124,13 @@ def withdraw(conn: Connection, id_: int, now: datetime, by: str, why: str) -> Fx
     return FxRate(*found)
 
 
-def rates(conn: Connection, day: date) -> FxRates:
-    """What converts money on the day."""
-    return FxRates(day, _between(conn, earliest(day), day))
+def exchange(conn: Connection, currencies: Iterable[str], into: str, day: date) -> Exchange:
+    """What brings the currencies together in one on the day; those without a rate are named in it."""
+    others = [code for code in currencies if code != into]
+    held = FxRates(day, latest(conn, {*others, into}, day))
+    found = {code: held.find(code, into) for code in others}
+    known = tuple(conversion for conversion in found.values() if conversion)
+    return Exchange(into, day, known, tuple(code for code, conversion in found.items() if conversion is None))
 
 
 def _between(conn: Connection, first: date, last: date) -> list[FxRate]:
@@ -134,38 +138,12 @@ def _between(conn: Connection, first: date, last: date) -> list[FxRate]:
     return [FxRate(*row) for row in found]
 
 
-def exchange(conn: Connection, currencies: Iterable[str], into: str, day: date) -> Exchange:
-    """What brings the currencies together in one on the day. Raises `FxRateError`, naming all that have no rate."""
-    held = rates(conn, day)
-    found = {code: held.find(code, into) for code in currencies if code != into}
-    if missing := [code for code, conversion in found.items() if conversion is None]:
-        raise FxRateError(_without(conn, missing, into, day))
-    return Exchange(into, day, tuple(conversion for conversion in found.values() if conversion))
-
-
-def conversion(conn: Connection, base: str, quote: str, day: date) -> Conversion:
-    """The rate that holds for the pair on the day; raises `FxRateError` where there is none."""
-    return exchange(conn, [base], quote, day).conversions[0]
-
-
-def _without(conn: Connection, missing: Sequence[str], into: str, day: date) -> str:
-    pairs = " and ".join(f"{code}/{into}" for code in missing)
-    earlier = _latest_day(conn, missing, into, earliest(day))
-    latest = f" The latest is of {earlier}; to take it, name that day (report --fx-date {earlier})." if earlier else ""
-    return (
-        f"No exchange rate {pairs} for {day}: none of that day or the {MAX_AGE_DAYS} before, nor of the opposite pair, "
-        f"nor two by way of a third currency.{latest} Load one: accounting fx load FILE"
-    )
-
-
-def _latest_day(conn: Connection, missing: Sequence[str], into: str, before: date) -> date | None:
-    """The last day before on which there were rates for all of them; found where the last rate of any of them is."""
-    of_any = fx_rates.c.base.in_([*missing, into]) | fx_rates.c.quote.in_([*missing, into])
-    last = conn.scalars(sa.select(sa.func.max(fx_rates.c.day)).where(_HELD, of_any, fx_rates.c.day < before)).one()
-    if last is None:
-        return None
-    held = rates(conn, last)
-    return last if all(held.find(code, into) for code in missing) else None
+def latest(conn: Connection, codes: Collection[str], day: date) -> list[FxRate]:
+    """Of each pair with one of the currencies the last rate until that day: a way by a third begins and ends so."""
+    if len(codes) < 2:
+        return []
+    either = fx_rates.c.base.in_(codes) | fx_rates.c.quote.in_(codes)
+    return [pair.latest for pair in _pairs(conn, either & (fx_rates.c.day <= day))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +157,10 @@ class Pair:
 
 def pairs(conn: Connection) -> list[Pair]:
     """All that are held, in the order of their codes."""
+    return _pairs(conn, sa.true())
+
+
+def _pairs(conn: Connection, of: sa.ColumnElement[bool]) -> list[Pair]:
     group = (fx_rates.c.base, fx_rates.c.quote)
     summed = sa.select(
         *group,
@@ -186,7 +168,7 @@ def pairs(conn: Connection) -> list[Pair]:
         sa.func.min(fx_rates.c.day).label("first"),
         sa.func.max(fx_rates.c.day).label("last"),
     )
-    each = summed.where(_HELD).group_by(*group).subquery()
+    each = summed.where(_HELD, of).group_by(*group).subquery()
     latest = (each.c.base == fx_rates.c.base) & (each.c.quote == fx_rates.c.quote) & (each.c.last == fx_rates.c.day)
     chosen = sa.select(each.c.count, each.c.first, *_COLUMNS).join_from(each, fx_rates, latest & _HELD)
     return [Pair(count, first, FxRate(*rate)) for count, first, *rate in conn.execute(chosen.order_by(*group))]

@@ -11,9 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
+from accounting import converted
 from accounting.anomalies import meaning
 from accounting.contributions import ANOMALY
-from accounting.fx import Conversion, Exchange
+from accounting.fx import Exchange
 from accounting.sheets import Column, Sheet, amount, counted, instant, printable, say, show
 from accounting.sources import Completeness
 from accounting.spend import Estimated, Report, SpendLine
@@ -101,8 +102,8 @@ def show_report(console: Console, report: Report, span: Span) -> None:
 
 def say_total(console: Console, report: Report) -> None:
     """Print the total in words, with all that it may hide."""
-    say(console, *_overlapping(report), *_unknown_tag(report), *total_in_words(report.total), *_in_one(report))
-    say(console, *_without_rate(report))
+    say(console, *_overlapping(report), *_unknown_tag(report), *total_in_words(report.total))
+    say(console, *_in_one(report), *_without_rate(report))
     say(console, *_put_aside(report), *completeness_in_words(report.completeness))
 
 
@@ -112,16 +113,15 @@ def sheet(report: Report) -> Sheet:
     seldom = tuple(name for name, count in _named(total.quantities).items() if name in SELDOM and count)
     sub_calls = (_SUB_CALLS,) if total.sub_calls else ()
     costs = tuple(Column(f"cost {code}") for code in currencies) or (Column("cost"),)
-    in_one = report.exchange if report.exchange and report.exchange.conversions else None
-    together = (Column(f"in {in_one.currency}"),) if in_one else ()
+    together = converted.columns(report.exchange)
     columns = (*_COUNTS, *sub_calls, *_TOKENS, *(SELDOM[name] for name in seldom), *costs, *together)
 
     def cells(line: SpendLine) -> tuple[str | int | Decimal | None, ...]:
         counts = (line.calls, line.failed, line.interrupted, line.unknown, line.usage_missing, line.unpriced)
         inside = (line.sub_calls,) if sub_calls else ()
         used = (*line.quantities[: len(_TOKENS)], *(_named(line.quantities)[name] for name in seldom))
-        spent = (*(tuple(map(line.spent.get, currencies)) or (None,)), *((in_one.total(line.spent),) if in_one else ()))
-        return (line.group, *counts, *inside, *used, *spent)
+        spent = tuple(map(line.spent.get, currencies)) or (None,)
+        return (line.group, *counts, *inside, *used, *spent, *converted.cells(report.exchange, line.spent))
 
     subject = Column(printable(report.by), figure=False, named_by_others=True)
     return Sheet((subject, *columns), tuple(map(cells, report.lines)), cells(total))
@@ -144,24 +144,7 @@ def total_in_words(total: SpendLine) -> list[str]:
 
 
 def _in_one(report: Report) -> list[str]:
-    """The total in one currency, and a line for each rate that made it so; none where that was not asked for."""
-    exchange = report.exchange
-    if exchange is None:
-        return []
-    likely = exchange.total(report.total.estimated.spent)
-    beside = f", and ≈ {amount(likely)} estimated beside" if likely else ""
-    total = exchange.total(report.total.spent)
-    what = f"In {exchange.currency}: {'nothing priced' if total is None else amount(total)}{beside}"
-    if not exchange.conversions:
-        return [f"{what}; nothing was spent in another currency."]
-    return [
-        f"{what}, by the exchange rates of {exchange.day} or the latest before:",
-        *map(_spelt, exchange.conversions),
-    ]
-
-
-def _spelt(conversion: Conversion) -> str:
-    return printable(f"{conversion}.")
+    return converted.in_words(report.exchange, report.total.spent, report.total.estimated.spent)
 
 
 def units(counts: Mapping[str, int]) -> list[str]:
@@ -282,7 +265,7 @@ def report_json(report: Report, span: Span) -> dict[str, Any]:
         "conflicting_calls": report.conflicts,
         "unpriced_models": [asdict(one) for one in report.unpriced_models],
         **({} if report.known_tags is None else {"known_tags": report.known_tags}),
-        **({} if report.exchange is None else {"fx": [conversion_json(one) for one in report.exchange.conversions]}),
+        **converted.exchange_fields(report.exchange),
         **_completeness(report.completeness),
     }
 
@@ -301,7 +284,7 @@ def report_csv(report: Report) -> tuple[list[str], list[list[object]]]:
     ]
 
 
-_OF_MONEY = ("spent_", "converted_", "fx_")
+_OF_MONEY = ("spent_", *converted.OF_MONEY)
 
 
 def _flat(line: SpendLine, exchange: Exchange | None) -> dict[str, object]:
@@ -316,18 +299,7 @@ def _flat(line: SpendLine, exchange: Exchange | None) -> dict[str, object]:
         "estimated_input_tokens": likely["input_tokens"],
         "estimated_output_tokens": likely["output_tokens"],
         **{f"estimated_{code}": amount for code, amount in likely["spent"].items()},
-        **(_flat_exchange(line, exchange) if exchange else {}),
-    }
-
-
-def _flat_exchange(line: SpendLine, exchange: Exchange) -> dict[str, object]:
-    """The line in one currency, and by which rates: they stand in every row, as a file has no other place for them."""
-    by = {f"fx_{one.base}_{one.quote}": one for one in exchange.conversions}
-    return {
-        f"converted_{exchange.currency}": exchange.total(line.spent),
-        f"estimated_converted_{exchange.currency}": exchange.total(line.estimated.spent),
-        **{name: one.rate for name, one in by.items()},
-        **{f"{name}_day": one.day for name, one in by.items()},
+        **converted.flat(exchange, line.spent, line.estimated.spent),
     }
 
 
@@ -367,7 +339,7 @@ def _fields(line: SpendLine, exchange: Exchange | None) -> dict[str, Any]:
         **dict(counts[len(_TOKENS) :]),
         "unpriced_units": dict(line.unpriced_units),
         "spent": dict(line.spent),
-        **_converted(line.spent, exchange),
+        **converted.fields(exchange, line.spent),
         "estimated": _likely(line.estimated, exchange),
     }
 
@@ -377,32 +349,11 @@ _ALWAYS = ("calls", "failed", "interrupted", "unknown", "usage_missing", "usage_
 """Columns of every CSV."""
 
 
-def _converted(spent: Mapping[str, Decimal], exchange: Exchange | None) -> dict[str, Any]:
-    """The sums in one currency, where that was asked for; its amount is null where nothing is priced."""
-    return {"converted": {"currency": exchange.currency, "amount": exchange.total(spent)}} if exchange else {}
-
-
-def conversion_json(conversion: Conversion) -> dict[str, Any]:
-    """An exchange rate for programs; `derived` are the rates it was made of, where it is not one of the books."""
-    made_of = [
-        {"base": one.base, "quote": one.quote, "rate": one.rate, "day": one.day, "source": one.source}
-        for one in conversion.of
-    ]
-    return {
-        "base": conversion.base,
-        "quote": conversion.quote,
-        "rate": conversion.rate,
-        "day": conversion.day,
-        "source": conversion.source,
-        "derived": made_of if conversion.derived else [],
-    }
-
-
 def _likely(estimated: Estimated, exchange: Exchange | None) -> dict[str, Any]:
     return {
         "calls": estimated.calls,
         "input_tokens": estimated.input_tokens,
         "output_tokens": estimated.output_tokens,
         "spent": dict(estimated.spent),
-        **_converted(estimated.spent, exchange),
+        **converted.fields(exchange, estimated.spent),
     }

@@ -1,5 +1,6 @@
 """Exchange rates: which holds, what is made of others, and what money comes to."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting.errors import ConfigurationError, FxRateError
-from accounting.fx import MAX_AGE_DAYS, Conversion, Exchange, FxRate, FxRates, fx_rate, to_convert
+from accounting.fx import Conversion, Exchange, FxRate, FxRates, fx_rate, to_convert
 from accounting.money import Money, by_currency, plain
 
 DAY = date(2026, 11, 20)
@@ -40,13 +41,15 @@ def half_a_unit(number: Decimal) -> Fraction:
 
 def test_a_pair_s_own_rate_is_taken_as_it_is() -> None:
     own = rate("USD/CNY", "7.10325")
-    assert found("USD", "CNY", own, rate("CNY/USD", "0.15")) == Conversion("USD", "CNY", Decimal("7.10325"), (own,))
+    assert found("USD", "CNY", own, rate("CNY/USD", "0.15")) == Conversion(
+        "USD", "CNY", Decimal("7.10325"), (own,), DAY
+    )
 
 
 def test_without_a_rate_of_the_pair_the_opposite_is_inverted_and_rounded_to_twelve_digits() -> None:
     opposite = rate("CNY/USD", "0.14")
     inverse = found("USD", "CNY", opposite)
-    assert inverse == Conversion("USD", "CNY", Decimal("7.14285714286"), (opposite,))
+    assert inverse == Conversion("USD", "CNY", Decimal("7.14285714286"), (opposite,), DAY)
     assert inverse.derived
     assert str(inverse) == "1 USD = 7.14285714286 CNY from 1 CNY = 0.14 USD of 2026-11-20, source: bank"
 
@@ -54,7 +57,7 @@ def test_without_a_rate_of_the_pair_the_opposite_is_inverted_and_rounded_to_twel
 def test_two_rates_lead_there_by_a_third_currency() -> None:
     dollars, yuan = rate("EUR/USD", "1.1541", source="ECB"), rate("EUR/CNY", "8.2011", source="ECB")
     made = found("USD", "CNY", dollars, yuan)
-    assert made == Conversion("USD", "CNY", Decimal("7.10605666753"), (dollars, yuan))
+    assert made == Conversion("USD", "CNY", Decimal("7.10605666753"), (dollars, yuan), DAY)
     assert str(made) == (
         "1 USD = 7.10605666753 CNY from 1 EUR = 1.1541 USD of 2026-11-20 and 1 EUR = 8.2011 CNY of 2026-11-20, "
         "source: ECB"
@@ -87,18 +90,33 @@ def test_a_rate_made_of_two_is_as_old_as_the_older() -> None:
     assert (made.day, made.source) == (DAY - timedelta(days=2), "bank, treasury")
 
 
-@given(st.sets(st.integers(-30, 30), min_size=1), st.integers(-30, 30))
-def test_a_rate_holds_from_its_day_until_the_next_one_or_for_ten_days(days: set[int], asked: int) -> None:
-    rates = [rate("USD/CNY", str(40 + day), DAY + timedelta(days=day)) for day in sorted(days, reverse=True)]
+@given(st.sets(st.integers(-400, 400), min_size=1), st.integers(-400, 400))
+def test_a_rate_holds_from_its_day_until_the_next_one(days: set[int], asked: int) -> None:
+    rates = [rate("USD/CNY", str(500 + day), DAY + timedelta(days=day)) for day in sorted(days, reverse=True)]
     made = found("USD", "CNY", *rates, day=DAY + timedelta(days=asked))
-    expected = max((day for day in days if asked - MAX_AGE_DAYS <= day <= asked), default=None)
+    expected = max((day for day in days if day <= asked), default=None)
     assert (made and made.day) == (None if expected is None else DAY + timedelta(days=expected))
+    assert (made and made.age_days) == (None if expected is None else asked - expected)
 
 
-def test_a_holiday_of_nine_days_is_bridged_and_a_month_is_not() -> None:
-    before_spring_festival = rate("USD/CNY", "7", date(2026, 2, 13))
-    assert found("USD", "CNY", before_spring_festival, day=date(2026, 2, 23))
-    assert found("USD", "CNY", before_spring_festival, day=date(2026, 2, 24)) is None
+def test_a_rate_says_how_old_it_is() -> None:
+    old = rate("USD/CNY", "7.1")
+    for days, said in ((0, ""), (1, " (1 day before 2026-11-21)"), (1200, " (1,200 days before 2030-03-04)")):
+        made = found("USD", "CNY", old, day=DAY + timedelta(days=days))
+        assert str(made) == f"1 USD = 7.1 CNY, of 2026-11-20{said}, source: bank"
+
+
+@pytest.mark.parametrize(("own", "opposite", "by_euro", "expected"), [
+    (0, 0, 0, "7"), (1, 0, 0, "8"), (1, 1, 0, "9"), (1, 2, 1, "7"), (0, 5, 5, "7"), (9, 3, 4, "8"),
+])  # fmt: skip
+def test_the_newest_way_is_taken_and_of_one_day_the_straightest(
+    own: int, opposite: int, by_euro: int, expected: str
+) -> None:
+    """So many days old is each; 7 is the pair's own, 8 the inverse of the opposite, 9 by the euro."""
+    ages = {"USD/CNY": ("7", own), "CNY/USD": ("0.125", opposite), "EUR/USD": ("1", by_euro), "EUR/CNY": ("9", by_euro)}
+    made = found("USD", "CNY", *(rate(pair, value, DAY - timedelta(days=age)) for pair, (value, age) in ages.items()))
+    assert made is not None
+    assert made.rate == Decimal(expected)
 
 
 @given(RATES)
@@ -117,6 +135,20 @@ def test_a_rate_by_a_third_currency_is_rounded_once(one: Decimal, two: Decimal, 
     whole = (1 / Fraction(one) if turned else Fraction(one)) * (1 / Fraction(two) if also else Fraction(two))
     assert abs(Fraction(made.rate) - whole) <= half_a_unit(made.rate)
     assert len(made.rate.as_tuple().digits) <= 12
+
+
+@given(RATES, AMOUNTS.filter(bool))
+def test_there_and_back_is_the_same_to_eleven_digits(value: Decimal, amount: Decimal) -> None:
+    """The rate back is within half of its 12th digit, which is at most 5 of 10^12 of it."""
+    own = rate("USD/CNY", value)
+    there, back = found("USD", "CNY", own), found("CNY", "USD", own)
+    assert there
+    assert back
+    yuan = Exchange("CNY", DAY, (there,)).total({"USD": amount})
+    assert yuan is not None
+    again = Exchange("USD", DAY, (back,)).total({"CNY": yuan})
+    assert again is not None
+    assert abs(Fraction(again) / Fraction(amount) - 1) <= Fraction(5, 10**12)
 
 
 @pytest.mark.parametrize("value", ["8E-10", "1000000001", "0", "-7.1", "7.1234567890123456", "7,1", "NaN", "", "x"])
@@ -141,7 +173,7 @@ def test_a_rate_is_of_two_currencies_and_of_a_day_of_our_time() -> None:
 
 def exchange(rates: dict[str, Decimal], into: str = "CNY") -> Exchange:
     made = (rate(f"{code}/{into}", value) for code, value in rates.items())
-    return Exchange(into, DAY, tuple(Conversion(one.base, one.quote, one.rate, (one,)) for one in made))
+    return Exchange(into, DAY, tuple(Conversion(one.base, one.quote, one.rate, (one,), DAY) for one in made))
 
 
 @given(SPENT, st.tuples(RATES, RATES, RATES, RATES))
@@ -163,7 +195,44 @@ def test_converting_a_sum_is_summing_what_was_converted(
     assert Fraction(into_one.total(together) or 0) == each
 
 
-def test_money_without_a_rate_is_never_left_out_of_a_sum() -> None:
+@given(st.lists(AMOUNTS, min_size=1), RATES)
+def test_who_rounds_lines_is_off_their_rounded_total_by_half_a_fen_a_line_at_most(
+    lines: list[Decimal], value: Decimal
+) -> None:
+    """Here neither is rounded, so that both are the same."""
+    into_one = exchange({"USD": value})
+    converted = [into_one.total({"USD": line}) or Decimal(0) for line in lines]
+    total = into_one.total(by_currency(Money(line, "USD") for line in lines)) or Decimal(0)
+    assert sum(map(Fraction, converted)) == Fraction(total)
+    assert abs(sum(map(fen, converted)) - fen(total)) <= Fraction(len(lines) + 1, 200)
+
+
+def fen(amount: Decimal) -> Fraction:
+    return Fraction(round(Fraction(amount) * 100), 100)
+
+
+def test_money_without_a_rate_stays_what_it_is_and_is_named() -> None:
+    spent = {"CNY": Decimal(1), "EUR": Decimal(0), "USD": Decimal("0.01")}
+    without = replace(exchange({}), missing=("EUR", "USD"))
+    assert (without.total(spent), without.left(spent)) == (Decimal(1), {"USD": Decimal("0.01")})
+    assert without.total({"USD": Decimal("0.01")}) is None
+    assert without.total({"USD": Decimal(0)}) == 0
+
+
+@given(SPENT, st.sets(st.sampled_from(CODES[1:])), st.tuples(RATES, RATES, RATES, RATES))
+def test_every_amount_is_either_converted_or_left(
+    spent: dict[str, Decimal], missing: set[str], values: tuple[Decimal, ...]
+) -> None:
+    rates = dict(zip(CODES[1:], values, strict=True))
+    some = exchange({code: value for code, value in rates.items() if code not in missing})
+    part = replace(some, missing=tuple(sorted(missing)))
+    left = part.left(spent)
+    assert left == {code: amount for code, amount in spent.items() if code in missing and amount}
+    rest = {code: amount for code, amount in spent.items() if code not in left}
+    assert part.total(spent) == exchange(rates).total(rest)
+
+
+def test_money_of_a_currency_that_was_not_asked_for_is_never_left_out_of_a_sum() -> None:
     with pytest.raises(FxRateError, match="No rate from USD to CNY"):
         exchange({}).total({"CNY": Decimal(1), "USD": Decimal("0.01")})
 

@@ -40,8 +40,8 @@ def exchange(books: Books, *currencies: str, into: str = "CNY", day: date = DAY)
 
 
 def conversion(books: Books, base: str, quote: str, day: date = DAY) -> Conversion:
-    with reading(books.engine) as conn:
-        return fxbook.conversion(conn, base, quote, day)
+    [found] = exchange(books, base, into=quote, day=day).conversions
+    return found
 
 
 def test_a_rate_comes_back_to_the_last_digit(books: Books) -> None:
@@ -142,20 +142,15 @@ def test_what_is_not_there_or_withdrawn_cannot_be_withdrawn(books: Books) -> Non
 
 
 def test_every_currency_without_a_rate_is_named(books: Books) -> None:
-    load(books, rate("EUR/CNY", "8"))
-    assert [one.base for one in exchange(books, "CNY", "EUR").conversions] == ["EUR"]
-    with pytest.raises(FxRateError, match=r"JPY/CNY and USD/CNY for 2026-11-20.*accounting fx load"):
-        exchange(books, "CNY", "EUR", "JPY", "USD")
+    load(books, rate("EUR/CNY", "8"), rate("USD/CNY", "7", DAY + timedelta(days=1)))
+    found = exchange(books, "CNY", "EUR", "JPY", "USD")
+    assert ([one.base for one in found.conversions], found.missing) == (["EUR"], ("JPY", "USD"))
 
 
-def test_of_rates_that_are_too_old_the_latest_day_is_named(books: Books) -> None:
-    old = DAY - timedelta(days=40)
-    load(books, rate("EUR/CNY", "8", old), rate("EUR/USD", "1", old), rate("EUR/USD", "1", old - timedelta(days=1)))
-    with pytest.raises(FxRateError, match=f"The latest is of {old}.*--fx-date {old}"):
-        exchange(books, "USD")
-    with pytest.raises(FxRateError) as refused:
-        exchange(books, "USD", "GBP")
-    assert "The latest" not in str(refused.value)
+def test_an_old_rate_holds_and_says_how_old_it_is(books: Books) -> None:
+    load(books, rate("EUR/CNY", "8", DAY - timedelta(days=400)), rate("EUR/USD", "1", DAY - timedelta(days=3)))
+    found = conversion(books, "USD", "CNY")
+    assert (found.rate, found.age_days) == (Decimal(8), 400)
 
 
 def test_pairs_are_listed_with_their_latest_rate(books: Books) -> None:
@@ -168,11 +163,17 @@ def test_pairs_are_listed_with_their_latest_rate(books: Books) -> None:
     assert found == [("EUR/CNY", Decimal(8), 1, first), ("USD/CNY", Decimal("7.1"), 2, first)]
 
 
-def test_only_the_days_that_can_hold_are_read(books: Books) -> None:
+def test_what_is_all_in_one_currency_asks_the_books_for_no_rate(books: Books) -> None:
     with books.asked() as asked:
         exchange(books, "CNY")
-    [(statement, parameters)] = [one for one in asked if "FROM fx_rates" in one[0]]
-    assert any("ix_fx_rates_day_base_quote" in step for step in books.plan(statement, parameters))
+    assert not [one for one in asked if "fx_rates" in one[0]]
+
+
+def test_of_a_long_history_the_last_of_each_pair_are_read(books: Books) -> None:
+    days = [DAY - timedelta(days=number) for number in range(300)]
+    load(books, *(rate(pair, "7", day) for day in days for pair in ("EUR/CNY", "EUR/USD", "GBP/JPY")))
+    with reading(books.engine) as conn:
+        assert len(fxbook.latest(conn, {"USD", "CNY"}, DAY)) == 2
 
 
 RATES = st.lists(
@@ -196,9 +197,8 @@ def test_the_books_find_what_the_same_rates_find_outside_them(books: Books, rate
     day = DAY - timedelta(days=days)
     for base in ("USD", "EUR", "JPY"):
         expected = FxRates(day, rates).find(base, "CNY")
-        if expected is None:
-            with pytest.raises(FxRateError):
-                conversion(books, base, "CNY", day)
-        else:
-            found = conversion(books, base, "CNY", day)
-            assert (found.rate, found.day, found.derived) == (expected.rate, expected.day, expected.derived)
+        found = exchange(books, base, day=day)
+        assert found.missing == ((base,) if expected is None else ())
+        assert [(one.rate, one.day, one.derived) for one in found.conversions] == (
+            [(expected.rate, expected.day, expected.derived)] if expected else []
+        )

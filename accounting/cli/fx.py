@@ -1,11 +1,13 @@
 """`accounting fx`: exchange rates by day, for reports in one currency."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Engine
 
-from accounting import fxbook, fxsheets, money
+from accounting import converted, fxbook, fxsheets, money
 from accounting.cli.books import AsJson, Why, books, measuring, now, out, put_json
 from accounting.cli.spans import day as a_day
 from accounting.errors import ConfigurationError, FxRateError
@@ -14,7 +16,6 @@ from accounting.fxbook import Entry, Loaded, Pair
 from accounting.fxsheets import FxSheet
 from accounting.settings import whoami
 from accounting.sheets import Column, Sheet, counted, instant, printable, say, show
-from accounting.spend_sheet import conversion_json
 from accounting.store import reading, writing
 
 app = typer.Typer(help="Exchange rates by day, for reports in one currency.", no_args_is_help=True)
@@ -45,6 +46,7 @@ def load(
     files: Annotated[list[Path], typer.Argument(help="CSV or TOML; each is loaded whole or, where it is wrong, not.")],
     source: Annotated[str, typer.Option(help="Where rates are from that name no source; else the file's name.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be added, and change nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add exchange rates to the books. One that is there already is left as it is.
 
@@ -53,18 +55,27 @@ def load(
     same names. A rate that contradicts one in the books is refused.
     """
     sheets = [(file, fxsheets.read(_text(file), file.name, source)) for file in files]
+    done: list[dict[str, Any]] = []
     with books() as engine:
         for file, sheet in sheets:
-            with measuring() as told:
-                loaded = fxbook.load(
-                    engine,
-                    sheet.rates,
-                    now(),
-                    whoami(),
-                    dry_run=dry_run,
-                    progress=lambda done, every: told("Loading", done, every),
-                )
-            say(out(), _told(file, sheet, loaded, dry_run))
+            loaded = _load(engine, sheet, dry_run)
+            done.append({"file": str(file), **asdict(loaded), "left_out": sheet.left_out})
+            if not as_json:
+                say(out(), _told(file, sheet, loaded, dry_run))
+    if as_json:
+        put_json({"dry_run": dry_run, "files": done})
+
+
+def _load(engine: Engine, sheet: FxSheet, dry_run: bool) -> Loaded:
+    with measuring() as told:
+        return fxbook.load(
+            engine,
+            sheet.rates,
+            now(),
+            whoami(),
+            dry_run=dry_run,
+            progress=lambda done, every: told("Loading", done, every),
+        )
 
 
 def _text(file: Path) -> str:
@@ -114,21 +125,20 @@ def show_(
 ) -> None:
     """The rate that holds for a pair on a day, what it is made of, and the lines of the books up to then.
 
-    A pair's own rate comes before the inverse of the opposite pair, and that before two by way of a third currency.
-    Without a rate of the day the latest of the ten days before holds.
+    The newest until that day holds, however old. Of one day a pair's own rate comes before the inverse of the opposite
+    pair, and that before two by way of a third currency.
     """
     base, quote = _pair(pair)
     day = a_day(at) if at else now().date()
     with books() as engine, reading(engine) as conn:
         lines = fxbook.entries(conn, base, quote, day, limit)
-        try:
-            found, why_not = fxbook.conversion(conn, base, quote, day), ""
-        except FxRateError as error:
-            found, why_not = None, str(error)
+        found = fxbook.exchange(conn, [base], quote, day)
     if as_json:
-        put_json({"conversion": found and conversion_json(found), "entries": [_entry_fields(line) for line in lines]})
+        rates = [converted.conversion_fields(one) for one in found.conversions]
+        put_json({"conversion": next(iter(rates), None), "entries": [_entry_fields(line) for line in lines]})
         return
-    say(out(), printable(f"{found}.") if found else why_not)
+    say(out(), *(printable(f"{one}.") for one in found.conversions))
+    say(out(), *([converted.without_rate(found)] if found.missing else []))
     if lines:
         say(out(), "")
         show(out(), Sheet(_ENTRIES, tuple(_entry_cells(line) for line in lines)))

@@ -35,7 +35,7 @@ Currency = Annotated[
 FxDate = Annotated[
     str | None,
     typer.Option(
-        metavar="DAY", help="Whose exchange rates; else the last reported day's, or today's before it is over."
+        metavar="DAY", help="The latest exchange rates until that day; else until the last reported one, or today."
     ),
 ]
 
@@ -59,9 +59,9 @@ def report(
     A call without the tag, or the user, is in a line of its own, so every grouping has the same total. By anomaly a
     call is in the line of each of its own, and the total is of all calls.
 
-    Money is shown in the currency of its rates. With --currency it is also summed in one, at one rate for each other
-    currency: that of the last reported day, of today where that is to come, or of --fx-date; else the latest of the ten
-    days before. Rate, day and source are shown; without a rate there is no report.
+    Money is shown in the currency of its rates. With --currency it is also summed in one, unrounded, at one rate for
+    each other currency: the latest until the last reported day, until today where that is to come, or until --fx-date.
+    Rate, day, age and source are shown. What has no rate stays as it is and is named beside.
     """
     wanted = form(as_json, as_csv, as_excel)
     into = _wanted(currency, fx_date)
