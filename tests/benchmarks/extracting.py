@@ -11,16 +11,14 @@ Times are of the processor, so that what else runs on the machine tells least: t
 
 import json
 import os
-import subprocess
 import sys
 import timeit
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
 from time import process_time
-from typing import IO, Any
+from typing import Any
 
 AIM = 10
 ROUNDS = 9
@@ -206,38 +204,18 @@ def serve(library: str) -> None:
         out.flush()
 
 
-@contextmanager
-def _served(library: str, python: str) -> Iterator[Callable[[str, bool], float]]:
-    command = [python, "-m", "tests.benchmarks.extracting", library]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        questions, answers = _pipe(process.stdin), _pipe(process.stdout)
-
-        def timed(name: str, parsing: bool) -> float:
-            questions.write(json.dumps([name, parsing]) + "\n")
-            questions.flush()
-            return float(answers.readline())
-
-        yield timed
-        questions.close()
-
-
-def _pipe(pipe: IO[str] | None) -> IO[str]:
-    assert pipe is not None
-    return pipe
-
-
 def main() -> None:
+    from tests.benchmarks.serving import served
     from tests.oracles.asking import ORACLES
     from tests.sdks.environments import python_for
 
     pythons = {"ours": sys.executable} | {name: str(python_for(oracle)) for name, oracle in ORACLES.items()}
     worst = float("inf")
-    with ExitStack() as stack:
-        timed = {name: stack.enter_context(_served(name, python)) for name, python in pythons.items()}
+    with served("tests.benchmarks.extracting", pythons) as timed:
         for parsing in (False, True):
             print("from its bytes:" if parsing else "from its parsed JSON:")
             for answer in ANSWERS:
-                rounds = [{name: measure(answer, parsing) for name, measure in timed.items()} for _ in range(ROUNDS)]
+                rounds = [{name: measure([answer, parsing]) for name, measure in timed.items()} for _ in range(ROUNDS)]
                 taken = {name: median(each[name] for each in rounds) for name in timed}
                 least = {name: min(each[name] for each in rounds) for name in timed}
                 worst = worst if parsing else min([worst, *(least[name] / least["ours"] for name in ORACLES)])

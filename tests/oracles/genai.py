@@ -30,7 +30,7 @@ def oracle() -> Callable[[Question], Reply]:
         model, usage = provider.extract_usage(question["body"], api_flavor=flavour)
         reply: Reply = {ours: usage.__dict__.get(theirs) for ours, theirs in FIELDS.items()}
         at = datetime.fromisoformat(question["at"])
-        return reply | (_priced(lambda: snapshot.calc(usage, model, name, None, at)) if question["price"] else {})
+        return reply | (_priced(lambda: snapshot.calc(usage, model or "", name, None, at)) if question["price"] else {})
 
     return read
 
