@@ -15,7 +15,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
 from accounting import keys, projects, stamps
 from accounting.keys import Assignment, Key, Payers
 from accounting.projects import UNASSIGNED, Project
-from accounting.restate import Order, Restated, restate
+from accounting.restate import Order, restate
+from accounting.restated import Restated
 from accounting.stamps import BY_KEY
 from accounting.store import reading
 from accounting.store.tables import calls

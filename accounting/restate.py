@@ -6,7 +6,7 @@ killed goes on when the same order comes again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -18,17 +18,15 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
 
 from accounting import contributions
 from accounting.contributions import SPEND_TABLES
-from accounting.money import Money, by_currency, plain
-from accounting.rates import Rate, price
+from accounting.money import plain
+from accounting.rates import Rate
+from accounting.restated import Edit, Restated, Row, compared
 from accounting.store import Lock, hold, insert, ratelines, reading, schema, transact
 from accounting.store.tables import batches, calls, restated_calls, restatements
-from accounting.usage import APART, COUNTED, Quantities, least_id
+from accounting.usage import APART, least_id
 
 CALLS_AT_ONCE = 500
 """About as many as are changed within 100 ms, the longest that others should wait for the store."""
-
-Row = Mapping[Any, Any]
-"""The columns of a call."""
 
 Change = Callable[[Connection, Sequence[RowMapping]], Mapping[UUID, Mapping[str, Any]]]
 """Says what calls are to say, by their ids: new values of columns, of those calls that change. It only reads."""
@@ -47,24 +45,6 @@ class Order:
     what: Mapping[str, str]
     who: str
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restated:
-    """How many calls were looked at and how many changed, and what the changed ones cost by currency."""
-
-    seen: int = 0
-    changed: int = 0
-    before: Mapping[str, Decimal] = field(default_factory=dict)
-    after: Mapping[str, Decimal] = field(default_factory=dict)
-
-    def __add__(self, other: "Restated") -> "Restated":
-        return Restated(
-            self.seen + other.seen,
-            self.changed + other.changed,
-            _total(self.before, other.before),
-            _total(self.after, other.after),
-        )
 
 
 def restate(
@@ -97,6 +77,24 @@ def restate(
     return done
 
 
+def would_change(
+    engine: Engine,
+    which: ColumnElement[bool],
+    change: Change,
+    *,
+    first: datetime | None = None,
+    end: datetime | None = None,
+    progress: Callable[[Restated], object] | None = None,
+) -> bool:
+    """Whether any of the calls is to say something else. `progress`, told that nothing was done yet, may raise."""
+    for step in _tries(engine, sa.and_(which, *_began(first, end)), change):
+        if progress is not None:
+            progress(Restated())
+        if step.changed:
+            return True
+    return False
+
+
 def begin(conn: Connection, order: Order, now: datetime) -> int:
     """Opens a restatement in the log; returns its id."""
     row = {"kind": order.kind, "what": dict(order.what), "who": order.who, "why": order.why, "began_at": now}
@@ -125,8 +123,14 @@ def done_so_far(conn: Connection, id_: int) -> Restated:
     logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
     of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=CALLS_AT_ONCE)
     for rows in conn.execute(of_this).mappings().partitions():
-        done += _compared(conn, 0, [_Edit({**row, **row["before"]}, row, ()) for row in rows])
+        done += _compared(conn, 0, [Edit(_as_logged(row), row, tuple(row["before"])) for row in rows])
     return done
+
+
+def _as_logged(row: Row) -> Row:
+    """The call as it was, as far as its cost depends on it."""
+    before = row["before"]
+    return {**row, **before, "billed_on": date.fromisoformat(before.get("billed_on", f"{row['billed_on']}"))}
 
 
 def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:
@@ -138,12 +142,15 @@ def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnEleme
 
 
 def _tries(engine: Engine, chosen: ColumnElement[bool], change: Change) -> Iterator[Restated]:
-    with reading(engine) as conn:
-        upto = None
-        while ids := _next_ids(conn, chosen, upto):
-            rows = conn.execute(sa.select(calls).where(calls.c.id.in_(ids))).mappings().all()
-            yield _compared(conn, len(ids), _edits(rows, change(conn, rows)))
-            upto = ids[-1]
+    """Each in a snapshot of its own: what is read for long keeps the database from clearing up."""
+    upto, step = None, Restated(seen=1)
+    while step.seen:
+        with reading(engine) as conn:
+            rows = conn.execute(_after(upto, sa.select(calls).where(chosen))).mappings().all()
+            step = _compared(conn, len(rows), _edits(rows, change(conn, rows)))
+        if rows:
+            upto = rows[-1]["id"]
+            yield step
 
 
 def _steps(
@@ -186,8 +193,13 @@ def _next(engine: Engine, id_: int, chosen: ColumnElement[bool]) -> _Next | None
 
 
 def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) -> list[UUID]:
-    ids = sa.select(calls.c.id).where(chosen).order_by(calls.c.id).limit(CALLS_AT_ONCE)
-    return list(conn.scalars(ids if upto is None else ids.where(calls.c.id > upto)))
+    return list(conn.scalars(_after(upto, sa.select(calls.c.id).where(chosen))))
+
+
+def _after(upto: UUID | None, chosen: sa.Select[Any]) -> sa.Select[Any]:
+    """The calls that come next."""
+    following = chosen.order_by(calls.c.id).limit(CALLS_AT_ONCE)
+    return following if upto is None else following.where(calls.c.id > upto)
 
 
 def _step(conn: Connection, id_: int, found: _Next, chosen: ColumnElement[bool], change: Change) -> Restated:
@@ -225,15 +237,6 @@ def _lock(conn: Connection, ids: Collection[UUID], chosen: ColumnElement[bool] =
     return _Locked(rows, rolled)
 
 
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    """A call that is to say something else: as it is, as it will be, and the columns in which that differs."""
-
-    before: Row
-    after: Row
-    columns: tuple[str, ...]
-
-
 def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change) -> Restated:
     edits = _edits(locked.rows, change(conn, locked.rows))
     if edits:
@@ -245,18 +248,18 @@ def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change) -> Res
     return _compared(conn, len(locked.rows), edits)
 
 
-def _edits(rows: Iterable[Row], changes: Mapping[UUID, Mapping[str, Any]]) -> list[_Edit]:
+def _edits(rows: Iterable[Row], changes: Mapping[UUID, Mapping[str, Any]]) -> list[Edit]:
     return [edit for row in rows if row["id"] in changes and (edit := _edit(row, changes[row["id"]])).columns]
 
 
-def _edit(row: Row, values: Mapping[str, Any]) -> _Edit:
+def _edit(row: Row, values: Mapping[str, Any]) -> Edit:
     columns = tuple(name for name, value in values.items() if row[name] != value)
     if any(name in columns for name in _FIXED):
         raise ValueError(f"A change to call {row['id']} names {' or '.join(_FIXED)}; these stay for ever.")
-    return _Edit(row, {**row, **values}, columns)
+    return Edit(row, {**row, **values}, columns)
 
 
-def _log(conn: Connection, id_: int, edits: Iterable[_Edit]) -> None:
+def _log(conn: Connection, id_: int, edits: Iterable[Edit]) -> None:
     said = [
         {"call_id": edit.before["id"], "restatement_id": id_, "before": _said(edit.before, edit.columns)}
         for edit in edits
@@ -278,7 +281,7 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else str(value) if isinstance(value, UUID) else value
 
 
-def _update(conn: Connection, edits: Iterable[_Edit]) -> None:
+def _update(conn: Connection, edits: Iterable[Edit]) -> None:
     """One statement for all calls of which the same columns change."""
     alike: dict[tuple[str, ...], list[Row]] = {}
     for edit in edits:
@@ -289,7 +292,7 @@ def _update(conn: Connection, edits: Iterable[_Edit]) -> None:
         conn.execute(statement, [{"this": row["id"], **{f"new_{name}": row[name] for name in columns}} for row in rows])
 
 
-def _move(conn: Connection, edits: Sequence[_Edit]) -> None:
+def _move(conn: Connection, edits: Sequence[Edit]) -> None:
     """What the calls added to spend is taken out, and added as they are now."""
     before, after = [edit.before for edit in edits], [edit.after for edit in edits]
     rates = _rates(conn, edits)
@@ -297,21 +300,10 @@ def _move(conn: Connection, edits: Sequence[_Edit]) -> None:
         contributions.add(conn, table, contributions.moved(table, before, after), rates)
 
 
-def _rates(conn: Connection, edits: Iterable[_Edit]) -> dict[int, Rate]:
+def _rates(conn: Connection, edits: Iterable[Edit]) -> dict[int, Rate]:
     named = {row["rate_id"] for edit in edits for row in (edit.before, edit.after)}
     return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids=named)}
 
 
-def _compared(conn: Connection, seen: int, edits: Sequence[_Edit]) -> Restated:
-    rates = _rates(conn, edits)
-    before, after = (edit.before for edit in edits), (edit.after for edit in edits)
-    return Restated(seen, len(edits), _cost(before, rates), _cost(after, rates))
-
-
-def _cost(rows: Iterable[Row], rates: Mapping[int, Rate]) -> dict[str, Decimal]:
-    rated = ((row, rates[row["rate_id"]]) for row in rows if row["rate_id"] in rates)
-    return by_currency(price(Quantities(*(row[name] or 0 for name in COUNTED)), rate) for row, rate in rated)
-
-
-def _total(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    return by_currency(Money(amount, code) for some in (one, other) for code, amount in some.items())
+def _compared(conn: Connection, seen: int, edits: Sequence[Edit]) -> Restated:
+    return compared(seen, edits, _rates(conn, edits))

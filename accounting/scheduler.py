@@ -8,9 +8,10 @@ work itself may be done twice, as it claims in its own transactions what it does
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -19,7 +20,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Connection, Engine, or_, select, update
 
-from accounting import delivery, learning, rollup
+from accounting import delivery, learning, rerating, rollup
+from accounting.restated import Restated
+from accounting.settings import whoami
 from accounting.sheets import counted
 from accounting.store import insert, reading, writing
 from accounting.store.tables import job_runs, jobs, store
@@ -32,6 +35,9 @@ GONE_AFTER = timedelta(days=7)
 KEPT_RUNS = 50_000
 """So many last runs are kept: about a week of them."""
 
+PRICING_AT_ONCE = timedelta(minutes=5)
+"""So long unpriced calls are priced in one run, once a rate for them has arrived."""
+
 RINGS = 3
 """The bell rings so often in a job's interval, so that a job is late by a third of it at most."""
 
@@ -40,11 +46,12 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a job works with."""
+    """What a job works with. `stopped` asks one that takes long to leave the rest to its next run."""
 
     engine: Engine
     url: str
     clock: Clock
+    stopped: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,27 @@ def _learn(desk: Desk) -> str:
     return f"learned from {counted(learned.calls, 'call')}" if learned.calls else ""
 
 
+def _price(desk: Desk) -> str:
+    """A run is stopped before its lease lapses; the next goes on where it was."""
+    until, done = desk.clock() + PRICING_AT_ONCE, Restated()
+
+    def progress(so_far: Restated) -> None:
+        nonlocal done
+        done = so_far
+        if desk.stopped.is_set() or desk.clock() >= until:
+            raise _Enough
+
+    try:
+        rerating.price_arrivals(desk.engine, desk.clock, f"{whoami()}, scheduler", progress)
+    except _Enough:
+        return f"priced {counted(done.changed, 'call')} so far; the next run goes on"
+    return f"priced {counted(done.changed, 'call')}" if done.changed else ""
+
+
+class _Enough(Exception):
+    """Raised between two steps of a job, each of which is whole."""
+
+
 def _from(calls: int, where: str) -> str:
     return f"{counted(calls, 'call')} from {where}"
 
@@ -97,6 +125,7 @@ def _from(calls: int, where: str) -> str:
 JOBS = (
     Job("rollup", timedelta(seconds=15), timedelta(minutes=5), _roll),
     Job(f"deliver on {socket.gethostname()}", timedelta(minutes=1), timedelta(minutes=15), _deliver_orphans),
+    Job("prices", timedelta(minutes=1), timedelta(minutes=15), _price),
     Job("estimates", timedelta(hours=1), timedelta(minutes=15), _learn),
 )
 
@@ -173,6 +202,7 @@ def ringing(desk: Desk, jobs: Sequence[Job], told: Callable[[Run], None]) -> Ite
     try:
         yield
     finally:
+        desk.stopped.set()
         bell.shutdown(wait=True)
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from accounting import handovers, keys, projects, stamps
 from accounting.handovers import Handover
 from accounting.ingest import ingest
-from accounting.restate import CALLS_AT_ONCE, Restated
+from accounting.restate import CALLS_AT_ONCE
+from accounting.restated import Restated
 from accounting.store import reading
 from accounting.store.tables import (
     calls,

@@ -18,7 +18,8 @@ from accounting import restate as module
 from accounting.contributions import SPEND_TABLES
 from accounting.errors import SchemaMismatch
 from accounting.ingest import ingest
-from accounting.restate import Order, Restated, apply, begin, finish, restate
+from accounting.restate import Order, apply, begin, finish, restate
+from accounting.restated import Restated
 from accounting.store import reading, writing
 from accounting.store.tables import calls, restated_calls, restatements, spend_days
 from accounting.usage import Call, Outcome, Usage, UsageSource

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, insert, select, update
 
-from accounting import scheduler
+from accounting import restate, scheduler
 from accounting.places import sqlite_url
 from accounting.scheduler import Desk, Job, Run, _pull, claim, finish, last_runs, ring, ringing
 from accounting.store import open_engine, reading, writing
-from accounting.store.tables import job_runs, jobs
-from tests.books import Books
+from accounting.store.tables import calls, job_runs, jobs, restatements
+from tests.books import Books, made
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -255,12 +255,13 @@ def test_while_the_store_is_away_that_is_said_once(
     assert "Job rollup can't run, and is tried again: StoreMissing: There is no store at sqlite://" in one
 
 
-def test_the_shipped_jobs_roll_up_deliver_and_learn(desk: Desk) -> None:
+def test_the_shipped_jobs_roll_up_deliver_price_and_learn(desk: Desk) -> None:
     runs = [ring(desk, job) for job in scheduler.JOBS]
     deliver = f"deliver on {socket.gethostname()}"
     assert [(run.job, run.state) for run in runs if run] == [
         ("rollup", "done"),
         (deliver, "done"),
+        ("prices", "done"),
         ("estimates", "done"),
     ]
 
@@ -281,3 +282,74 @@ def test_a_due_time_is_what_the_table_says(desk: Desk) -> None:
         conn.execute(update(jobs).values(due_at=NOON))
     ring(desk, job)
     assert work.done == 2
+
+
+PRICES = next(job for job in scheduler.JOBS if job.name == "prices")
+
+LATE_CARD = """
+provider = "wcode"
+currency = "CNY"
+source = "a list that came late"
+[[rate]]
+model = "nobody/knows"
+valid_from = 2026-01-01
+input = 0.1
+output = 0
+"""
+
+
+def unpriced(books: Books) -> int:
+    return [row["rate_id"] for row in books.rows(calls)].count(0)
+
+
+def test_calls_are_priced_a_minute_after_a_rate_for_them_arrives(desk: Desk, books: Books) -> None:
+    books.deliver(made(number=1, request_model="nobody/knows"), made(number=2))
+    assert ring(desk, PRICES) is not None
+    books.load(LATE_CARD)
+    assert ring(desk, PRICES) is None
+    put(desk, NOON + MINUTE)
+    run = ring(desk, PRICES)
+    assert run is not None
+    assert (run.state, run.detail, unpriced(books)) == ("done", "priced 1 call", 0)
+    (log,) = books.rows(restatements)
+    assert log["who"].endswith(", scheduler")
+    put(desk, NOON + 2 * MINUTE)
+    run = ring(desk, PRICES)
+    assert run is not None
+    assert (run.state, run.detail) == ("done", "")
+
+
+def test_a_scheduler_that_is_stopped_leaves_the_rest_of_the_pricing_to_the_next(
+    desk: Desk, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", 2)
+    books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(5)))
+    books.load(LATE_CARD)
+    with ringing(desk, [], lambda _: None):
+        pass
+    run = ring(desk, PRICES)
+    assert run is not None
+    assert (run.state, run.detail, unpriced(books)) == ("done", "priced 0 calls so far; the next run goes on", 5)
+    put(desk, NOON + MINUTE)
+    ring(replace(desk, stopped=threading.Event()), PRICES)
+    assert unpriced(books) == 0
+
+
+def test_pricing_that_takes_too_long_goes_on_in_the_next_run(
+    desk: Desk, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", 2)
+    books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(5)))
+    books.load(LATE_CARD)
+    step = scheduler.PRICING_AT_ONCE / 5
+
+    def clock() -> datetime:
+        desk.clock.at += step  # type: ignore[attr-defined]
+        return desk.clock()
+
+    details = [PRICES.work(replace(desk, clock=clock))]
+    while details[-1]:
+        details.append(PRICES.work(replace(desk, clock=clock)))
+    assert details[:2] == [f"priced {n} calls so far; the next run goes on" for n in (2, 4)]
+    assert unpriced(books) == 0
+    assert [(row["changed"], row["ended_at"] is None) for row in books.rows(restatements)] == [(5, False)]

@@ -2,22 +2,22 @@
 
 import shlex
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 from sqlalchemy import Engine
 
-from accounting import handovers, keys, periods, projects
+from accounting import handovers, keys, projects
 from accounting.cli.books import Why, asks, books, counting, now, out
 from accounting.cli.keys import KeyText, app
-from accounting.cli.spans import day
+from accounting.cli.spans import moment
 from accounting.errors import ConfigurationError
 from accounting.handovers import Handover
 from accounting.keys import Assignment, Key
 from accounting.projects import UNASSIGNED, Project
-from accounting.restate import Restated
+from accounting.restated import Restated
 from accounting.settings import whoami
 from accounting.sheets import counted, instant, printable, say
 from accounting.spend_sheet import money
@@ -113,7 +113,7 @@ def _order(engine: Engine, key: str, project: str, since: str | None, why: str) 
         payers = keys.payers(conn, [wanted.id])
         days = projects.calendar(conn).days(payer.id)
     today = days.of(at)
-    said = None if since is None else _instant(since, days)
+    said = None if since is None else moment(since, days, "--since")
     turn, later = payers.at(wanted.id, at), payers.after(wanted.id, max(at, said or at))
     return _Order(
         key=wanted,
@@ -125,20 +125,6 @@ def _order(engine: Engine, key: str, project: str, since: str | None, why: str) 
         earliest=said or days.start(today.replace(day=1)),
         why=why,
     )
-
-
-def _instant(text: str, days: periods.Days) -> datetime:
-    """A day begins as the project's days do."""
-    if "T" not in text and " " not in text.strip():
-        return days.start(day(text))
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(f"--since {text!r} is no time; expected one like 2026-11-23T10:00+08:00.") from error
-    if at.tzinfo is None:
-        raise ConfigurationError(f"--since {text!r} says not where; add the offset, like 2026-11-23T10:00+08:00.")
-    day(f"{at:%Y-%m-%d}")  # raises for one so far off that it is no time in UTC
-    return at.astimezone(UTC)
 
 
 def _hand_over(engine: Engine, order: _Order, past: bool | None, dry_run: bool) -> None:

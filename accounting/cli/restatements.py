@@ -9,7 +9,8 @@ import typer
 
 from accounting import restatements
 from accounting.cli.books import AsJson, books, err, out, put_json
-from accounting.restate import Restated, done_so_far
+from accounting.restate import done_so_far
+from accounting.restated import Restated
 from accounting.restatements import RestatedCall, Restatement
 from accounting.sheets import Column, Sheet, amount, counted, instant, json_line, printable, say, show
 from accounting.store import reading

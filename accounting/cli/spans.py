@@ -1,6 +1,6 @@
 """The options that choose days, the same for each command that has them."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection, select
 
 from accounting.errors import ConfigurationError
-from accounting.periods import next_month, parse_day, parse_month
+from accounting.periods import Days, next_month, parse_day, parse_month
 from accounting.periods import zone as named_zone
 from accounting.spend_sheet import Span
 from accounting.store.tables import store
@@ -49,6 +49,20 @@ def books_zone(conn: Connection) -> ZoneInfo:
 def day(text: str) -> date:
     """A day that has a midnight in every zone."""
     return _in_range(parse_day(text))
+
+
+def moment(text: str, days: Days, option: str) -> datetime:
+    """A time with its offset, or a day, which begins as the days do. `option` is where it was said."""
+    if "T" not in text and " " not in text.strip():
+        return days.start(day(text))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{option} {text!r} is no time; expected one like 2026-11-23T10:00+08:00.") from error
+    if at.tzinfo is None:
+        raise ConfigurationError(f"{option} {text!r} says not where; add the offset, like 2026-11-23T10:00+08:00.")
+    day(f"{at:%Y-%m-%d}")  # raises for one so far off that it is no time in UTC
+    return at.astimezone(UTC)
 
 
 def _month(text: str) -> tuple[date, date]:

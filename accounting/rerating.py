@@ -1,0 +1,319 @@
+"""Calls that are in the books, priced again by the rates as they are now.
+
+A call gets what it would get if it came in today: the rate that holds for it, and the stamps that follow from that.
+What it had before is in the log of the restatement.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
+
+from accounting import patterns, ratebook, ratestamps
+from accounting.aliases import NO_ALIASES, Aliases
+from accounting.rates import Rate
+from accounting.resolution import RateBook
+from accounting.restate import Change, Order, finish, restate, would_change
+from accounting.restated import NO_CALLS, Restated
+from accounting.store import aliaslines, reading, transact
+from accounting.store.tables import batches, calls, projects, restatements, spend_days, store
+
+KIND = "rerated"
+"""The kind of its restatements."""
+
+NAMED = 3
+"""So many of the rates that arrived are named where it is said why calls were priced."""
+
+Model = tuple[str, str]
+"""Provider and model, as calls named it."""
+
+Clock = Callable[[], datetime]
+Progress = Callable[[Restated], object]
+
+_UNPRICED = "unpriced"
+"""What stands in the log of those that priced unpriced calls alone."""
+
+_FAR = timedelta(days=2)
+"""No zone's day is further off a day in UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Calls that began from `first`, included, to `end`, left out (None: open), of a provider's models (None: any).
+
+    `model` is a name or a pattern of names: of those that calls gave, or of those that alias rules make of them, as a
+    rate that stands under such a name prices the calls. With `unpriced_only` it is those that have no rate.
+    """
+
+    provider: str | None = None
+    model: str | None = None
+    first: datetime | None = None
+    end: datetime | None = None
+    unpriced_only: bool = False
+
+    def is_of(self, provider: str, model: str, aliases: Aliases) -> bool:
+        if self.provider not in (None, provider):
+            return False
+        wanted = self.model
+        if wanted is None or patterns.fits(wanted, model):
+            return True
+        return any(patterns.fits(wanted, name) for name, _ in aliases.names(provider, model))
+
+
+@dataclass(frozen=True, slots=True)
+class Recost:
+    """What the changed calls of a project and a month cost in one currency, before and after.
+
+    An empty currency stands for calls without a rate, of which nobody knows what they cost.
+    """
+
+    project: str
+    month: date
+    currency: str
+    calls_before: int
+    calls_after: int
+    before: Decimal
+    after: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Rerated:
+    """What pricing calls again came to, or would come to.
+
+    `models` are those in the books that were meant. Of the changed calls some cost something else, the others are at
+    another line of the same prices: see `Restated`. `overtaken` says that the rates changed while it was done: calls
+    that had been looked at by then were priced by the former ones.
+    """
+
+    models: tuple[Model, ...]
+    done: Restated
+    recosts: tuple[Recost, ...] = ()
+    overtaken: bool = False
+
+    @property
+    def unpriced_before(self) -> int:
+        """How many of the changed calls had no rate."""
+        return sum(one.calls_before for one in self.recosts if not one.currency)
+
+    @property
+    def unpriced_after(self) -> int:
+        return sum(one.calls_after for one in self.recosts if not one.currency)
+
+
+def rerate(
+    engine: Engine,
+    which: Which,
+    clock: Clock,
+    who: str,
+    why: str = "",
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Rerated:
+    """Price the calls by the rates as they are now; a dry run changes nothing and says what would.
+
+    The same once more goes on where one was killed, unless the rates are others by now: then it begins anew. Without
+    a `why` it is that there are these rates now. Raises `RateCardError` where the rates contradict each other.
+    """
+    with reading(engine) as conn:
+        edition, found, present = _edition(conn), models(conn, which), _Present(conn)
+    done = Restated()
+    for part in _parts(which, found, present.book):
+        order = Order(KIND, _what(part.which, edition), who, why or part.why)
+        told = partial(_tell, progress, done)
+        done += _price(engine, order, part, present.change, clock, dry_run=dry_run, progress=told)
+    if which.unpriced_only and not dry_run:
+        _close(engine, clock(), partial(_is_done_with, which))
+    with reading(engine) as conn:
+        return Rerated(found, done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
+
+
+def price_arrivals(engine: Engine, clock: Clock, who: str, progress: Progress | None = None) -> Rerated | None:
+    """Price the calls without a rate for which one arrived since this was last done; None where none did.
+
+    Any number may do so at once, and whoever is killed, or stopped by what `progress` raises, is made up for by the
+    next: last of all it is written down that it is done for the rates as they were when it began.
+    """
+    with reading(engine) as conn:
+        edition, priced = conn.execute(sa.select(store.c.rates_edition, store.c.priced_edition)).one()
+    if edition <= priced:
+        return None
+    rerated = rerate(engine, Which(unpriced_only=True), clock, who, progress=progress)
+    behind = sa.update(store).where(store.c.priced_edition < edition)
+    transact(engine, lambda conn: conn.execute(behind.values(priced_edition=edition)))
+    return rerated
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Calls that are priced by one restatement; `why` that is, where nobody says."""
+
+    which: Which
+    calls: ColumnElement[bool]
+    why: str = ""
+
+
+class _Present:
+    """The rates as they are, read anew where they have become others."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._read(conn)
+
+    def _read(self, conn: Connection) -> None:
+        self.edition, self.book = _edition(conn), ratebook.book(conn)
+
+    def change(self, conn: Connection, rows: Sequence[RowMapping]) -> Mapping[UUID, Mapping[str, Any]]:
+        """See `restate.Change`: while it changes calls the rates stay as they are."""
+        if self.edition != _edition(conn):
+            self._read(conn)
+        return {row["id"]: _stamps(self.book, row) for row in rows}
+
+
+def _stamps(book: RateBook, row: RowMapping) -> dict[str, Any]:
+    return dict(zip(ratestamps.COLUMNS, ratestamps.by_rate(book, ratestamps.in_books(row)), strict=True))
+
+
+def _edition(conn: Connection) -> int:
+    return int(conn.execute(sa.select(store.c.rates_edition)).scalar_one())
+
+
+def _price(
+    engine: Engine, order: Order, part: _Part, change: Change, clock: Clock, *, dry_run: bool, progress: Progress
+) -> Restated:
+    span = {"first": part.which.first, "end": part.which.end}
+    if not dry_run:
+        _close(engine, clock(), partial(_is_of_other_rates, order.what))
+        if part.which.unpriced_only and not would_change(engine, part.calls, change, **span, progress=progress):
+            return Restated()  # leaves no trace: with every rate that arrives all unpriced calls are looked at
+    return restate(engine, order, part.calls, change, clock, **span, dry_run=dry_run, progress=progress)
+
+
+def _tell(progress: Progress | None, before: Restated, more: Restated) -> None:
+    if progress is not None:
+        progress(before + more)
+
+
+def _parts(which: Which, models: Sequence[Model], book: RateBook) -> Iterator[_Part]:
+    """All calls at once, in the order of their ids; unpriced ones by model, as their index finds them."""
+    if not which.unpriced_only:
+        if models:
+            yield _Part(which, _of_models(models))
+        return
+    for provider, model in models:
+        if lines := [one.rate for one in book.considered(provider, model)]:
+            first, end = _span(which, lines)
+            narrowed = replace(which, provider=provider, model=model, first=first, end=end)
+            yield _Part(narrowed, _WITHOUT_RATE & _of_models([(provider, model)]), _arrived(lines))
+
+
+# Not as a parameter: the database must see that this is what its index of unpriced calls is of.
+_WITHOUT_RATE = calls.c.rate_id == sa.literal_column("0")
+
+
+def _of_models(models: Sequence[Model]) -> ColumnElement[bool]:
+    by_provider: dict[str, list[str]] = {}
+    for provider, model in models:
+        by_provider.setdefault(provider, []).append(model)
+    return sa.or_(*(_of(provider, names) for provider, names in by_provider.items()))
+
+
+def _of(provider: str, models: Sequence[str]) -> ColumnElement[bool]:
+    named = calls.c.model == models[0] if len(models) == 1 else calls.c.model.in_(models)
+    return sa.and_(calls.c.provider == provider, named)
+
+
+def _span(which: Which, lines: Sequence[Rate]) -> tuple[datetime, datetime | None]:
+    """Of the calls that are meant, those that any of the lines could hold for."""
+    begin, ends = min(line.valid_from for line in lines), [line.period.end for line in lines]
+    end = None if None in ends else max(filter(None, ends))
+    latest = min(filter(None, (which.end, end)), default=None)
+    return begin if which.first is None else max(begin, which.first), latest
+
+
+def _arrived(lines: Sequence[Rate]) -> str:
+    named = ", ".join(f"{line}" for line in lines[:NAMED])
+    return f"There are rates now: {named}{f' and {len(lines) - NAMED:,} more' if len(lines) > NAMED else ''}."
+
+
+def _what(which: Which, edition: int) -> dict[str, str]:
+    """What one is told from another by; the rates, too, as what was done by others is not done by these."""
+    return {
+        "provider": which.provider or "",
+        "model": which.model or "",
+        "since": which.first.isoformat() if which.first else "",
+        "until": which.end.isoformat() if which.end else "",
+        "calls": _UNPRICED if which.unpriced_only else "all",
+        "rates": f"edition {edition}",
+    }
+
+
+def _close(engine: Engine, now: datetime, is_over: Callable[[Mapping[str, str]], bool]) -> None:
+    """End what was begun and was killed, where nobody goes on with it."""
+
+    def left(conn: Connection) -> list[int]:
+        unfinished = sa.select(restatements).where(restatements.c.kind == KIND, restatements.c.ended_at.is_(None))
+        return [row.id for row in conn.execute(unfinished) if is_over(row.what)]
+
+    def end(conn: Connection) -> None:
+        for id_ in left(conn):
+            finish(conn, id_, now)
+
+    with reading(engine) as conn:
+        found = left(conn)
+    if found:
+        transact(engine, end)
+
+
+def _is_of_other_rates(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
+    """Whether the same calls were to be priced, by other rates."""
+    return begun["rates"] != what["rates"] and {**begun, "rates": ""} == {**what, "rates": ""}
+
+
+def _is_done_with(which: Which, begun: Mapping[str, str]) -> bool:
+    """Whether it was about unpriced calls that are meant: what is left of it is done, or could not be."""
+    return begun["calls"] == _UNPRICED and which.is_of(begun["provider"], begun["model"], NO_ALIASES)
+
+
+def models(conn: Connection, which: Which) -> tuple[Model, ...]:
+    """The models of the calls in the books that are meant."""
+    found = _unpriced_models(conn) if which.unpriced_only else _known_models(conn, which)
+    aliases = Aliases(aliaslines.read(conn, withdrawn=False))
+    return tuple(sorted(model for model in found if which.is_of(*model, aliases)))
+
+
+def _known_models(conn: Connection, which: Which) -> set[Model]:
+    """From the spend tables, and from the calls that are not in them yet."""
+    days = spend_days.c.billed_on
+    bounds = [] if which.first is None else [days >= which.first.date() - _FAR]
+    bounds += [] if which.end is None else [days <= which.end.date() + _FAR]
+    summed = sa.select(spend_days.c.provider, spend_days.c.model).where(*bounds)
+    waiting = sa.select(calls.c.provider, calls.c.model).join(batches, batches.c.id == calls.c.batch_id)
+    every = sa.union(summed, waiting.where(batches.c.rolled_at.is_(None)))
+    return {(provider, model) for provider, model in conn.execute(every)}
+
+
+def _unpriced_models(conn: Connection) -> set[Model]:
+    """One step of their index for each."""
+    this = sa.tuple_(calls.c.provider, calls.c.model)
+    first = sa.select(this.clauses[0], this.clauses[1]).where(_WITHOUT_RATE).order_by(*this.clauses).limit(1)
+    found: set[Model] = set()
+    row = conn.execute(first).first()
+    while row is not None:
+        found.add((row.provider, row.model))
+        row = conn.execute(first.where(this > sa.tuple_(sa.literal(row.provider), sa.literal(row.model)))).first()
+    return found
+
+
+def _recosts(conn: Connection, done: Restated) -> Iterator[Recost]:
+    names = {project.id: project.name for project in conn.execute(sa.select(projects.c.id, projects.c.name))}
+    for place in sorted({*done.costs_before, *done.costs_after}):
+        before, after = (costs.get(place, NO_CALLS) for costs in (done.costs_before, done.costs_after))
+        project = names.get(place.project_id, f"{place.project_id}")
+        counts = before.calls, after.calls
+        yield Recost(project, place.month, place.currency, *counts, before.amount, after.amount)
