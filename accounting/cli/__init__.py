@@ -42,6 +42,7 @@ _COMMANDS = {
     "demo": "demo:demo",
     "rates": "rates:app",
     "fx": "fx:app",
+    "rerate": "rerate:rerate",
     "projects": "projects:app",
     "keys": "handovers:app",
     "sources": "sources:app",

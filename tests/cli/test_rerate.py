@@ -1,0 +1,208 @@
+"""`accounting rerate`: what it shows, when it asks, and how it is interrupted."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import typer
+
+from accounting import restate
+from accounting.cli import rerate
+from accounting.store.tables import calls, restated_calls, restatements
+from tests.books import NOON, Books, at, made
+from tests.cli.conftest import Run
+
+CARD = """
+provider = "wcode"
+currency = "CNY"
+source = "list of today"
+[[rate]]
+model = "z-ai/glm-5"
+valid_from = 2026-03-01
+input = 0.022
+output = 0.07
+[[rate]]
+model = "nobody/knows"
+valid_from = 2026-03-01
+input = 0.001
+output = 0
+"""
+
+WHY = ("--why", "the list was wrong")
+
+
+@pytest.fixture
+def books(books: Books) -> Books:
+    """Books in which three calls have a rate that is another by now, and one has none but will."""
+    books.deliver(
+        made(at("2026-10-31 12:00"), 1),
+        made(number=2),
+        made(number=3, project="search"),
+        made(number=4, request_model="nobody/knows"),
+    )
+    books.load(CARD)
+    return books
+
+
+def rated(books: Books) -> list[int]:
+    return sorted(row["rate_id"] for row in books.rows(calls))
+
+
+def fields(line: str) -> list[str]:
+    return re.split(r"\s{2,}", line)
+
+
+def test_a_dry_run_shows_calls_and_money_by_project_and_month_and_changes_nothing(run: Run, books: Books) -> None:
+    before = rated(books)
+    ran = run("rerate", "--model", "*", "--dry-run")
+    assert ran.code == 0
+    assert ran.lines[:3] == [
+        "Looked at 4 calls of wcode/nobody/knows, wcode/z-ai/glm-5.",
+        "4 calls would get another rate, and 4 of them would cost something else: 0.054 CNY before, 0.109 CNY after.",
+        "Of them 1 are unpriced, and 0 would be.",
+    ]
+    assert [fields(line) for line in ran.lines[4:]] == [
+        ["project", "month", "currency", "calls_before", "calls_after", "before", "after", "difference"],
+        ["checkout", "2026-10", "CNY", "1", "1", "0.018", "0.036", "0.018"],
+        ["checkout", "2026-11", "unpriced", "1", "0", "-", "-", "-"],
+        ["checkout", "2026-11", "CNY", "1", "2", "0.018", "0.037", "0.019"],
+        ["search", "2026-11", "CNY", "1", "1", "0.018", "0.036", "0.018"],
+    ]
+    assert (rated(books), books.rows(restatements)) == (before, [])
+
+
+def test_with_yes_it_is_done_and_told(run: Run, books: Books) -> None:
+    ran = run("rerate", "--model", "z-ai/glm-5", "--since", "2026-11-01", *WHY, "--yes")
+    assert ran.code == 0
+    assert "Priced 2 calls again: 0.036 CNY before, 0.072 CNY after." in ran.lines
+    assert len(books.rows(restated_calls)) == 2
+    (log,) = books.rows(restatements)
+    assert (log["kind"], log["why"]) == ("rerated", "the list was wrong")
+    again = run("rerate", "--model", "z-ai/glm-5", "--since", "2026-11-01", *WHY, "--yes")
+    assert again.lines[-1] == "All have the rate that holds for them; there is nothing to change."
+
+
+def test_the_last_day_is_included_and_an_instant_is_not(run: Run, books: Books) -> None:
+    def seen(*words: str) -> Any:
+        return json.loads(run("rerate", "--provider", "wcode", *words, "--dry-run", "--json").out)["calls"]
+
+    assert seen("--until", "2026-10-31") == 1
+    assert seen("--until", "2026-11-23") == 4
+    assert seen("--until", "2026-11-23T12:00Z") == 1
+    assert seen("--since", "2026-11-23T12:00Z") == 3
+
+
+def test_programs_get_amounts_as_text_and_must_say_yes(run: Run, books: Books) -> None:
+    found = json.loads(run("rerate", "--unpriced", "--json", "--yes").out)
+    assert found.pop("models") == [{"provider": "wcode", "model": "nobody/knows"}]
+    (off, on) = found.pop("projects")
+    assert (off["currency"], off["calls_before"], off["calls_after"]) == ("", 1, 0)
+    assert on == {
+        "project": "checkout",
+        "month": "2026-11",
+        "currency": "CNY",
+        "calls_before": 0,
+        "calls_after": 1,
+        "before": "0",
+        "after": "0.001",
+    }
+    assert found == {
+        "dry_run": False,
+        "calls": 1,
+        "changed": 1,
+        "recosted": 1,
+        "unpriced_before": 1,
+        "unpriced_after": 0,
+        "before": {},
+        "after": {"CNY": "0.001"},
+        "overtaken": False,
+    }
+    refused = run("rerate", "--model", "*", *WHY, "--json")
+    assert refused.code == 2
+    assert "--yes" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((*WHY, "--yes"), "Say which calls"),
+        (("--model", "*", "--yes"), "--why is empty"),
+        (("--model", "*", "--why", " ", "--yes"), "--why is empty"),
+        (("--model", "*", *WHY), "add --yes, or --dry-run"),
+        (("--model", "z-ai/glm5", "--dry-run"), "Near it: z-ai/glm-5."),
+        (("--model", "*", "--since", "2026-11-02", "--until", "2026-11-01", "--dry-run"), "exchange them"),
+        (("--model", "*", "--since", "2026-11-02T10:00", "--dry-run"), "says not where"),
+    ],
+)
+def test_what_is_unclear_is_refused_before_anything_is_done(
+    run: Run, books: Books, words: tuple[str, ...], said: str
+) -> None:
+    ran = run("rerate", *words)
+    assert ran.code == 2
+    assert said in ran.err
+    assert books.rows(restatements) == []
+
+
+@pytest.mark.parametrize(("answer", "changed"), [(True, 2), (False, 0)])
+def test_on_a_terminal_the_person_decides_having_seen_it(
+    run: Run, books: Books, monkeypatch: pytest.MonkeyPatch, answer: bool, changed: int
+) -> None:
+    asked: list[str] = []
+    confirm: Callable[..., bool] = lambda question, **_: asked.append(question) or answer  # type: ignore[func-returns-value]  # noqa: E731
+    monkeypatch.setattr(rerate, "asks", lambda: True)
+    monkeypatch.setattr(typer, "confirm", confirm)
+    assert run("rerate", "--model", "z-ai/glm-5", "--since", "2026-11-01", *WHY).code == 0
+    assert asked == ["Price 2 calls again?"]
+    assert len(books.rows(restated_calls)) == changed
+
+
+def test_where_no_call_is_unpriced_that_is_said(run: Run, books: Books) -> None:
+    run("rerate", "--unpriced", "--yes")
+    assert run("rerate", "--unpriced", "--yes").out == "No such call is unpriced.\n"
+
+
+INTERRUPTED = """
+import os, signal, sys
+from accounting import restate
+from accounting.cli import main
+
+restate.CALLS_AT_ONCE = 1
+rewrite, steps = restate._rewrite, 0
+
+def interrupted(*args):
+    global steps
+    steps += 1
+    if steps == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return rewrite(*args)
+
+restate._rewrite = interrupted
+main()
+"""
+
+
+def test_ctrl_c_leaves_whole_steps_and_the_command_that_goes_on(
+    run: Run, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["rerate", "--model", "*glm*", "--since", "2026-10-01", *WHY]
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)" + INTERRUPTED
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, "--yes"], capture_output=True, text=True, env={**os.environ}
+    )
+    assert done.returncode == 128 + signal.SIGINT
+    assert "Interrupted after 2 calls; what was done is whole. To go on:" in done.stderr
+    command = done.stderr.splitlines()[-1]
+    assert command == "accounting rerate --model '*glm*' --since 2026-10-01T00:00:00+00:00 --why 'the list was wrong'"
+    assert [(row["seen"], row["ended_at"]) for row in books.rows(restatements)] == [(2, None)]
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", 1)
+    ran = run(*words, "--yes")
+    assert "Priced 3 calls again: 0.054 CNY before, 0.108 CNY after." in ran.lines
+    (log,) = books.rows(restatements)
+    assert log["changed"] == 3
+    assert log["ended_at"] > NOON
