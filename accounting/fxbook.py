@@ -46,7 +46,7 @@ def load(
     A pair's rate of a day that is there already is left as it is, whoever says it. The opposite pair is another: banks
     buy at one rate and sell at the other. Loading that was interrupted can be done again.
     """
-    some = list(_portions(_distinct(rates, now)))
+    some = list(_portions(distinct(rates, now)))
     every = sum(map(len, some))
     with reading(engine) as conn:
         fresh = [_missing(conn, part) for part in some]
@@ -58,8 +58,8 @@ def load(
     return Loaded(added, every - added)
 
 
-def _distinct(rates: Iterable[FxRate], now: datetime) -> list[FxRate]:
-    """Each once, by day."""
+def distinct(rates: Iterable[FxRate], now: datetime) -> list[FxRate]:
+    """Each once, by day; raises `FxRateError` where two contradict each other or one is of a day to come."""
     last = now.date() + timedelta(days=1)  # it may have begun where they are from
     found: dict[tuple[date, str, str], FxRate] = {}
     for rate in rates:

@@ -55,6 +55,7 @@ def load(
     same names. A rate that contradicts one in the books is refused.
     """
     sheets = [(file, fxsheets.read(_text(file), file.name, source)) for file in files]
+    fxbook.distinct((rate for _, sheet in sheets for rate in sheet.rates), now())  # raises before a file is loaded
     done: list[dict[str, Any]] = []
     with books() as engine:
         for file, sheet in sheets:

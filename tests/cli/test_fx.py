@@ -99,6 +99,19 @@ def test_a_wrong_file_is_answered_with_what_was_expected(run: Run, books: Books,
     assert "Can't read" in run("fx", "load", file.with_name("none.csv")).err
 
 
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_files_that_contradict_each_other_are_all_refused(
+    run: Run, books: Books, file: Path, options: tuple[str, ...]
+) -> None:
+    file.write_text(HEAD + MARCH, "utf-8")
+    other = file.with_name("other.csv")
+    other.write_text(HEAD + "2026-03-30,USD,CNY,7.2,treasury\n", "utf-8")
+    ran = run("fx", "load", file, other, *options)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Two rates of one day" in ran.err
+    assert "No exchange rates yet" in run("fx", "list").out
+
+
 def test_pairs_are_listed_with_their_latest_rate(run: Run, books: Books, file: Path) -> None:
     load(run, file, MARCH + "2026-03-31,USD,CNY,7.2,PBC\n")
     assert run("fx", "list").lines[1].split() == ["USD/CNY", "7.2", "2026-03-31", "2", "2026-03-30", "PBC", "2"]

@@ -2,10 +2,13 @@
 
 import re
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from accounting import fxbook
+from accounting.fx import fx_rate
 from accounting.ingest import ingest
 from accounting.places import without_secret
 from accounting.ports import Batch, Entry
@@ -27,6 +30,10 @@ ASKED = (
     *(("report", "--by", by, *MONTH) for by in ("key", "project", "model", "day", "user", "tag:feature")),
     ("report", "--by", "project", "--json", "--tz", "Asia/Kathmandu", *MONTH),
     ("report", "--by", "project", "--csv", *MONTH),
+    *(("report", "--currency", code, *form, *MONTH) for code in ("USD", "JPY")
+      for form in ((), ("--json",), ("--csv",))),
+    ("fx", "list"),
+    ("fx", "show", "CNY/USD", "--at", "2026-03-31", "--json"),
     ("calls",),
     ("calls", "--json"),
     ("calls", "--project", "find", "--limit", "1"),
@@ -58,6 +65,10 @@ def fill(url: str) -> None:
     ingest(books.engine, again, at("2026-04-01 00:01"))
     report = replace(books.journal.batch().source, highest=9)
     ingest(books.engine, Batch(report, (Entry(9, b"no call"),)), at("2026-04-01 00:02"))
+    days = ("2026-03-27", "1.154", "8.2"), ("2026-03-30", "1.1541", "8.2011")
+    rates = [fx_rate("EUR", code, date.fromisoformat(day), rate, "ECB")
+             for day, *each in days for code, rate in zip(("USD", "CNY"), each, strict=True)]  # fmt: skip
+    fxbook.load(books.engine, rates, at("2026-04-01"), "ann@desk")
     books.close()
 
 
