@@ -50,13 +50,17 @@ def shipped() -> list[Rate]:
 
 def read(file: Path) -> list[Rate]:
     """The lines of a card's file. Raises `RateCardError`, and `ConfigurationError` where it can't be opened."""
+    return parse_card(text(file), file.name)
+
+
+def text(file: Path) -> str:
+    """What the file says. Raises as `read` does."""
     try:
-        text = file.read_text(encoding="utf-8-sig")  # Windows' Notepad begins a file with a byte order mark
+        return file.read_text(encoding="utf-8-sig")  # Windows' Notepad begins a file with a byte order mark
     except UnicodeDecodeError as error:
         raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
     except OSError as error:
         raise ConfigurationError(f"Can't read the rate card {file}: {error.strerror}.") from error
-    return parse_card(text, file.name)
 
 
 def parse_card(text: str, name: str) -> list[Rate]:
@@ -171,6 +175,17 @@ def _instant(value: object, where: str) -> datetime:
     if isinstance(value, date):
         return datetime.combine(value, time.min, UTC)
     raise RateCardError(f"{where}: expected a date like 2026-02-01, without quotes, found {value!r}.")
+
+
+def instant(said: str, where: str) -> datetime:
+    """A date, which begins at midnight UTC, or a time with an offset, as text; raises `RateCardError`."""
+    try:
+        found = datetime.fromisoformat(said) if len(said) > len("2026-02-01") else date.fromisoformat(said)
+    except ValueError as error:
+        raise RateCardError(
+            f"{where}: expected a date like 2026-02-01, or a time like 2026-02-01T10:00Z, found {said!r}."
+        ) from error
+    return _instant(found, where)
 
 
 def _utc(value: datetime, where: str) -> datetime:

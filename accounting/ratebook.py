@@ -21,11 +21,14 @@ __all__ = [
     "add",
     "book",
     "end",
+    "ended",
     "fresh",
+    "in_force",
     "lines",
     "load",
     "new_edition",
     "rates",
+    "there_already",
     "withdraw",
 ]
 
@@ -67,9 +70,14 @@ def add(conn: Connection, line: Rate, now: datetime, by: str) -> Rate:
     """Append one line, and return it with its id; raises `RateCardError` where it is in the books already."""
     loaded = load(conn, [line], now, by)
     if not loaded.lines:
-        same = next(rate for rate in ratelines.read(conn, withdrawn=False) if _content(rate) == _content(line))
-        raise RateCardError(f"{same} is in the books already, with these prices, as line {same.id}. Nothing was added.")
+        raise there_already(conn, line)
     return loaded.lines[0]
+
+
+def there_already(conn: Connection, line: Rate) -> RateCardError:
+    """What is wrong with adding a line that the books have."""
+    same = next(rate for rate in ratelines.read(conn, withdrawn=False) if _content(rate) == _content(line))
+    return RateCardError(f"{same} is in the books already, with these prices, as line {same.id}. Nothing was added.")
 
 
 def withdraw(conn: Connection, ids: Collection[int], now: datetime, by: str, why: str) -> list[Rate]:
@@ -78,7 +86,7 @@ def withdraw(conn: Connection, ids: Collection[int], now: datetime, by: str, why
     All of them or, raising `RateCardError`, none. What is left can't contradict itself where the books did not.
     """
     hold(conn, Lock.INGEST)
-    found = _in_force(conn, ids)
+    found = in_force(conn, ids)
     ratelines.withdraw(conn, [rate.id for rate in found], now, by, why)
     if found:
         new_edition(conn)
@@ -91,13 +99,19 @@ def end(conn: Connection, id_: int, at: datetime, now: datetime, by: str, why: s
     Calls before then cost the same by it when they are priced again.
     """
     hold(conn, Lock.INGEST)
-    (rate,) = _in_force(conn, [id_])
-    _refuse_end(rate, at)
+    (rate,) = in_force(conn, [id_])
+    instead = ended(rate, at)
     withdraw(conn, [id_], now, by, why)
-    return add(conn, replace(rate, id=UNPRICED, period=Period(rate.period.start, at)), now, by)
+    return add(conn, instead, now, by)
 
 
-def _in_force(conn: Connection, ids: Collection[int]) -> list[Rate]:
+def ended(rate: Rate, at: datetime) -> Rate:
+    """The line that says what the rate says, until the instant; raises `RateCardError` where it ends by itself."""
+    _refuse_end(rate, at)
+    return replace(rate, id=UNPRICED, period=Period(rate.period.start, at))
+
+
+def in_force(conn: Connection, ids: Collection[int]) -> list[Rate]:
     """The lines of these ids; raises where one is not there, or withdrawn."""
     found = {line.rate.id: line for line in ratelines.lines(conn, ids=ids)}
     if unknown := sorted(set(ids) - found.keys()):

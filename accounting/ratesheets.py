@@ -8,7 +8,6 @@ text, and no formula.
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
 from typing import Any
 
 from accounting import cards, rates
@@ -99,18 +98,9 @@ def _rate(cells: Mapping[str, str], where: str, name: str) -> Rate:
         line["context_above"] = _tokens(line["context_above"])
     for what in ("valid_from", "valid_until"):
         if what in line:
-            line[what] = _instant(line[what], f"{where} ({line['model']}): {what}")
+            line[what] = cards.instant(line[what], f"{where} ({line['model']}): {what}")
     return line_of(heading, line, where)
 
 
 def _tokens(text: str) -> int | str:
     return int(text) if text.isascii() and text.isdigit() else text
-
-
-def _instant(text: str, where: str) -> date | datetime:
-    try:
-        return datetime.fromisoformat(text) if len(text) > len("2026-02-01") else date.fromisoformat(text)
-    except ValueError as error:
-        raise RateCardError(
-            f"{where}: expected a date like 2026-02-01, or a time like 2026-02-01T10:00Z, found {text!r}."
-        ) from error

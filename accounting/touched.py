@@ -17,6 +17,7 @@ from accounting import ratebook
 from accounting.aliases import Aliases
 from accounting.money import by_currency
 from accounting.periods import Period, quarter
+from accounting.pricelists import asks_no_more
 from accounting.rates import ANY_TIER, STANDARD, UNPRICED, Rate, price
 from accounting.resolution import RateBook
 from accounting.store import aliaslines
@@ -134,7 +135,7 @@ class _Wanted:
 
     def _is_beaten(self, rate: Rate, row: _Spent, part: Period) -> bool:
         """Whether another is taken before it wherever it holds in the stretch."""
-        return any(_spans(other, part) and _asks_no_more(other, rate) for other in self._before(row, rate.id))
+        return any(_spans(other, part) and asks_no_more(other, rate) for other in self._before(row, rate.id))
 
 
 def _spans(rate: Rate, part: Period) -> bool:
@@ -142,15 +143,6 @@ def _spans(rate: Rate, part: Period) -> bool:
     end = rate.period.end
     is_to_the_end = end is None or (part.end is not None and part.end <= end)
     return is_to_the_end and part.start is not None and rate.valid_from <= part.start
-
-
-def _asks_no_more(other: Rate, rate: Rate) -> bool:
-    """Whether a call that meets the conditions of the rate meets those of the other."""
-    return (
-        other.service_tier in (ANY_TIER, rate.service_tier)
-        and other.context_above <= rate.context_above
-        and other.hours in (None, rate.hours)
-    )
 
 
 def _may_hold(rate: Rate, row: _Spent) -> bool:
@@ -195,7 +187,7 @@ class _Renaming:
         part = Period(row.first, row.last + _QUARTER)
         for place, rate in enumerate(after):
             is_new = rate not in before and _meets(rate, part) and _may_hold(rate, row)
-            if is_new and not any(_spans(other, part) and _asks_no_more(other, rate) for other in after[:place]):
+            if is_new and not any(_spans(other, part) and asks_no_more(other, rate) for other in after[:place]):
                 yield rate
 
     def _of(self, row: _Spent) -> tuple[list[Rate], list[Rate]]:
@@ -221,7 +213,7 @@ def _parts(lines: Iterable[Rate]) -> Iterator[tuple[Period, list[Rate]]]:
     """Stretches of whole quarter hours in which the same lines hold, and these; left out where none does."""
     spans = [(quarter(rate.valid_from), _rounded_up(rate.period.end), rate) for rate in lines]
     borders = sorted({at for start, end, _ in spans for at in (start, end) if at is not None})
-    for first, last in zip(borders, [*borders[1:], None], strict=True):
+    for first, last in zip(borders, [*borders[1:], None], strict=False):  # of no lines none
         holding = [rate for start, end, rate in spans if start <= first and (end is None or first < end)]
         if holding:
             yield Period(first, last), holding

@@ -1,197 +1,206 @@
-"""`accounting rates`: load, list and show prices."""
+"""`accounting rates`: prices are loaded, listed, shown, exported, and withdrawn where they were wrong."""
 
+import re
+from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
-from accounting import ratebook
-from accounting.cards import parse_card
+from accounting import cards, ratebook, ratesheets
+from accounting.cli import rate_changes
 from accounting.cli.books import AsJson, books, now, out, put_json
-from accounting.errors import ConfigurationError, RateCardError
-from accounting.money import EXACT
-from accounting.rates import CLASSES, PRICES, Class, Rate
-from accounting.sheets import Column, Sheet, counted, say, show
-from accounting.spend import unpriced_models
-from accounting.store import reading, writing
+from accounting.cli.rate_effects import touched_fields
+from accounting.cli.rate_sheets import explained, heading, history, line_fields, price_sheet, sheet
+from accounting.errors import ConfigurationError
+from accounting.patterns import fits
+from accounting.pricelists import in_force
+from accounting.ratebook import Line
+from accounting.rates import Rate
+from accounting.sheets import counted, instant, printable, say, show
+from accounting.spend_sheet import money
+from accounting.store import reading
+from accounting.touched import Touched, priced_by
 
 app = typer.Typer(help="Prices per 1000 tokens, searches and so on.", no_args_is_help=True)
+for _command in (rate_changes.load, rate_changes.add, rate_changes.end, rate_changes.withdraw):
+    app.command()(_command)
 
-_USUAL = CLASSES[:5]
-"""Always shown; the others where there is a price for them."""
-_SPARE = {"cache_read": 3, "cache_write": 3, "reasoning": 2}
-_SELDOM = 5
-
-
-@app.command()
-def load(
-    files: Annotated[list[Path], typer.Argument(help="Rate cards (TOML); each is loaded whole or not at all.")],
-) -> None:
-    """Add the lines of rate cards to the books. A line that is there already is left as it is."""
-    cards = [(file, parse_card(_text(file), file.name)) for file in files]
-    with books() as engine:
-        for file, lines in cards:
-            with writing(engine) as conn:
-                loaded = ratebook.load(conn, lines, now())
-                left = _unpriced(conn, lines)
-            say(out(), f"{file.name}: {counted(loaded.added, 'rate')} added, {loaded.unchanged:,} already there.")
-            say(out(), *_stay_unpriced(left))
-
-
-def _unpriced(conn: Connection, lines: list[Rate]) -> int:
-    """Calls in the books that are unpriced and of a model of the card."""
-    models = {(line.provider, line.model) for line in lines}
-    return sum(one.calls for one in unpriced_models(conn, now()) if (one.provider, one.model) in models)
-
-
-def _stay_unpriced(calls: int) -> list[str]:
-    if not calls:
-        return []
-    if calls == 1:
-        return ["1 call already in the books stays unpriced: it keeps the rate of the day it came in."]
-    return [f"{calls:,} calls already in the books stay unpriced: they keep the rate of the day they came in."]
+Provider = Annotated[str | None, typer.Option("--provider", metavar="PROVIDER", help="Of this one alone.")]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="MODEL", help="As the line names it; * stands for any text.")
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at", metavar="DAY|INSTANT", help="Only what prices calls that begin then: a day, in UTC, or a time."
+    ),
+]
+Withdrawn = Annotated[bool, typer.Option("--withdrawn", help="Also lines that were withdrawn.")]
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
-    """All rates, by provider, model and the day they begin."""
-    rates = sorted(_rates(), key=lambda rate: (rate.provider, rate.model, rate.valid_from))
+def list_(
+    provider: Provider = None,
+    model: Model = None,
+    at: At = None,
+    withdrawn: Withdrawn = False,
+    as_json: AsJson = False,
+) -> None:
+    """The rates, by provider, model and the day they begin."""
+    lines = _lines(withdrawn)
+    chosen = _chosen(lines, provider, model, cards.instant(at, "--at") if at else None)
     if as_json:
-        put_json({"rates": [_fields(rate) for rate in rates]})
-    elif rates:
-        show(out(), _sheet(rates))
-        say(out(), "", *_explained(rates))
+        put_json({"rates": [line_fields(line) for line in chosen]})
+    elif chosen:
+        show(out(), sheet(chosen))
+        say(out(), "", *explained(chosen))
+    elif lines:
+        say(out(), f"None of {counted(len(lines), 'rate')} is such a one. To see them: accounting rates list")
     else:
         say(out(), "No rates yet. Add some: accounting rates load FILE")
 
 
 @app.command("show")
 def show_(
-    model: Annotated[str, typer.Argument(help="The model as its provider names it, or provider/model.")],
+    wanted: Annotated[
+        str, typer.Argument(metavar="ID|MODEL", help="A line's number, or the model as the line names it.")
+    ],
+    withdrawn: Withdrawn = False,
     as_json: AsJson = False,
 ) -> None:
-    """Each rate of one model: when it holds, its prices per 1000, of tokens also per million, and where it is from."""
-    rates = _of(model, _rates())
+    """A rate, or each of a model: when it holds, its prices per 1000, of tokens also per million, and its history."""
+    lines = _lines(withdrawn=True)
+    found = _by_id(wanted, lines) or _of(wanted, [line for line in lines if withdrawn or line.withdrawn_at is None])
+    priced = _priced_by(found)
     if as_json:
-        put_json({"rates": [_fields(rate) for rate in rates]})
+        both = zip(found, priced, strict=True)
+        put_json({"rates": [{**line_fields(line), "priced": touched_fields(calls)} for line, calls in both]})
         return
-    at = now()
-    for rate in rates:
-        say(out(), f"{rate.provider}/{rate.model}: {_validity(rate, at)}", style="bold")
-        say(out(), f"Source: {rate.source}", "")
-        show(out(), _price_sheet(rate))
+    at, others = now(), [line.rate for line in lines if line.withdrawn_at is None]
+    for line, calls in zip(found, priced, strict=True):
+        say(out(), printable(heading(line, others, at)), style="bold")
+        say(out(), *map(printable, history(line)), _calls(calls), "")
+        show(out(), price_sheet(line.rate))
         say(out(), "")
 
 
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")  # Windows' Notepad begins a file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
-    except OSError as error:
-        raise ConfigurationError(f"Can't read the rate card {file}: {error.strerror}.") from error
+@app.command()
+def export(
+    provider: Provider = None,
+    model: Model = None,
+    at: At = None,
+    into: Annotated[
+        Path | None, typer.Option("--into", metavar="FOLDER", help="Write a card each provider, currency and source.")
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="One sheet (CSV) of all, instead of cards (TOML).")] = False,
+) -> None:
+    """Print the rates so that accounting rates load takes them as they are; withdrawn ones are left out."""
+    rates = [line.rate for line in _chosen(_lines(), provider, model, cards.instant(at, "--at") if at else None)]
+    if as_csv:
+        _refuse_folder(into)
+        _print(ratesheets.write_csv(rates))
+    elif into is not None:
+        _write(into, rates)
+    else:
+        _print(_one_card(rates))
 
 
-def _rates() -> list[Rate]:
+def _lines(withdrawn: bool = False) -> list[Line]:
     with books() as engine, reading(engine) as conn:
-        return list(ratebook.book(conn))
+        return ratebook.lines(conn, withdrawn=withdrawn)
 
 
-def _of(model: str, rates: list[Rate]) -> list[Rate]:
-    found = [rate for rate in rates if model in (rate.model, f"{rate.provider}/{rate.model}")]
+def _priced_by(lines: Sequence[Line]) -> list[Touched]:
+    with books() as engine, reading(engine) as conn:
+        return [priced_by(conn, [line.rate]) for line in lines]
+
+
+def _chosen(lines: Sequence[Line], provider: str | None, model: str | None, at: datetime | None) -> list[Line]:
+    held = [line.rate for line in lines if line.withdrawn_at is None]
+    ids = {rate.id for rate in (held if at is None else in_force(held, at))}
+    found = (
+        line
+        for line in lines
+        if (line.rate.id in ids or (line.withdrawn_at and (at is None or at in line.rate.period)))
+        and provider in (None, line.rate.provider)
+        and (model is None or _is_named(line.rate, model))
+    )
+    return sorted(found, key=lambda line: (line.rate.provider, line.rate.model, line.rate.valid_from, line.rate.id))
+
+
+def _is_named(rate: Rate, model: str) -> bool:
+    """By its model, with its provider before it or without; or by a pattern that fits."""
+    return any(model == name or fits(model, name) for name in (rate.model, f"{rate.provider}/{rate.model}"))
+
+
+def _by_id(text: str, lines: Sequence[Line]) -> list[Line]:
+    return [line for line in lines if text == str(line.rate.id)]
+
+
+def _of(model: str, lines: Sequence[Line]) -> list[Line]:
+    found = [line for line in lines if model in (line.rate.model, f"{line.rate.provider}/{line.rate.model}")]
     if not found:
-        near = get_close_matches(model, {rate.model for rate in rates}, n=3, cutoff=0.5)
+        near = get_close_matches(model, {line.rate.model for line in lines}, n=3, cutoff=0.5)
         hint = f" Near it: {', '.join(near)}." if near else ""
         raise ConfigurationError(
-            f"No rate for {model!r}.{hint} See accounting rates list, or add one: accounting rates load FILE"
+            f"No rate for {model!r}.{hint} See accounting rates list, or add one: accounting rates add"
         )
-    return sorted(found, key=lambda rate: (rate.provider, rate.valid_from))
+    return sorted(found, key=lambda line: (line.rate.provider, line.rate.valid_from, line.rate.id))
 
 
-_UNITS = {
-    "request": "requests",
-    "web_search": "web searches",
-    "image": "images",
-    "audio_second": "seconds of audio",
-}
-"""What is counted where it is not tokens."""
-
-_WITHOUT = "Prices per 1000 tokens; - costs what its parent costs: cache as input, reasoning as output."
-
-
-def _explained(rates: list[Rate]) -> list[str]:
-    units = ", ".join(_title(each) for each in _priced(rates) if each.name in _UNITS)
-    return [_WITHOUT, *([f"Prices per 1000 {units}, as their columns say; - is no known price."] if units else [])]
-
-
-def _sheet(rates: list[Rate]) -> Sheet:
-    priced = _priced(rates)
-    columns = (
-        Column("provider", figure=False),
-        Column("model", figure=False),
-        Column("valid from", figure=False),
-        Column("valid until", figure=False, spare=1),
-        Column("currency", figure=False),
-        *(Column(_title(each), spare=_SPARE.get(each.name, 0 if each in _USUAL else _SELDOM)) for each in priced),
-        Column("source", figure=False, spare=4),
+def _calls(priced: Touched) -> str:
+    if not priced.calls:
+        return "No call in the books is priced by it."
+    return (
+        f"It prices {counted(priced.calls, 'call')} in the books, since {instant(priced.first)}: {money(priced.spent)}."
     )
-    return Sheet(columns, tuple(_row(rate, priced) for rate in rates))
 
 
-def _priced(rates: list[Rate]) -> list[Class]:
-    return [each for each in CLASSES if each in _USUAL or any(_own(rate, each) is not None for rate in rates)]
+def _one_card(rates: Sequence[Rate]) -> str:
+    many = cards.by_heading(rates)
+    if len(many) != 1:
+        raise ConfigurationError(
+            f"These are {counted(len(many), 'card')}, one for each provider, currency and source. Have them written "
+            "into a folder (--into FOLDER), take one sheet of all (--csv), or choose: --provider, --model, --at."
+        )
+    return cards.write(many[0])
 
 
-def _own(rate: Rate, each: Class) -> Decimal | None:
-    price: Decimal | None = getattr(rate, each.column)
-    return price
+def _refuse_folder(into: Path | None) -> None:
+    if into is not None:
+        raise ConfigurationError("--csv is one sheet, and --into is for cards. For a file: --csv > rates.csv")
 
 
-def _title(each: Class) -> str:
-    return _UNITS.get(each.name, each.name.replace("_", " "))
+def _write(into: Path, rates: Sequence[Rate]) -> None:
+    """A file each card; none where one of them is there already."""
+    files = {into / name: cards.write(card) for name, card in _named(cards.by_heading(rates)).items()}
+    if there := [str(file) for file in files if file.exists()]:
+        raise ConfigurationError(f"{', '.join(there)} is there already; nothing was written. Name another folder.")
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        for file, text in files.items():
+            file.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigurationError(f"Can't write into {into}: {error.strerror}.") from error
+    say(out(), f"Wrote {counted(len(rates), 'rate')} into {counted(len(files), 'card')} in {into}.")
 
 
-def _row(rate: Rate, priced: list[Class]) -> tuple[str | Decimal | None, ...]:
-    prices = (_own(rate, each) for each in priced)
-    until = _day(rate.period.end) if rate.period.end else None
-    return (rate.provider, rate.model, _day(rate.valid_from), until, rate.currency, *prices, rate.source)
+def _named(many: Sequence[list[Rate]]) -> dict[str, list[Rate]]:
+    """The cards by the names of their files: acme.toml, acme-2.toml."""
+    found: dict[str, list[Rate]] = {}
+    for card in many:
+        bare = re.sub(r"[^a-z0-9.]+", "-", card[0].provider.lower()).strip("-.") or "rates"
+        names = (f"{bare}{f'-{number}' if number > 1 else ''}.toml" for number in range(1, len(many) + 1))
+        found[next(name for name in names if name not in found)] = card
+    return found
 
 
-def _price_sheet(rate: Rate) -> Sheet:
-    prices = (Column(f"{rate.currency} per 1000"), Column(f"{rate.currency} per million tokens"))
-    columns = (Column("of", figure=False), *prices, Column("", figure=False))
-    return Sheet(columns, tuple(_price_row(rate, each) for each in _priced([rate])))
-
-
-def _price_row(rate: Rate, each: Class) -> tuple[str | Decimal | None, ...]:
-    own = _own(rate, each)
-    price: Decimal = getattr(rate, f"{each.parent}_per_1k") if own is None else own
-    note = f"as {each.parent}" if own is None else ""
-    of_tokens = "" if each.name in _UNITS else EXACT.scaleb(price, 3)
-    return (_title(each), price, of_tokens, note)
-
-
-def _validity(rate: Rate, at: datetime) -> str:
-    until = f"until {_day(rate.period.end)}" if rate.period.end else "until a later rate takes over"
-    return f"from {_day(rate.valid_from)} {until}{' (holds now)' if at in rate.period else ''}"
-
-
-def _day(at: datetime) -> str:
-    """The day where the time is midnight UTC, as most cards write it; else the time."""
-    return f"{at:%Y-%m-%d}" if f"{at:%H:%M:%S}" == "00:00:00" else f"{at:%Y-%m-%d %H:%M}Z"
-
-
-def _fields(rate: Rate) -> dict[str, Any]:
-    return {
-        "provider": rate.provider,
-        "model": rate.model,
-        "currency": rate.currency,
-        "valid_from": rate.valid_from,
-        "valid_until": rate.period.end,
-        **{name: getattr(rate, name) for name in PRICES},
-        "source": rate.source,
-    }
+def _print(text: str) -> None:
+    """As bytes, which Windows leaves as they are; on a terminal without what could steer it."""
+    if out().is_terminal:
+        typer.echo("\n".join(map(printable, text.splitlines())))
+    else:
+        typer.echo(text.encode(), nl=False)
