@@ -6,13 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from accounting.aliases import Aliases, Rule, contradicted, is_among
+from accounting.aliases import Aliases, Rule, contradicted, is_among, refuse_circle
 from accounting.errors import RateCardError
 from accounting.ratebook import new_edition
 from accounting.store import Lock, aliaslines, hold
 from accounting.store.aliaslines import SHIPPED, Line
 
-__all__ = ["SHIPPED", "Line", "Renewed", "add", "aliases", "lines", "renew", "withdraw"]
+__all__ = ["SHIPPED", "Line", "Renewed", "add", "aliases", "beside", "lines", "renew", "withdraw", "without"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,12 @@ def aliases(conn: Connection) -> Aliases:
     return aliaslines.in_force(conn)
 
 
-def add(conn: Connection, rule: Rule, now: datetime, by: str) -> Rule | None:
-    """Have calls be priced by the rule from now on; returns it with its id, and None where it is there already.
+def beside(conn: Connection, rule: Rule) -> list[Rule] | None:
+    """The rules that hold once this one is added; None where it is there already.
 
-    Raises `RateCardError` where a rule leads elsewhere from the same names of the same provider.
+    Raises `RateCardError` where another leads elsewhere from the same names of the same provider, or back to them, and
+    where the rule would lead on and on.
     """
-    hold(conn, Lock.INGEST)
     held = aliaslines.read(conn, withdrawn=False)
     if is_among(rule, held):
         return None
@@ -50,9 +50,24 @@ def add(conn: Connection, rule: Rule, now: datetime, by: str) -> Rule | None:
             f"Alias {other.id}, {other}, is for the same names as {rule}. Withdraw it first: "
             f"accounting rates aliases withdraw {other.id} --why …"
         )
+    refuse_circle(rule, held)
+    return [*held, rule]
+
+
+def add(conn: Connection, rule: Rule, now: datetime, by: str) -> Rule | None:
+    """Have calls be priced by the rule from now on; returns it with its id. Otherwise like `beside`."""
+    hold(conn, Lock.INGEST)
+    if beside(conn, rule) is None:
+        return None
     added = aliaslines.append(conn, [rule], now, by)
     new_edition(conn)
     return added[0]
+
+
+def without(conn: Connection, ids: Collection[int]) -> tuple[list[Rule], list[Rule]]:
+    """The rules of these ids, and those that hold once they are withdrawn; raises as `withdraw` does."""
+    gone = _in_force(conn, ids)
+    return gone, [rule for rule in aliaslines.read(conn, withdrawn=False) if rule not in gone]
 
 
 def withdraw(conn: Connection, ids: Collection[int], now: datetime, by: str, why: str) -> list[Rule]:

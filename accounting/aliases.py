@@ -76,6 +76,11 @@ class Form:
     """None where nothing is open: it is the name itself."""
     target: str
 
+    @property
+    def opened(self) -> int:
+        """How many texts it leaves open."""
+        return self.full.groups if self.full else 0
+
     def fits(self, name: str) -> re.Match[str] | bool | None:
         if self.full is None:
             return name == self.begin
@@ -230,6 +235,38 @@ def contradicted(rule: Rule, rules: Iterable[Rule]) -> Rule | None:
     """That one of the rules which leads from the same names of the same provider elsewhere, or keeps them."""
     named = _nameless(rule)
     return next((one for one in rules if _nameless(one)[:2] == named[:2] and _nameless(one) != named), None)
+
+
+_SAMPLE = "2024-08-06"
+"""A text that any part may stand for."""
+
+
+def refuse_circle(rule: Rule, rules: Iterable[Rule]) -> None:
+    """Raises `RateCardError` where the rule leads on and on, or others back to the names that it is for.
+
+    Rules that leave more open may lead back: that one takes makers' names off is no reason not to add one model's.
+    """
+    name = _PART.sub(_SAMPLE, rule.pattern)
+    made = rule.form.made(name)
+    if made is None:
+        return
+    if (again := rule.form.made(made)) is not None and len(again) > len(made):
+        raise RateCardError(
+            f"The alias {rule} is for what it makes of a name, too, and leads on to {again!r} from {made!r}. Have its "
+            "pattern say more of the names that it is for."
+        )
+    for back in _back(rule, made, name, [one for one in rules if one.form.opened <= rule.form.opened]):
+        said = ", ".join(f"alias {one.id}, {one}" for one in back)
+        raise RateCardError(
+            f"The alias {rule} leads in a circle: from {made!r} back leads {said}. Keep the one that leads to the name "
+            f"on the rate card; to withdraw the other: accounting rates aliases withdraw {back[0].id} --why …"
+        )
+
+
+def _back(rule: Rule, made: str, name: str, rules: Sequence[Rule]) -> Iterator[tuple[Rule, ...]]:
+    providers = [rule.provider] if rule.provider else sorted({"", *(one.provider for one in rules)})
+    found = Aliases(rules)
+    return (led for provider in providers for reached, led in found.names(provider, made) if reached == name)
 
 
 def is_among(rule: Rule, rules: Iterable[Rule]) -> bool:

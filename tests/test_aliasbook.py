@@ -107,6 +107,14 @@ def test_a_rule_for_the_same_names_that_leads_elsewhere_is_refused(books: Books)
     assert add(books, Rule("openai", "our-chat", "gpt-4o-mini")) is not None
 
 
+def test_a_rule_that_leads_in_a_circle_is_refused(books: Books) -> None:
+    add(books, CHAT)
+    with pytest.raises(
+        RateCardError, match=r"circle: from 'our-chat' back leads alias \d+, our-chat → gpt-4o at azure"
+    ):
+        add(books, Rule("azure", "gpt-4o", "our-chat"))
+
+
 def test_a_withdrawn_rule_is_in_nobodys_way(books: Books) -> None:
     books.load(CARD)
     withdraw(books, add(books, CHAT))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounting import aliases
-from accounting.aliases import LONGEST, NAMES, STEPS, Aliases, Rule, contradicted, is_among
+from accounting.aliases import LONGEST, NAMES, STEPS, Aliases, Rule, contradicted, is_among, refuse_circle
 from accounting.errors import RateCardError
 from accounting.periods import Period
 from accounting.rates import Rate
@@ -210,3 +210,37 @@ def test_whatever_the_rules_they_lead_one_after_the_other_to_the_name(some: list
 @given(st.lists(rules(), max_size=4), model_names)
 def test_the_order_in_which_rules_were_added_is_of_no_account(some: list[Rule], model: str) -> None:
     assert len({tuple(Aliases(order).names("acme", model)) for order in permutations(some)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("there", "added", "said"),
+    [
+        (Rule("", "a", "b", "", 7), Rule("", "b", "a"), "from 'a' back leads alias 7, a → b"),
+        (Rule("acme", "a", "b", "", 7), Rule("", "b", "a"), "aliases withdraw 7"),
+        (Rule("", "{m}-x", "{m}-y", "", 7), Rule("", "{m}-y", "{m}-x"), "leads in a circle"),
+        (VENDOR, Rule("", "{m}", "{m}x"), "leads on to '2024-08-06xx' from '2024-08-06x'"),
+        (VENDOR, Rule("", "{m}-a", "{m}-b-a"), "Have its pattern say more"),
+    ],
+)
+def test_a_rule_that_leads_in_a_circle_or_on_and_on_is_refused(there: Rule, added: Rule, said: str) -> None:
+    with pytest.raises(RateCardError) as refused:
+        refuse_circle(added, [there])
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("there", "added"),
+    [
+        (VENDOR, Rule("", "gpt-4o", "openai/gpt-4o")),
+        (Rule("acme", "a", "b"), Rule("azure", "b", "a")),
+        (Rule("", "a", ""), Rule("", "b", "a")),
+        (Rule("", "gpt-4o", "openai/gpt-4o"), VENDOR),
+    ],
+)
+def test_a_name_that_a_rule_for_more_names_leads_back_from_is_no_circle(there: Rule, added: Rule) -> None:
+    refuse_circle(added, [there])
+
+
+def test_no_shipped_rule_leads_in_a_circle() -> None:
+    for rule in aliases.shipped():
+        refuse_circle(rule, [one for one in aliases.shipped() if one != rule])

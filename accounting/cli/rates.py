@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from accounting import cards, ratebook, ratesheets
-from accounting.cli import rate_changes
+from accounting.cli import aliases, rate_changes
 from accounting.cli.books import AsJson, books, now, out, put_json
 from accounting.cli.rate_effects import touched_fields
 from accounting.cli.rate_sheets import explained, heading, history, line_fields, price_sheet, sheet
@@ -27,6 +27,7 @@ from accounting.touched import Touched, priced_by
 app = typer.Typer(help="Prices per 1000 tokens, searches and so on.", no_args_is_help=True)
 for _command in (rate_changes.load, rate_changes.add, rate_changes.end, rate_changes.withdraw):
     app.command()(_command)
+app.add_typer(aliases.app, name="aliases")
 
 Provider = Annotated[str | None, typer.Option("--provider", metavar="PROVIDER", help="Of this one alone.")]
 Model = Annotated[
