@@ -73,7 +73,7 @@ def explained(book: RateBook, aliases: Aliases, asked: Asked, withdrawn: Iterabl
         passed=(*passed, *gone),
         names=names,
         kept=aliases.kept(asked.provider, asked.model),
-        near=Near() if considered else _near(book, asked),
+        near=Near() if considered else _near(book, asked, [name for name, _ in names]),
     )
 
 
@@ -152,14 +152,29 @@ def _withdrawal(line: Line) -> str:
     return f"was withdrawn {at}{by}{why}"
 
 
-def _near(book: RateBook, asked: Asked) -> Near:
+def _near(book: RateBook, asked: Asked, names: Sequence[str]) -> Near:
     models = sorted({rate.model for rate in book if rate.provider == asked.provider})
     others = [each for each in book.providers if each != asked.provider]
     return Near(
         providers=() if models else tuple(get_close_matches(asked.provider, others, _NEAR)),
-        models=tuple(get_close_matches(asked.model, models, _NEAR, 0.5)),
+        models=_alike([asked.model, *names], models),
         elsewhere=tuple(each for each in others if next(book.considered(each, asked.model), None)),
     )
+
+
+def _alike(names: Iterable[str], models: Iterable[str]) -> tuple[str, ...]:
+    """The models that are called nearly like one of the names, with or without the vendor."""
+    called: dict[str, list[str]] = {}
+    for model in models:
+        for name in {model, _bare(model)}:
+            called.setdefault(name, []).append(model)
+    asked = dict.fromkeys(name for each in names for name in (each, _bare(each)))
+    found = [model for name in asked for near in get_close_matches(name, called, _NEAR) for model in called[near]]
+    return tuple(dict.fromkeys(found))[:_NEAR]
+
+
+def _bare(model: str) -> str:
+    return model.rpartition("/")[2]
 
 
 def _time(at: datetime) -> str:

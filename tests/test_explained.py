@@ -128,6 +128,11 @@ def test_an_unknown_model_says_what_is_near() -> None:
     assert explain(asked("claude", service_tier="batch"), *lines).near == Near()
 
 
+def test_what_is_near_is_found_with_and_without_the_vendor() -> None:
+    assert explain(asked("glm-5-20260211"), line(1, "z-ai/glm-5")).near.models == ("z-ai/glm-5",)
+    assert explain(asked("zai/glm5"), line(1, "glm-5"), line(2, "claude")).near.models == ("glm-5",)
+
+
 lines_of_any_kind = st.lists(
     st.builds(
         line,

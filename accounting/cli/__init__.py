@@ -1,8 +1,8 @@
 """The command line, one file a group of commands. Settings, the clock and the console are read here and nowhere below.
 
-Exit codes: 0 done; 1 the books don't balance, a job failed, the doctor found something bad, or an answer tells no
-usage; 2 it could not be done, and a sentence says why; 130 it was interrupted; 141 the reader of the pipe left before
-the end, as with any program that SIGPIPE ends.
+Exit codes: 0 done; 1 the books don't balance, a job failed, the doctor found something bad, no rate holds, or an answer
+tells no usage; 2 it could not be done, and a sentence says why; 130 it was interrupted; 141 the reader of the pipe left
+before the end, as with any program that SIGPIPE ends.
 """
 
 import errno

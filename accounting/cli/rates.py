@@ -12,6 +12,7 @@ import typer
 from accounting import cards, ratebook, ratesheets
 from accounting.cli import aliases, rate_changes
 from accounting.cli.books import AsJson, books, now, out, put_json
+from accounting.cli.explain import explain
 from accounting.cli.rate_effects import touched_fields
 from accounting.cli.rate_sheets import explained, heading, history, line_fields, price_sheet, sheet
 from accounting.errors import ConfigurationError
@@ -25,7 +26,7 @@ from accounting.store import reading
 from accounting.touched import Touched, priced_by
 
 app = typer.Typer(help="Prices per 1000 tokens, searches and so on.", no_args_is_help=True)
-for _command in (rate_changes.load, rate_changes.add, rate_changes.end, rate_changes.withdraw):
+for _command in (rate_changes.load, rate_changes.add, rate_changes.end, rate_changes.withdraw, explain):
     app.command()(_command)
 app.add_typer(aliases.app, name="aliases")
 
