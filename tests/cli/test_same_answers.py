@@ -19,11 +19,18 @@ from tests.databases import Database, PostgresDatabases, SqliteFiles
 
 MONTH = ("--month", "2026-03")
 
+LISTED = ("--provider", "wcode", "--currency", "CNY", "--valid-from", "2026-03-01", "--source", "price page")
+
 DONE = (
     ("rollup",),
     ("projects", "create", "billing", "--currency", "EUR"),
     ("projects", "rename", "search", "find"),
     ("keys", "rename", "a1b2", "laptop"),
+    ("rates", "add", "lab/*", "input=1.5", "output=4", "--per-million", *LISTED),
+    ("rates", "add", "lab/*", "input=3", "output=4", "--per-million", "--context-above", "200000", *LISTED),
+    ("rates", "add", "lab/mystery-1", "input=1.2", "output=4", "--per-million", "--dry-run", "--json", *LISTED),
+    ("rates", "end", "1", "--at", "2026-03-10T12:00+08:00", "--why", "price changed"),
+    ("rates", "withdraw", "2", "--why", "typed wrong"),
 )
 
 ASKED = (
@@ -40,6 +47,10 @@ ASKED = (
     ("verify",),
     *((group, "list", *form) for group in ("rates", "projects", "keys", "sources", "rejected", "conflicts")
       for form in ((), ("--json",))),
+    ("rates", "list", "--withdrawn", "--json", "--provider", "wcode"),
+    ("rates", "show", "1"),
+    ("rates", "show", "lab/*", "--json"),
+    ("rates", "export", "--csv"),
     ("projects", "show", "find"),
     ("keys", "show", "laptop"),
     ("store", "show"),
