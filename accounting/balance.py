@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
 from accounting.booked_days import anywhere, tags
-from accounting.contributions import COUNTS, FIGURES, group_columns
+from accounting.contributions import COUNTS, FIGURES, beside, group_columns
 from accounting.differences import Difference, Names, names, raw, text
 from accounting.money import EXACT, exact
 from accounting.rates import price
@@ -25,15 +25,17 @@ _QUANTITIES = slice(len(COUNTS), len(COUNTS) + len(COUNTED))
 
 
 class Row(NamedTuple):
-    """What a spend row says: its figures, in the order of `FIGURES`, and what their quantities cost."""
+    """What a spend row says: its figures, in the order of `FIGURES`, what their quantities cost, and what providers
+    stated, in a table that has that."""
 
     figures: tuple[int, ...]
     amount: Decimal | None = None
     currency: str | None = None
+    stated: Decimal | None = None
 
     def columns(self) -> dict[str, Any]:
         figures = dict(zip(FIGURES, self.figures, strict=True))
-        return {**figures, "amount": self.amount, "currency": self.currency}
+        return {**figures, "amount": self.amount, "currency": self.currency, "stated": self.stated}
 
 
 Rows = dict[Group, Row]
@@ -68,18 +70,24 @@ def unbalanced(conn: Connection, day: date, count: Recount) -> list[Difference]:
     days = _stored(conn, spend_days, day)
     by_tag = _stored(conn, spend_by_tag, day, spend_by_tag.c.tag.in_(tags(conn)))
     found = [*_of_spend(_rows(spend_quarters, count.sums, count.rates), quarters, days, count.rates)]
-    found += _of_tags(_rows(spend_by_tag, count.by_tag(), count.rates), by_tag, count.rates, found)
+    counted = _rows(spend_by_tag, count.by_tag(), count.rates)
+    counted |= {group: counted[group]._replace(stated=stated) for group, stated in count.stated.items()}
+    found += _of_tags(counted, by_tag, count.rates, found)
     known = names(conn) if found else Names({}, {})
     return [figure.spelt(known) for figure in found]
 
 
 def _stored(conn: Connection, table: Table, day: date, *which: sa.ColumnElement[bool]) -> Rows:
     group = group_columns(table)
-    columns = raw(conn, table, *group, *FIGURES, "amount", "currency")
+    columns = raw(conn, table, *group, "amount", "currency", *beside(table), *FIGURES)
     found = conn.execute(sa.select(*columns).where(table.c.billed_on == day, *which))
-    return {
-        row[: len(group)]: Row(_figures(row[len(group) : -2]), _amount(row[-2]), row[-1]) for row in map(tuple, found)
-    }
+    width = len(group), len(columns) - len(FIGURES)
+    return {row[: width[0]]: _read(row[slice(*width)], row[width[1] :]) for row in map(tuple, found)}
+
+
+def _read(cost: tuple[Any, ...], figures: tuple[Any, ...]) -> Row:
+    amount, currency, *stated = cost
+    return Row(_figures(figures), _amount(amount), currency, *map(_amount, stated))
 
 
 def _figures(stored: tuple[Any, ...]) -> tuple[Any, ...]:

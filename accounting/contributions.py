@@ -5,6 +5,8 @@ for each other and don't deadlock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import reduce
 from operator import itemgetter
 from typing import Any
 
@@ -12,9 +14,12 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, FromClause, Table
 from sqlalchemy.dialects.sqlite import Insert
 
+from accounting.money import EXACT, ZERO
 from accounting.rates import PRICES, Rate, price
-from accounting.store import each_pair, each_text, exact_cost, exact_sum, insert, is_postgresql
+from accounting.stated import Mark
+from accounting.store import each_pair, each_text, exact_cost, exact_sum, exact_total, insert, is_postgresql
 from accounting.store.tables import calls, rates, spend_by_tag, spend_days, spend_quarters
+from accounting.store.types import Exact
 from accounting.usage import COUNTED, Outcome, Quantities
 
 COUNTS = ("calls", "failed", "interrupted", "unknown", "sub_calls")
@@ -35,10 +40,15 @@ USER = "user"
 """What stands in `spend_by_tag.tag` for the end user; a tag stands there behind `TAG`."""
 ANOMALY = "anomaly"
 """What stands there for the anomalies of a call, each with a row of its own."""
+STATED = "stated"
+"""What stands there for the calls whose provider stated a cost, by `stated.Mark`; the column of that name holds what it
+said, to be held against `amount`."""
 TAG = "tag:"
 
 Contribution = Mapping[str, Any]
-"""The columns of a spend table but for its cost: those of its key, and figures to add, also negative ones."""
+"""The columns of a spend table but for its cost: those of its key, and figures to add, also negative ones.
+
+With what providers stated, where the table keeps that."""
 
 _ENDINGS = (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.UNKNOWN)
 
@@ -46,6 +56,11 @@ _ENDINGS = (Outcome.FAILED, Outcome.INTERRUPTED, Outcome.UNKNOWN)
 def group_columns(table: Table) -> list[str]:
     """What a row of a spend table is about; its figures and its cost are the rest."""
     return [column.name for column in table.primary_key]
+
+
+def beside(table: Table) -> tuple[str, ...]:
+    """The column of what providers stated, in the table that has it."""
+    return ("stated",) if table is spend_by_tag else ()
 
 
 def of_calls(conn: Connection, table: Table, which: ColumnElement[bool]) -> sa.Select[Any]:
@@ -70,13 +85,25 @@ def add_batches(conn: Connection, ids: Sequence[int]) -> None:
 def moved(table: Table, before: Iterable[Mapping[Any, Any]], after: Iterable[Mapping[Any, Any]]) -> list[Contribution]:
     """What it takes to make a spend table hold rows of `calls` as they are after, where it held them as before."""
     sums: dict[tuple[Any, ...], list[int]] = {}
+    stated: dict[tuple[Any, ...], Decimal] = {}
     for sign, rows in ((-1, before), (1, after)):
         for row in rows:
             figures = _figures(row)
             for group in _groups(table, row):
                 _add_to(sums.setdefault(group, [0] * len(FIGURES)), figures, sign)
-    names = (*group_columns(table), *FIGURES)
-    return [dict(zip(names, (*group, *figures), strict=True)) for group, figures in sums.items() if any(figures)]
+            if table is spend_by_tag and _states(row):
+                group = _stated_group(row)
+                stated[group] = EXACT.add(stated.get(group, ZERO), EXACT.multiply(row["provider_cost"], sign))
+    return [
+        _contribution(table, group, figures, stated.get(group))
+        for group, figures in sums.items()
+        if any(figures) or stated.get(group)
+    ]
+
+
+def _contribution(table: Table, group: tuple[Any, ...], figures: Sequence[int], stated: Decimal | None) -> Contribution:
+    names = (*group_columns(table), *FIGURES, *beside(table))
+    return dict(zip(names, (*group, *figures, *([stated] if beside(table) else [])), strict=True))
 
 
 def add(conn: Connection, table: Table, contributions: Iterable[Contribution], lines: Mapping[int, Rate]) -> None:
@@ -92,7 +119,8 @@ def add(conn: Connection, table: Table, contributions: Iterable[Contribution], l
 def _priced(conn: Connection, table: Table, summed: sa.Subquery) -> sa.Select[Any]:
     group = [summed.c[name] for name in group_columns(table)]
     amount = exact_cost((summed.c[name] for name in COUNTED), (rates.c[name] for name in PRICES)).label("amount")
-    rows = sa.select(*group, *(summed.c[name] for name in FIGURES), amount, rates.c.currency)
+    figures = (summed.c[name] for name in (*FIGURES, *beside(table)))
+    rows = sa.select(*group, *figures, amount, rates.c.currency)
     at_rates = rows.outerjoin_from(summed, rates, rates.c.id == summed.c.rate_id)
     return at_rates.order_by(*_in_key_order(conn, table, summed))
 
@@ -100,7 +128,9 @@ def _priced(conn: Connection, table: Table, summed: sa.Subquery) -> sa.Select[An
 def _sums(table: Table, which: ColumnElement[bool]) -> list[sa.Select[Any]]:
     if table is not spend_by_tag:
         return [_summed([calls.c[name] for name in group_columns(table)]).where(which)]
-    return [_of_tags(which), _of_users(which), _of_anomalies(which)]
+    nothing = sa.cast(sa.null(), Exact).label("stated")
+    labelled = (_of_tags(which), _of_users(which), _of_anomalies(which))
+    return [*(rows.add_columns(nothing) for rows in labelled), _of_stated(which)]
 
 
 _BESIDE = [name for name in group_columns(spend_by_tag) if name not in ("tag", "value")]
@@ -123,6 +153,26 @@ def _of_anomalies(which: ColumnElement[bool]) -> sa.Select[Any]:
     alike = _summed([calls.c.anomalies, *(calls.c[name] for name in _BESIDE)]).where(*flagged).subquery()
     each = each_text(alike.c.anomalies)
     return _summed_again(_tag_group(sa.literal(ANOMALY), each.c.value, alike), alike).select_from(alike, each)
+
+
+def _of_stated(which: ColumnElement[bool]) -> sa.Select[Any]:
+    """Calls of one mark are summed first, as spelling it out for each would take longer."""
+    said = [calls.c[name] for name in _SAID]
+    group = [*said, calls.c.provider, calls.c.model, *(calls.c[name] for name in _BESIDE)]
+    stated = exact_total(calls.c.provider_cost).label("stated")
+    is_stated = [column.is_not(None) for column in (*said, calls.c.provider_cost)]
+    alike = _summed(group).add_columns(stated).where(which, *is_stated).subquery()
+    words = (*(alike.c[name] for name in _SAID), _in_one_word(alike.c.provider), alike.c.model)
+    key = _tag_group(sa.literal(STATED), reduce(lambda mark, word: mark + " " + word, words), alike)
+    return sa.select(*key, *(alike.c[name] for name in FIGURES), alike.c.stated)
+
+
+_SAID = ("stated_as", "provider_cost_currency")
+
+
+def _in_one_word(provider: ColumnElement[str]) -> ColumnElement[str]:
+    """As `Mark` spells it."""
+    return sa.func.replace(sa.func.replace(provider, "%", "%25"), " ", "%20", type_=sa.Text())
 
 
 def _tag_group(tag: ColumnElement[str], value: ColumnElement[str], beside: FromClause) -> list[ColumnElement[Any]]:
@@ -159,7 +209,19 @@ def _groups(table: Table, row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
     if row["end_user"] is not None:
         marks.append((USER, row["end_user"]))
     marks += [(ANOMALY, name) for name in row["anomalies"]]
-    return [key({**row, "tag": tag, "value": value}) for tag, value in marks]
+    groups = [key({**row, "tag": tag, "value": value}) for tag, value in marks]
+    return [*groups, _stated_group(row)] if _states(row) else groups
+
+
+def _states(row: Mapping[Any, Any]) -> bool:
+    """Whether the provider stated what the call cost."""
+    return all(row[name] is not None for name in (*_SAID, "provider_cost"))
+
+
+def _stated_group(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    mark = Mark(row["stated_as"], row["provider_cost_currency"], row["provider"], row["model"])
+    group: tuple[Any, ...] = _KEYS[spend_by_tag]({**row, "tag": STATED, "value": str(mark)})
+    return group
 
 
 def _figures(row: Mapping[Any, Any]) -> list[int]:
@@ -218,7 +280,7 @@ def _added(table: Table, statement: Insert) -> Insert:
     """The rows of the statement are added to those that are there."""
     new = statement.excluded
     sums: dict[str, Any] = {name: table.c[name] + new[name] for name in FIGURES}
-    sums["amount"] = exact_sum(table.c.amount, new.amount)
+    sums |= {name: exact_sum(table.c[name], new[name]) for name in ("amount", *beside(table))}
     return statement.on_conflict_do_update(index_elements=group_columns(table), set_=sums)
 
 

@@ -10,6 +10,7 @@ from itertools import repeat
 from accounting.errors import CallInvalid
 from accounting.money import Money
 from accounting.ports import Entry
+from accounting.stated import Mark, StatedAs
 from accounting.usage import APART, COUNTED, MAX_COUNT, Call, clean, counted, id_time
 
 AHEAD = timedelta(hours=24)
@@ -131,5 +132,7 @@ def _keys(call: Call) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "provider, model and effort", (call.provider, call.model, call.effort or "")
     yield "project", (call.project or "",)
     yield "user", (call.user or "",)
+    if cost := call.usage.provider_cost:
+        yield "provider and model", (str(Mark(StatedAs.OTHER_CURRENCY, cost.currency, call.provider, call.model)),)
     yield from (("tags", pair) for pair in call.tags.items())
     yield from (("anomalies", (anomaly,)) for anomaly in call.usage.anomalies)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -20,12 +21,14 @@ from sqlalchemy import Connection
 
 from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
-from accounting.contributions import ANOMALY, ESTIMATES, TAG, USER
+from accounting.contributions import ANOMALY, ESTIMATES, STATED, TAG, USER
 from accounting.differences import Difference, instant, microseconds, raw, text_at
+from accounting.money import EXACT, ZERO, exact
 from accounting.projects import Calendar
 from accounting.ratebook import Line
 from accounting.rates import ANY_TIER, UNPRICED, Rate, tier_of
 from accounting.resolution import is_for, names
+from accounting.stated import Mark, StatedAs
 from accounting.store import aliaslines
 from accounting.store.tables import batches, calls, store
 from accounting.usage import APART, COUNTED, Outcome, least_id
@@ -90,6 +93,9 @@ class Call(NamedTuple):
     tags: str
     end_user: str | None
     anomalies: str
+    stated_as: str | None
+    provider_cost: str | None
+    provider_cost_currency: str | None
     is_rolled: int | None
     batch_source_id: int | None
     received_at: int | None
@@ -207,7 +213,8 @@ class Recount:
     """What the calls of one day say, taken in bunch by bunch.
 
     A call is counted on the day that its start says, and added up on the one that it is billed on: `sums` hold those
-    rolled up by the key of a quarter hour's row, `labels` by all that a row by tag follows from.
+    rolled up by the key of a quarter hour's row, `labels` by all that a row by tag follows from. `stated` is what their
+    providers said that they cost, by the key of the row that says so.
     """
 
     day: str
@@ -217,6 +224,7 @@ class Recount:
     rolled: int = 0
     sums: Sums = field(default_factory=dict)
     labels: Sums = field(default_factory=dict)
+    stated: dict[Group, Decimal] = field(default_factory=dict)
     _ids: Counter[tuple[int | None, ...]] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
 
@@ -229,18 +237,21 @@ class Recount:
                 figures = _figures(call)
                 group: Group = call[_GROUP]  # type: ignore[assignment] # mypy takes a slice for one column
                 groups.setdefault(group, []).append(figures)
-                if call.tags != "{}" or call.end_user is not None or call.anomalies != "[]":
-                    labels.setdefault(_label(call), []).append(figures)
+                mark = _mark(call)
+                if call.tags != "{}" or call.end_user is not None or call.anomalies != "[]" or mark is not None:
+                    labels.setdefault(_label(call, mark), []).append(figures)
+                if mark is not None:
+                    self._state(call, mark)
         _add(self.sums, groups)
         _add(self.labels, labels)
 
     def by_tag(self) -> Sums:
-        """The sums by tag, by end user and by anomaly, each call once under each of its own."""
+        """The sums by tag, by end user, by anomaly and by stated cost, each call once under each of its own."""
         spread: dict[Group, list[Figures]] = {}
-        for (tags, user, anomalies, *rest), figures in self.labels.items():
-            users = [] if user is None else [(USER, user)]
+        for (tags, user, anomalies, mark, *rest), figures in self.labels.items():
+            ones = [(what, value) for what, value in ((USER, user), (STATED, mark)) if value is not None]
             flags = [(ANOMALY, name) for name in _anomalies(anomalies) or ()]
-            for tag, value in (*(_tags(tags) or {}).items(), *users, *flags):
+            for tag, value in (*(_tags(tags) or {}).items(), *ones, *flags):
                 spread.setdefault((tag, self.day, value, *rest), []).append(figures)
         sums: Sums = {}
         _add(sums, spread)
@@ -266,6 +277,10 @@ class Recount:
         self.differences += odd.values()
         return [call for call in bunch if call.id not in odd] if odd else bunch
 
+    def _state(self, call: Call, mark: str) -> None:
+        group = (STATED, self.day, mark, call.project_id, call.rate_id, call.usage_source)
+        self.stated[group] = EXACT.add(self.stated.get(group, ZERO), _amount(call) or ZERO)
+
     def _check(self, call: Call) -> None:
         """If it is a call of the day: counts it, and names what was stamped on it and does not follow from it."""
         is_apart = abs(call.started_at - call.id_at) > _APART
@@ -287,6 +302,7 @@ class Recount:
             )
         if _tags(call.tags) is None:
             self.differences.append(Difference("calls", call.name, "tags", "a JSON object of texts", call.tags))
+        self.differences += _wrong_statement(call)
         if _anomalies(call.anomalies) is None:
             expected = "a JSON array of texts"
             self.differences.append(Difference("calls", call.name, "anomalies", expected, call.anomalies))
@@ -337,8 +353,40 @@ def _rate_gone(call: Call, held: Held) -> Difference:
     return Difference("calls", call.name, "rate_id", expected, f"{held.rate}, withdrawn at {text_at(held.withdrawn)}")
 
 
-def _label(call: Call) -> Group:
-    return call.tags, call.end_user, call.anomalies, call.project_id, call.rate_id, call.usage_source
+def _label(call: Call, mark: str | None) -> Group:
+    return call.tags, call.end_user, call.anomalies, mark, call.project_id, call.rate_id, call.usage_source
+
+
+def _mark(call: Call) -> str | None:
+    """Of a call whose provider stated a cost: how that row is marked."""
+    if call.stated_as is None or call.provider_cost is None or call.provider_cost_currency is None:
+        return None
+    return str(Mark(call.stated_as, call.provider_cost_currency, call.provider, call.model))
+
+
+def _wrong_statement(call: Call) -> Iterator[Difference]:
+    """A stated cost that is not whole: its amount, its currency and how it stands to ours come together."""
+    said = call.stated_as, call.provider_cost, call.provider_cost_currency
+    if said == (None, None, None):
+        return
+    if None in said:
+        column = ("stated_as", "provider_cost", "provider_cost_currency")[said.index(None)]
+        yield Difference("calls", call.name, column, "all of a cost that the provider stated, or none", "nothing")
+    if call.stated_as is not None and call.stated_as not in _STANDINGS:
+        yield Difference("calls", call.name, "stated_as", "one of " + ", ".join(StatedAs), call.stated_as)
+    if call.provider_cost is not None and _amount(call) is None:
+        yield Difference("calls", call.name, "provider_cost", "an amount", call.provider_cost)
+
+
+_STANDINGS = {*map(str, StatedAs)}
+
+
+def _amount(call: Call) -> Decimal | None:
+    """None where it is no number."""
+    try:
+        return None if call.provider_cost is None else exact(call.provider_cost)
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=4096)

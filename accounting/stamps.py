@@ -16,6 +16,7 @@ from accounting.errors import RateCardError
 from accounting.estimates import NOTHING, Snapshot, beyond, lacks_usage
 from accounting.keys import Payers
 from accounting.projects import Calendar
+from accounting.ratestamps import Stamp
 from accounting.resolution import RateBook
 from accounting.store import Lock, hold, transact
 from accounting.usage import COUNTED, Call, Usage, UsageSource, counted
@@ -71,6 +72,7 @@ COLUMNS = (
     "anomalies",
     "provider_cost",
     "provider_cost_currency",
+    "stated_as",
     "rate_id",
     "quarter",
     "billed_on",
@@ -103,7 +105,7 @@ class Stamps:
     def values(self, call: Call) -> tuple[Any, ...]:
         """The same in the order of `COLUMNS`, which takes a third of the time."""
         usage, cost = plausible(call.usage), call.usage.provider_cost
-        rate_id, anomalies = self._by_rate(call, usage)
+        rate_id, anomalies, stated_as = self._by_rate(call, usage)
         key_id = self.keys[call.key_fingerprint]
         project_id, source = self._payer(call, key_id)
         quarter, billed_on = self._times(project_id, call.started_at)
@@ -142,6 +144,7 @@ class Stamps:
             anomalies,
             cost and cost.amount,
             cost and cost.currency,
+            stated_as,
             rate_id,
             quarter,
             billed_on,
@@ -164,7 +167,7 @@ class Stamps:
             return assignment.project_id, "key"
         return self.projects[projects.UNASSIGNED], "default"
 
-    def _by_rate(self, call: Call, usage: Usage) -> tuple[int, list[str]]:
+    def _by_rate(self, call: Call, usage: Usage) -> Stamp:
         """See `ratestamps`."""
         rated = ratestamps.delivered(call, usage)
         try:

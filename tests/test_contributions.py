@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Connection, Table, literal, select, true
 
 from accounting import contributions, ratebook
-from accounting.contributions import FIGURES, SPEND_TABLES, group_columns, of_calls
+from accounting.contributions import FIGURES, SPEND_TABLES, STATED, beside, group_columns, of_calls
+from accounting.money import Money
 from accounting.periods import Period
 from accounting.rates import CLASSES, PRICES, REQUIRED, Rate, price
 from accounting.store import exact_cost, reading, writing
@@ -23,11 +24,15 @@ SOME = (
     made(number=3, tags={ODD: ODD, "": "nameless"}, user=ODD, outcome=Outcome.FAILED),
     made(number=4, usage=Usage(), outcome=Outcome.UNKNOWN, user=""),
     made(at("2026-11-23 12:15"), request_model="nobody/knows", tags={"feature": "search", "user": "not one"}),
+    made(number=6, usage=used(1000, 0)._replace(provider_cost=Money(Decimal("0.1" + "0" * 28 + "1"), "USD"))),
+    made(number=7, usage=used(1000, 0)._replace(provider_cost=Money(Decimal(3), "USD")), tags={"feature": "both"}),
+    made(number=8, provider=f"100%20 {ODD}", usage=used(7, 0)._replace(provider_cost=Money(Decimal("0.03"), "CNY"))),
 )
 
 
-def by_key(table: Table, rows: list[Any]) -> dict[tuple[Any, ...], list[int]]:
-    return {tuple(row[name] for name in group_columns(table)): [row[name] for name in FIGURES] for row in rows}
+def by_key(table: Table, rows: list[Any]) -> dict[tuple[Any, ...], list[Any]]:
+    held = (*FIGURES, *beside(table))
+    return {tuple(row[name] for name in group_columns(table)): [row[name] for name in held] for row in rows}
 
 
 def add(conn: Connection, table: Table, some: list[contributions.Contribution]) -> None:
@@ -66,6 +71,7 @@ def test_a_call_stands_under_each_of_its_tags_and_under_its_user(books: Books) -
     assert tags_of(books, *SOME) == {
         ("tag:feature", "rerank"): 2,
         ("tag:feature", "search"): 1,
+        ("tag:feature", "both"): 1,
         ("tag:team", ""): 1,
         ("tag:user", "not one"): 1,
         (f"tag:{ODD}", ODD): 1,
@@ -73,6 +79,19 @@ def test_a_call_stands_under_each_of_its_tags_and_under_its_user(books: Books) -
         ("user", "u-1"): 1,
         ("user", ODD): 1,
         ("user", ""): 1,
+        (STATED, "other_currency USD wcode z-ai/glm-5"): 2,
+        (STATED, f"unpriced CNY 100%2520%20{ODD.replace(' ', '%20')} z-ai/glm-5"): 1,
+    }
+
+
+def test_what_providers_stated_is_added_up_to_the_last_digit_in_the_rows_about_it_alone(books: Books) -> None:
+    books.deliver(*SOME[5:])
+    books.roll()
+    found = {(row["tag"], row["value"].split()[0]): row["stated"] for row in books.rows(spend_by_tag)}
+    assert found == {
+        (STATED, "other_currency"): Decimal("3.1" + "0" * 28 + "1"),
+        (STATED, "unpriced"): Decimal("0.03"),
+        ("tag:feature", "both"): None,
     }
 
 

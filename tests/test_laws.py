@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from accounting.booked import BookedCall, Selection, listed
 from accounting.ingest import ingest
+from accounting.money import Money
 from accounting.rates import CLASSES
 from accounting.rollup import roll
 from accounting.spend import BY, Report, SpendLine, added
@@ -32,6 +33,7 @@ few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChec
 
 
 FEW = st.none() | st.integers(0, 3)
+STATED = st.none() | st.builds(Money, st.decimals(0, 1000, places=20), st.sampled_from(("USD", "CNY")))
 
 
 @st.composite
@@ -49,6 +51,7 @@ def usages(draw: st.DrawFn, most: int = 5000) -> Usage:
         outs.part(),
         draw(st.sampled_from((UsageSource.PROVIDER, UsageSource.PARTIAL))),
         tuple(draw(st.lists(st.sampled_from(("total_mismatch", "hidden_output")), unique=True))),
+        provider_cost=draw(STATED),
         cache_write_1h_tokens=_Parts(draw, write or 0).part(),
         audio_input_tokens=ins.part(),
         image_input_tokens=ins.part(),

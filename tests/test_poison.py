@@ -64,6 +64,7 @@ POISON = {
     "a field of another version": written(surprise=1),
     "a project too long to find": written(project=LONG),
     "a model too long to find": written(response_model=LONG),
+    "names too long to find what a provider stated": written(provider=" " * 900, usage__provider_cost=["1", "USD"]),
     "a user too long to find": written(user=LONG),
     "a tag too long to find": written(tags={LONG[:500]: LONG[500:]}),
     "a key in place of its fingerprint": written(key_fingerprint="sk-1234567890abcdef"),

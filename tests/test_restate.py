@@ -18,6 +18,7 @@ from accounting import restate as module
 from accounting.contributions import SPEND_TABLES
 from accounting.errors import SchemaMismatch
 from accounting.ingest import ingest
+from accounting.money import Money
 from accounting.restate import Order, apply, begin, finish, restate
 from accounting.restated import Restated
 from accounting.store import reading, writing
@@ -97,6 +98,8 @@ CHANGED = st.fixed_dictionaries(
         "effort": st.sampled_from(("", "high")),
         "model": st.sampled_from(("z-ai/glm-5", "dear")),
         "provider_cost": st.none() | st.decimals(0, 10, places=4),
+        "provider_cost_currency": st.sampled_from((None, "USD", "CNY")),
+        "stated_as": st.sampled_from((None, "equal", "byok")),
         "digest": st.binary(min_size=32, max_size=32),
     },
 )
@@ -114,7 +117,9 @@ def some_calls(draw: st.DrawFn) -> list[Call]:
             outcome=draw(st.sampled_from(Outcome)),
             tags=draw(st.dictionaries(st.sampled_from(("feature", "team")), st.sampled_from(("a", "b")))),
             user=draw(st.none() | st.sampled_from(("u-1", "u-2"))),
-            usage=draw(st.sampled_from((Usage(), used(1000, 200, read=300, thought=7), used(10**12, 10**12)))),
+            usage=draw(st.sampled_from((Usage(), used(1000, 200, read=300, thought=7), used(10**12, 10**12))))._replace(
+                provider_cost=draw(st.none() | st.builds(Money, st.decimals(0, 10, places=20), st.just("USD")))
+            ),
         )
         for number in range(draw(st.integers(1, 8)))
     ]

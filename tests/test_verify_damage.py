@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from sqlalchemy import Column, Table
 
 from accounting.contributions import ESTIMATES, SPEND_TABLES
 from accounting.ingest import ingest
+from accounting.money import Money
 from accounting.rates import PRICES
 from accounting.store import writing
 from accounting.store.tables import batches, calls, conflicts, rates, rejected, repeats, sources, store
@@ -28,6 +30,7 @@ CHECKED: dict[Table, tuple[str, ...]] = {
         *COUNTED,
         *ESTIMATES,
         *("tags", "end_user", "anomalies", "parent_id"),
+        *("stated_as", "provider_cost", "provider_cost_currency"),
     ),
     batches: (
         *("entries", "inserted", "duplicates", "superseded", "conflicts", "rejected", "min_call_id", "max_call_id"),
@@ -91,6 +94,9 @@ EVERY = (5, 6, 7, 8, 9, 1, 2, 3, 4)
 """Something of every quantity beyond the first five, so that each of their prices tells."""
 
 
+STATED = (None, Money(Decimal("0.1000000000000000001"), "USD"), Money(Decimal(3), "CNY"))
+
+
 def call(number: int, days: int) -> Any:
     return made(
         NOON - timedelta(days=days, hours=number % 6 * 3),
@@ -98,7 +104,9 @@ def call(number: int, days: int) -> Any:
         request_model="all/classes",
         outcome=list(Outcome)[number % 4],
         project=("checkout", "search")[number % 2],
-        usage=Usage(1000, 10, 20, 200, 30, UsageSource.PROVIDER, ("odd", f"n-{number % 2}"), None, None, *EVERY),
+        usage=Usage(
+            1000, 10, 20, 200, 30, UsageSource.PROVIDER, ("odd", f"n-{number % 2}"), None, STATED[number % 3], *EVERY
+        ),
         tags={"feature": "rerank", "team": f"t-{number % 2}"},
         user=f"u-{number % 2}",
     )

@@ -175,6 +175,7 @@ def _set_up(connection: sqlite3.Connection, record: Any) -> None:
             with _held(file):
                 cursor.execute("PRAGMA journal_mode = WAL")
     connection.create_function("exact_add", 2, sums.exact_add, deterministic=True)
+    connection.create_aggregate("exact_total", 1, sums.Total)
     connection.create_function("exact_cost", 2 * len(CLASSES), sums.cost, deterministic=True)
     record.info["file"], record.info["identity"] = file, _identity(file)
 

@@ -50,6 +50,41 @@ def exact_add(left: str | None, right: str | None) -> str | None:
     return plain(EXACT.add(exact(left), exact(right)))
 
 
+class exact_total(FunctionElement[Decimal]):  # noqa: N801 - as above
+    """The sum of amounts of a group, to the last digit; NULL adds nothing, and NULL where there is nothing else."""
+
+    type = Exact()
+    inherit_cache = True
+    name = "exact_total"
+
+    def __init__(self, amount: ColumnElement[Any]) -> None:
+        super().__init__(amount)
+
+
+@compiles(exact_total)
+def _aggregate(element: exact_total, compiler: Any, **options: Any) -> str:
+    return f"sum({compiler.process(element.clauses, **options)})"
+
+
+@compiles(exact_total, "sqlite")
+def _own_aggregate(element: exact_total, compiler: Any, **options: Any) -> str:
+    return f"exact_total({compiler.process(element.clauses, **options)})"
+
+
+class Total:
+    """What SQLite calls by the name of `exact_total`: one for each group."""
+
+    def __init__(self) -> None:
+        self._sum: Decimal | None = None
+
+    def step(self, amount: Any) -> None:
+        if amount is not None:
+            self._sum = exact(amount) if self._sum is None else EXACT.add(self._sum, exact(amount))
+
+    def finalize(self) -> Any:
+        return None if self._sum is None else plain(self._sum)
+
+
 class exact_cost(FunctionElement[Decimal]):  # noqa: N801 - as above
     """What quantities cost at the prices of a rate, like `rates.price`; NULL where there is no rate.
 

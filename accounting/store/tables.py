@@ -391,11 +391,12 @@ spend_quarters = Table(
 )
 spend_days = Table("spend_days", metadata, Column("billed_on", sa.Date, primary_key=True), *_spend_columns())
 
-# By tag and by end user: a call stands here once for each of its tags, and under `user` if it has one.
+# By tag, end user, anomaly and stated cost: a call stands here once for each of its tags and anomalies, under `user` if
+# it has one, and under `stated` if its provider said what it cost.
 spend_by_tag = Table(
     "spend_by_tag",
     metadata,
-    Column("tag", Text, primary_key=True),  # as a report names it: tag:feature, user
+    Column("tag", Text, primary_key=True),  # as a report names it: tag:feature, user, anomaly; or stated
     Column("billed_on", sa.Date, primary_key=True),
     Column("value", Text, primary_key=True),
     Column("project_id", Integer, primary_key=True, autoincrement=False),

@@ -8,8 +8,9 @@ place, with what was granted on it and whatever people built upon it.
 Of the columns whose names don't tell: `cost` is NULL where nobody can say, and leaves out units that the rate has no
 price for, which `anomalies` then names; `estimated_…_tokens` were likely used beyond what was stated, by
 `estimated_calls`, and are in no cost and no amount; `calls` are without `sub_calls`, other models' work inside one,
-whose rows name it by `parent_id`; a price (`…_per_1k`) is that of its class, else of the class it is part of, and NULL
-where there is neither.
+whose rows name it by `parent_id`; `stated_as` tells how `provider_cost` stands to ours, and `stated` is the sum of it,
+in rows by the tag `stated`; a price (`…_per_1k`) is that of its class, else of the class it is part of, and NULL where
+there is neither.
 """
 
 # ruff: noqa: S608 - all of the SQL is on this page
@@ -75,12 +76,13 @@ def _queries(on_postgresql: bool) -> tuple[str, ...]:
     month = ("to_char(t.billed_on, 'YYYY-MM')" if on_postgresql else "substr(t.billed_on, 1, 7)") + " AS month"
     days = f"t.billed_on, {month}"
     quarters = f"{at('quarter')}, {days}"
+    others = f"t.project_id, t.rate_id, {_LATER_FIGURES}, t.stated"
     tagged = f"t.tag, t.value, {days}, {_PROJECT}, r.provider, r.model, t.usage_source, {_FIGURES}, {_FIRST_PRICES}"
     return (
         _of_calls(f"{at('started_at')}, {at('first_token_at')}, {at('ended_at')}, {days}", on_postgresql),
         _of_spend(days, "spend_days"),
         _of_spend(quarters, "spend_quarters"),
-        f"SELECT {tagged}, t.project_id, t.rate_id, {_LATER_FIGURES} FROM spend_by_tag t {_PROJECTS} {_RATES}",
+        f"SELECT {tagged}, {others} FROM spend_by_tag t {_PROJECTS} {_RATES}",
     )
 
 
@@ -108,7 +110,8 @@ SELECT t.id, {time}, {_PROJECT}, {_KEY},
   t.endpoint, t.request_model, t.response_model, t.response_id, t.attempt, t.link_id, t.stream, t.effort, t.max_tokens,
   t.finish_reason, t.bytes_in, t.bytes_out, s.host,
   t.project_id, t.project_source, t.key_id, t.rate_id, t.source_id, t.batch_id,
-  {_LATER_COUNTED}, {_ESTIMATES}, {_LATER_PRICES}, t.parent_id, t.service_tier, t.script
+  {_LATER_COUNTED}, {_ESTIMATES}, {_LATER_PRICES}, t.parent_id, t.service_tier, t.script,
+  t.stated_as
 FROM calls t {_PROJECTS} {_KEYS} {_RATES} LEFT JOIN sources s ON s.id = t.source_id"""
 
 

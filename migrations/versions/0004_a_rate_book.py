@@ -4,17 +4,44 @@ Revision 0004, after 0003.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
 from accounting import aliases
+from accounting.money import Money
+from accounting.periods import Period
+from accounting.rates import Rate
+from accounting.stated import Statement, standing
 from accounting.store.types import Exact, Instant
 
 revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+
+COUNTED = (
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+    *("cache_write_1h_tokens", "audio_input_tokens", "image_input_tokens", "audio_output_tokens"),
+    *("image_output_tokens", "requests", "web_searches", "images", "audio_seconds"),
+)
+PRICES = (
+    *("input_per_1k", "cache_read_per_1k", "cache_write_per_1k", "output_per_1k", "reasoning_per_1k"),
+    *("cache_write_1h_per_1k", "audio_input_per_1k", "image_input_per_1k", "audio_output_per_1k"),
+    *("image_output_per_1k", "request_per_1k", "web_search_per_1k", "image_per_1k", "audio_second_per_1k"),
+)
+SPEND = ("spend_quarters", "spend_days", "spend_by_tag")
+CALLS_AT_ONCE = 1_000
+
+# As they are at this revision: the program's own tables move on.
+calls = sa.table(
+    "calls",
+    *(sa.column("id", sa.Uuid()), sa.column("provider"), sa.column("usage_source"), sa.column("usage_block")),
+    *(sa.column("provider_cost", Exact()), sa.column("provider_cost_currency"), sa.column("stated_as")),
+    *(sa.column("rate_id"), *map(sa.column, COUNTED)),
+)
+rates = sa.table("rates", sa.column("id"), sa.column("currency"), *(sa.column(name, Exact()) for name in PRICES))
 
 
 def upgrade() -> None:
@@ -106,6 +133,42 @@ def calls_without_a_rate_are_found() -> None:
 def stated_costs_add_up() -> None:
     op.add_column("calls", sa.Column("stated_as", sa.Text()))
     op.add_column("spend_by_tag", sa.Column("stated", Exact()))
+    roll_up_stated_costs()
+
+
+def roll_up_stated_costs() -> None:
+    """What providers stated is in no table of sums yet, so the next rollup adds every batch again.
+
+    Books in which no call has a stated cost are as they should be.
+    """
+    if not stamp_stated_costs(op.get_bind()):
+        return
+    for table in SPEND:
+        op.execute(f"DELETE FROM {table}")  # noqa: S608 - names of ours
+    op.execute("UPDATE batches SET rolled_at = NULL")
+
+
+def stamp_stated_costs(conn: sa.Connection) -> bool:
+    """Whether there were any."""
+    held = {row.id: _rate(row) for row in conn.execute(sa.select(rates))}
+    stated = sa.select(calls).where(calls.c.provider_cost.is_not(None)).order_by(calls.c.id).limit(CALLS_AT_ONCE)
+    this = sa.update(calls).where(calls.c.id == sa.bindparam("this")).values(stated_as=sa.bindparam("how"))
+    upto = None
+    while some := conn.execute(stated if upto is None else stated.where(calls.c.id > upto)).all():
+        conn.execute(this, [{"this": row.id, "how": str(_standing(row, held.get(row.rate_id)))} for row in some])
+        upto = some[-1].id
+    return upto is not None
+
+
+def _rate(row: Any) -> Rate:
+    prices = {name: getattr(row, name) for name in PRICES}
+    return Rate(provider="", model="", currency=row.currency, period=Period(None, None), **prices)
+
+
+def _standing(row: Any, rate: Rate | None) -> str:
+    cost = Money(row.provider_cost, row.provider_cost_currency)
+    counts = [getattr(row, name) for name in COUNTED]
+    return standing(Statement(cost, row.provider, counts, row.usage_source, row.usage_block), rate)
 
 
 def _withdrawal() -> list[sa.Column[object]]:

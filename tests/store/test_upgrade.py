@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,9 +17,10 @@ from accounting.aliases import Rule
 from accounting.backup import Holdings, back_up, restore
 from accounting.cli.store import upgrade
 from accounting.errors import SchemaMismatch
+from accounting.money import Money
 from accounting.rollup import Rolled, roll_all
 from accounting.store import is_postgresql, open_engine, prepare, reading, schema, writing
-from accounting.store.tables import metadata, spend_by_tag
+from accounting.store.tables import calls, metadata, spend_by_tag
 from accounting.usage import Call
 from accounting.verify import verify
 from tests.books import NOON, Books, at, made, used
@@ -108,6 +111,55 @@ def test_anomalies_of_an_older_store_are_in_its_sums_after_an_upgrade(store_of: 
         found = {(row["tag"], row["value"]): row["calls"] for row in upgraded.rows(spend_by_tag)}
         assert found[("anomaly", "total_mismatch")] == found[("anomaly", "hidden_output")] == 2
         assert verify(upgraded.engine).differences == ()
+
+
+def by_id(books: Books) -> dict[Any, Any]:
+    return {row["id"]: row for row in books.rows(calls)}
+
+
+def charged(number: int, cost: str, model: str = "z-ai/glm-5") -> Call:
+    usage = used(1000, 200)._replace(provider_cost=Money(Decimal(cost), "CNY"))
+    return made(number=number, usage=usage, request_model=model, tags={"feature": "rerank"})
+
+
+def test_what_providers_stated_to_an_older_store_is_in_its_sums_after_an_upgrade(
+    store_of: StoreOf, books: Books
+) -> None:
+    old = store_of("0003")
+    costs = ("0.018", "0.0180000000000000001", "0.02", "0.01")
+    books.deliver(*(charged(number, cost) for number, cost in enumerate(costs)), charged(5, "0.3", "nobody/knows"))
+    books.roll()
+    books.deliver(charged(6, "7"), made(number=7))
+    fill(old, books)
+    with writing(old) as conn:
+        conn.execute(spend_by_tag.delete().where(spend_by_tag.c.tag == "stated"))  # nobody rolled them up then
+    assert schema.upgrade(old) == "0003"
+    roll_all(old, lambda: NOON)
+    books.roll()
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        assert spending(upgraded) == spending(books)
+        assert by_id(upgraded) == by_id(books)
+        found = {
+            row["value"].split()[0]: row["stated"] for row in upgraded.rows(spend_by_tag) if row["tag"] == "stated"
+        }
+        assert found == {
+            "equal": Decimal("0.018"),
+            "rounding": Decimal("0.0180000000000000001"),
+            "higher": Decimal("7.02"),
+            "lower": Decimal("0.01"),
+            "unpriced": Decimal("0.3"),
+        }
+        assert verify(upgraded.engine).differences == ()
+
+
+def test_sums_without_any_stated_cost_stay_as_they_are(store_of: StoreOf, books: Books) -> None:
+    old = store_of("0003")
+    books.deliver(flagged(1), made(number=2))
+    books.roll()
+    fill(old, books)
+    assert schema.upgrade(old) == "0003"
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        assert spending(upgraded) == spending(books)
 
 
 def of_before(store_of: StoreOf, books: Books) -> Engine:
