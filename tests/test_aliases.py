@@ -60,11 +60,14 @@ def test_no_shipped_rule_contradicts_another() -> None:
         ("bedrock", "global.anthropic.claude-opus-5"),
         ("bedrock", "arn:aws:bedrock:us-east-1:1:application-inference-profile/claude-opus-5"),
         ("fireworks", "accounts/acme/models/glm-5"),
+        ("bedrock", "us-gov-east-1/anthropic.claude-opus-5"),
+        ("azure", "eu/gpt-4o"),
+        ("perplexity", "perplexity/sonar"),
         ("mistral", "mistral-small-latest"),
     ],
 )
 def test_a_variant_with_another_price_never_gets_its_models_rate(provider: str, name: str) -> None:
-    plain = ["glm-5", "z-ai/glm-5", "openai/gpt-4o", "gpt-4o", "gpt-4o-mini", "mistral-small", "claude-opus-5"]
+    plain = ["glm-5", "z-ai/glm-5", "openai/gpt-4o", "gpt-4o", "gpt-4o-mini", "sonar", "mistral-small", "claude-opus-5"]
     bedrock = ["anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-sonnet-4-5", "anthropic.claude-opus-5"]
     book = RateBook([rate(provider, model) for model in (*plain, *bedrock)], SHIPPED)
     assert book.find(provider, name, datetime(2026, 11, 1, tzinfo=UTC)) is None
