@@ -286,7 +286,10 @@ def unpriced(seen: Sequence[UnpricedModel], _now: datetime) -> Verdict:
     more = f" and {len(seen) - 3} more" if len(seen) > 3 else ""
     calls = sum(one.calls for one in seen)
     said = f"{counted(calls, 'call')} {days} {'has' if calls == 1 else 'have'} no rate: {models}{more}."
-    return Verdict(LOOK, said, "accounting rates load FILE, for the calls to come")
+    why = shlex.join(["accounting", "rates", "explain", seen[0].model, "--provider", seen[0].provider])
+    return Verdict(
+        LOOK, said, f"{why}. Once it has a rate, by accounting rates add, load or import, these get it, too."
+    )
 
 
 def clocks(seen: Clocks, _now: datetime) -> Verdict:

@@ -191,6 +191,7 @@ def test_unpriced_calls_name_their_models() -> None:
     assert verdict.state is LOOK
     assert "40 calls in the sums of the last 31 days have no rate: wcode/m0 (10 calls)" in verdict.said
     assert verdict.said.endswith("and 2 more.")
+    assert verdict.advice.startswith("accounting rates explain m0 --provider wcode. Once it has a rate")
     one = doctor.unpriced((UnpricedModel("wcode", "m", 1, False),), NOON)
     assert one.said == "1 call in the sums of the last 31 days has no rate: wcode/m (1 call)."
 
