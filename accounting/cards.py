@@ -63,12 +63,16 @@ def text(file: Path) -> str:
         raise ConfigurationError(f"Can't read the rate card {file}: {error.strerror}.") from error
 
 
-def parse_card(text: str, name: str) -> list[Rate]:
-    """The lines of a rate card; `name` is the file's, for messages. Raises `RateCardError`."""
+def parse_card(text: str, name: str, currency: str = "") -> list[Rate]:
+    """The lines of a rate card; `name` is the file's, for messages. Raises `RateCardError`.
+
+    `currency` is that of a card that names none; without, every card does.
+    """
     try:
         card = tomllib.loads(text, parse_float=exact)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise RateCardError(f"{name} is no TOML: {error}") from error
+    card = {"currency": currency, **card} if currency else card
     _check_heading(card, name)
     _refuse_unknown(card, {*HEADING, "rate"}, name)
     lines = _lines(card.get("rate"), name)

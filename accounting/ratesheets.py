@@ -46,13 +46,20 @@ def _escaped(text: str) -> str:
     return f"'{text}" if text.startswith("'") or text != text.strip() else text
 
 
-def read_csv(text: str, name: str) -> list[Rate]:
-    """The rates of a sheet; `name` is the file's, and the source of lines that name none. Raises `RateCardError`."""
+def read_csv(text: str, name: str, currency: str = "") -> list[Rate]:
+    """The rates of a sheet; `name` is the file's, and the source of lines that name none. Raises `RateCardError`.
+
+    `currency` is that of lines that name none; without, all do.
+    """
     rows = _rows(text, name)
     _, columns = next(rows, (1, []))
     columns = [column.strip() for column in columns]
-    _check_columns(columns, name)
-    return [_rate(_named(columns, cells, f"{name}, line {line}"), f"{name}, line {line}", name) for line, cells in rows]
+    usual = {"currency": currency} if currency else {}
+    _check_columns([*columns, *(usual.keys() - {*columns})], name)
+    return [
+        _rate(usual | _named(columns, cells, f"{name}, line {line}"), f"{name}, line {line}", name)
+        for line, cells in rows
+    ]
 
 
 def _rows(text: str, name: str) -> Iterator[tuple[int, list[str]]]:

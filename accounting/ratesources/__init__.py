@@ -1,0 +1,66 @@
+"""Price lists that others keep, or a file holds, read as lines of the rate book: one file a source.
+
+`genai_prices` and `litellm` have forms of their own; sheets and cards are ours, see `ratesheets` and `cards`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from accounting.cards import parse_card
+from accounting.errors import ConfigurationError, RateCardError
+from accounting.money import currency as known_currency
+from accounting.ratesheets import read_csv
+from accounting.ratesources import genai_prices, litellm
+from accounting.ratesources.listing import LeftOut, Listing, Place, place
+
+__all__ = ["FORMATS", "LeftOut", "Listing", "Place", "place", "read"]
+
+_FORMATS = {".json": "litellm", ".csv": "csv", ".toml": "toml"}
+FORMATS = (genai_prices.SOURCE, *_FORMATS.values())
+
+Progress = Callable[[int, int], None]
+
+
+def read(source: str, form: str | None = None, currency: str = "", told: Progress = lambda _done, _of: None) -> Listing:
+    """What the source says, in the form named, or that its name tells; `currency` is for one that says none.
+
+    Raises `RateCardError` where it is no such list, and `ConfigurationError` where it is not to be had.
+    """
+    if currency:
+        known_currency(currency)
+    form = form or _form(source)
+    if form == genai_prices.SOURCE:
+        _refuse_currency(currency)
+        return genai_prices.read(told)
+    file = Path(source)
+    text = _text(file)
+    if form == "litellm":
+        return litellm.read(text, file.name, currency or "USD", told)
+    lines = (read_csv if form == "csv" else parse_card)(text, file.name, currency)
+    return Listing(frozenset(line.source for line in lines), tuple(lines))
+
+
+def _form(source: str) -> str:
+    if source == genai_prices.SOURCE:
+        return source
+    form = _FORMATS.get(Path(source).suffix.lower())
+    if form is None:
+        raise ConfigurationError(
+            f"{source!r} tells no form; expected {genai_prices.SOURCE}, or a file that ends in {', '.join(_FORMATS)}. "
+            f"Name it: --format {'|'.join(_FORMATS.values())}"
+        )
+    return form
+
+
+def _refuse_currency(currency: str) -> None:
+    if currency:
+        raise ConfigurationError(f"{genai_prices.SOURCE} has its prices in USD; leave out --currency.")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
+    except OSError as error:
+        raise ConfigurationError(f"Can't read the price list {file}: {error.strerror}.") from error

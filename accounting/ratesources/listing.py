@@ -1,0 +1,137 @@
+"""What a source says of prices: lines of the rate book, and what it says beyond them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from accounting import cards, patterns
+from accounting.errors import RateCardError
+from accounting.rates import REQUIRED, UNITS, Rate
+from accounting.resolution import RateBook
+
+ALWAYS = date(2020, 1, 1)
+"""From when a price holds that its source gives no date: before the first call of anybody who keeps books here."""
+
+_REFUSED = "one of its lines is refused, and with it the others of its list"
+
+Place = tuple[str, str, str]
+"""A provider, its model, and the service tier: what has one list of prices at a time."""
+
+
+def place(rate: Rate) -> Place:
+    return rate.provider, rate.model, rate.service_tier
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a source says that no line can, and why; the `detail` is about this one.
+
+    `name` is its own for the price, or for what else of the model is left out; without, all of it is.
+    """
+
+    provider: str
+    model: str
+    reason: str
+    name: str = ""
+    detail: str = ""
+    service_tier: str | None = None
+    """Where nothing is left of this tier's prices alone; None where nothing is of the model's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All prices of a source that are wanted. Lines that bear one of its `sources` are its own, also in the books.
+
+    Where it is `undated`, of lines from `ALWAYS` it says only that they hold now.
+    """
+
+    sources: frozenset[str]
+    lines: tuple[Rate, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    undated: bool = False
+
+    @property
+    def always(self) -> datetime | None:
+        return datetime(ALWAYS.year, ALWAYS.month, ALWAYS.day, tzinfo=UTC) if self.undated else None
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Of a line beside its model, as a card has them."""
+
+    since: date = ALWAYS
+    service_tier: str = ""
+    context_above: int = 0
+    hours: str = ""
+
+
+@dataclass(slots=True)
+class Collected:
+    """Prices of a source, as it is gone through. Of a list with one line that can't be, none is taken:
+    a call would else be priced by the line beside it."""
+
+    source: str
+    currency: str
+    _lists: dict[Place, list[Rate]] = field(default_factory=dict)
+    _of: dict[Place, str] = field(default_factory=dict)
+    _refused: set[Place] = field(default_factory=set)
+    _left_out: list[LeftOut] = field(default_factory=list)
+
+    def add(self, named: str, provider: str, model: str, prices: Mapping[str, Decimal], conditions: Conditions) -> None:
+        """A line with prices by class; `named` is what the source calls the model."""
+        there = provider, model, conditions.service_tier
+        if self._of.setdefault(there, named) != named or there in self._refused:
+            return
+        try:
+            self._lists.setdefault(there, []).append(self._line(provider, model, prices, conditions))
+        except RateCardError as error:
+            self._refuse(there, str(error))
+
+    def leave_out(self, provider: str, model: str, reason: str, name: str = "", detail: str = "") -> None:
+        self._left_out.append(LeftOut(provider, model, reason, name, detail))
+
+    def listing(self) -> Listing:
+        for there, lines in list(self._lists.items()):
+            try:
+                RateBook(lines)
+            except RateCardError as error:
+                self._refuse(there, str(error))
+        found = tuple(line for lines in self._lists.values() for line in lines)
+        return Listing(frozenset((self.source,)), found, tuple(self._left_out), undated=True)
+
+    def named(self, provider: str, model: str, service_tier: str = "") -> str | None:
+        """What the source calls the model whose list this is; None where there is none yet."""
+        return self._of.get((provider, model, service_tier))
+
+    def of(self, provider: str, model: str, service_tier: str = "") -> list[Rate]:
+        return self._lists.get((provider, model, service_tier), [])
+
+    def _line(self, provider: str, model: str, prices: Mapping[str, Decimal], conditions: Conditions) -> Rate:
+        if patterns.is_pattern(model):
+            raise RateCardError(f"{model} would be a pattern, as it has a {patterns.ANY}.")
+        heading = {"provider": provider, "currency": self.currency, "source": self.source}
+        said = {
+            "model": model,
+            "valid_from": conditions.since,
+            "service_tier": conditions.service_tier,
+            "context_above": conditions.context_above,
+            **({"hours": conditions.hours} if conditions.hours else {}),
+        }
+        return cards.line_of(heading, {**said, **whole(prices)}, provider)
+
+    def _refuse(self, there: Place, reason: str) -> None:
+        self._refused.add(there)
+        self._lists.pop(there, None)
+        provider, model, tier = there
+        self._left_out.append(LeftOut(provider, model, _REFUSED, detail=reason, service_tier=tier))
+
+
+def whole(prices: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """With 0 for the tokens of one direction where only those of the other have a price, as with embeddings."""
+    return {name: Decimal(0) for name in REQUIRED} | dict(prices)
+
+
+def says_enough(prices: Mapping[str, Decimal]) -> bool:
+    """Whether a model could be priced by these alone; nobody is charged for cached tokens and not for others."""
+    return any(name in prices for name in (*REQUIRED, "request", *(each.name for each in UNITS)))

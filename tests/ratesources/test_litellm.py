@@ -1,0 +1,234 @@
+"""LiteLLM's price map as lines: what of it is taken, and what is left out and why."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from accounting.errors import RateCardError
+from accounting.hours import hours
+from accounting.money import plain
+from accounting.rates import Rate
+from accounting.ratesources import litellm
+from accounting.ratesources.listing import LeftOut, Listing
+from accounting.resolution import RateBook
+from tests.books import at
+
+
+def listing(**entries: Any) -> Listing:
+    """Of entries by the model, each of openai unless it says otherwise."""
+    found = {name: {"litellm_provider": "openai", "mode": "chat", **entry} for name, entry in entries.items()}
+    return litellm.read(json.dumps(found), "map.json")
+
+
+def only(**entry: Any) -> Rate:
+    (line,) = listing(m=entry).lines
+    return line
+
+
+def per_million(price: Decimal | None) -> str:
+    return "none" if price is None else plain(price * 1000)
+
+
+FREE = Decimal(0)
+TOKENS = {"input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+
+
+def test_a_price_per_token_is_one_per_1000_to_the_digit() -> None:
+    text = '{"m": {"litellm_provider": "openai", "input_cost_per_token": 1.23456e-07, "output_cost_per_token": 3}}'
+    (line,) = litellm.read(text, "map.json").lines
+    assert (line.input_per_1k, line.output_per_1k) == (Decimal("0.000123456"), Decimal(3000))
+    assert (line.provider, line.model, line.currency, line.source) == ("openai", "m", "USD", "litellm")
+
+
+def test_every_class_of_tokens_has_its_price() -> None:
+    line = only(
+        **TOKENS,
+        cache_read_input_token_cost=1e-06,
+        cache_creation_input_token_cost=2e-06,
+        cache_creation_input_token_cost_above_1hr=3e-06,
+        output_cost_per_reasoning_token=4e-06,
+        input_cost_per_audio_token=5e-06,
+        input_cost_per_image_token=6e-06,
+        output_cost_per_audio_token=7e-06,
+        output_cost_per_image_token=8e-06,
+        search_context_cost_per_query={"search_context_size_low": 0.01, "search_context_size_high": 0.01},
+    )
+    prices = [line.cache_read_per_1k, line.cache_write_per_1k, line.cache_write_1h_per_1k, line.reasoning_per_1k]
+    assert prices == [Decimal(n) / 1000 for n in (1, 2, 3, 4)]
+    prices = [line.audio_input_per_1k, line.image_input_per_1k, line.audio_output_per_1k, line.image_output_per_1k]
+    assert prices == [Decimal(n) / 1000 for n in (5, 6, 7, 8)]
+    assert line.web_search_per_1k == 10
+
+
+def test_tiers_and_sizes_are_lines_of_their_own() -> None:
+    entry = {
+        **TOKENS,
+        "input_cost_per_token_above_200k_tokens": 5e-06,
+        "input_cost_per_token_batches": 1.25e-06,
+        "output_cost_per_token_priority": 2e-05,
+        "input_cost_per_token_above_200k_tokens_priority": 9e-06,
+    }
+    book = RateBook(listing(m=entry).lines)
+
+    def prices(tier: str) -> list[str]:
+        found = [book.find("openai", "m", at("2026-11-23"), tokens, tier) for tokens in (200_000, 200_001)]
+        return [f"{per_million(rate.input_per_1k)} {per_million(rate.output_per_1k)}" for rate in found if rate]
+
+    assert prices("") == ["2.5 10", "5 10"]
+    assert prices("batch") == ["1.25 10", "5 10"]
+    assert prices("priority") == ["2.5 20", "9 20"]
+    assert book.find("openai", "m", at("2026-11-23"), 0, "flex") is None
+
+
+def test_with_xai_a_call_of_just_the_size_is_a_large_one() -> None:
+    lines = listing(m={**TOKENS, "litellm_provider": "xai", "input_cost_per_token_above_200k_tokens": 5e-06}).lines
+    assert [line.context_above for line in lines] == [0, 199_999]
+
+
+def test_a_table_of_steps_is_a_line_a_step() -> None:
+    steps = [{"range": [start, start * 2], "input_cost_per_token": start * 1e-12} for start in (0, 32_000, 128_000)]
+    lines = listing(m={"tiered_pricing": steps, "output_cost_per_token": 1e-06}).lines
+    found = [(line.context_above, per_million(line.input_per_1k)) for line in lines]
+    assert found == [(0, "0"), (32_000, "0.032"), (128_000, "0.128")]
+    assert {line.output_per_1k for line in lines} == {Decimal("0.001")}
+
+
+def test_off_peak_prices_hold_at_their_hours() -> None:
+    windows = [
+        {"hours_utc": ["10:00-00:00", "02:00-03:00"], "weekdays": [1, 2, 3, 4, 5]},
+        {"hours_utc": "00:00-00:00", "weekdays": [6, 7]},
+    ]
+    peak, *off = listing(
+        m={**TOKENS, "off_peak_pricing": {"input_cost_per_token": 1e-06, "windows": windows[:1]}}
+    ).lines
+    assert (peak.hours, peak.input_per_1k) == (None, Decimal("0.0025"))
+    assert {line.input_per_1k for line in off} == {Decimal("0.001")}
+    weekend = listing(m={**TOKENS, "off_peak_pricing": {"output_cost_per_token": 0, "windows": windows[1:]}}).lines[1]
+    assert weekend.hours == hours("sat,sun 00:00-24:00 UTC")
+
+
+def test_hours_over_midnight_go_on_the_next_weekday_that_is_named() -> None:
+    """LiteLLM asks for the weekday of the instant, and not of the day on which the hours began."""
+    rule = {"hours_utc": "22:00-03:00", "weekdays": [1, 5]}
+    lines = listing(m={**TOKENS, "off_peak_pricing": {"windows": [rule]}}).lines
+    assert [str(line.hours) for line in lines[1:]] == ["mon,fri 22:00-24:00 UTC", "mon,fri 00:00-03:00 UTC"]
+
+
+def test_hours_that_meet_leave_the_list_out() -> None:
+    found = listing(m={**TOKENS, "off_peak_pricing": {"hours_utc": ["10:00-12:00", "11:00-13:00"]}})
+    assert found.lines == ()
+    assert [one.model for one in found.left_out] == ["m"]
+
+
+def test_hours_on_weekdays_of_another_clock_leave_the_model_out() -> None:
+    rule = {"hours_utc": "10:00-12:00", "weekdays": [1]}
+    found = listing(m={**TOKENS, "off_peak_pricing": {"weekday_timezone": "Asia/Shanghai", "windows": [rule]}})
+    assert found.lines == ()
+    assert "weekdays of another" in found.left_out[0].detail
+
+
+@pytest.mark.parametrize(
+    ("house", "key", "named"),
+    [
+        ("openai", "gpt-4o", ("openai", "gpt-4o")),
+        ("azure", "azure/gpt-4o", ("azure", "gpt-4o")),
+        ("azure_ai", "azure_ai/gpt-4o", ("azure", "gpt-4o")),
+        ("vertex_ai-anthropic_models", "vertex_ai/claude-x", ("vertex", "claude-x")),
+        ("bedrock_converse", "anthropic.claude-x-v1:0", ("bedrock", "anthropic.claude-x-v1:0")),
+        ("fireworks_ai", "fireworks_ai/accounts/fireworks/models/m", ("fireworks", "accounts/fireworks/models/m")),
+        ("openai", "high/gpt-image-1", ("openai", "high/gpt-image-1")),
+    ],
+)
+def test_providers_and_models_have_the_names_that_calls_give_them(house: str, key: str, named: tuple[str, str]) -> None:
+    (line,) = listing(**{key: {**TOKENS, "litellm_provider": house}}).lines
+    assert (line.provider, line.model) == named
+
+
+def test_what_is_charged_by_the_second_or_the_image_alone_costs_nothing_by_tokens() -> None:
+    spoken = only(mode="audio_transcription", input_cost_per_second=0.0001, output_cost_per_second=0.0)
+    assert (spoken.audio_second_per_1k, spoken.input_per_1k, spoken.output_per_1k) == (Decimal("0.1"), FREE, FREE)
+    drawn = only(mode="image_generation", output_cost_per_image=0.04)
+    assert (drawn.image_per_1k, drawn.output_per_1k) == (Decimal(40), FREE)
+
+
+def test_images_with_a_price_of_tokens_have_none_beside_it() -> None:
+    found = listing(m={"mode": "image_generation", "output_cost_per_image": 0.04, "output_cost_per_image_token": 4e-05})
+    assert [(line.image_per_1k, line.output_per_1k) for line in found.lines] == [(None, Decimal("0.04"))]
+    assert [one.name for one in found.left_out] == ["output_cost_per_image"]
+
+
+def test_a_line_with_too_many_decimals_is_refused_with_its_list_and_others_are_taken() -> None:
+    found = listing(
+        fine={**TOKENS, "input_cost_per_token_batches": 1.0000000000001e-06},
+        none={**TOKENS, "cache_read_input_token_cost": 1.0000000000001e-06},
+    )
+    assert [(line.model, line.service_tier) for line in found.lines] == [("fine", "")]
+    assert [(one.model, one.service_tier) for one in found.left_out] == [("fine", "batch"), ("none", "")]
+    assert "input is 0.0010000000000001; expected at most 9 decimals" in found.left_out[0].detail
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ({**TOKENS, "input_cost_per_character": 1e-06}, "input_cost_per_character"),
+        ({**TOKENS, "input_cost_per_pixel": 1e-06}, "input_cost_per_pixel"),
+        ({**TOKENS, "output_cost_per_second": 0.4, "mode": "video_generation"}, "output_cost_per_second"),
+        ({**TOKENS, "input_dbu_cost_per_token": 1e-06}, "input_dbu_cost_per_token"),
+        (
+            {**TOKENS, "search_context_cost_per_query": {"search_context_size_low": 1, "search_context_size_high": 2}},
+            "search_context_cost_per_query",
+        ),
+    ],
+)
+def test_a_price_that_no_line_can_have_is_left_out_by_name_and_the_others_are_taken(
+    entry: dict[str, Any], name: str
+) -> None:
+    found = listing(m=entry)
+    assert [(one.model, one.name) for one in found.left_out] == [("m", name)]
+    assert [line.input_per_1k for line in found.lines] == [Decimal("0.0025")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"input_cost_per_pixel": 1}, "nothing of it can be priced"),
+        ({"input_cost_per_token": "cheap"}, "one of its prices is none"),
+        ({"input_cost_per_token": True}, "one of its prices is none"),
+        ({"input_cost_per_token": -1}, "one of its lines is refused"),
+        ({**TOKENS, "tiered_pricing": [{}]}, "one of its prices is none"),
+        ({**TOKENS, "litellm_provider": ""}, "it names no provider"),
+    ],
+)
+def test_an_entry_that_can_not_be_priced_is_left_out_with_the_reason(entry: dict[str, Any], said: str) -> None:
+    found = listing(m=entry)
+    assert found.lines == ()
+    assert any(said in one.reason for one in found.left_out)
+
+
+def test_prices_of_nothing_are_not_missed() -> None:
+    assert listing(m={**TOKENS, "input_cost_per_pixel": 0.0}).left_out == ()
+
+
+def test_of_two_entries_for_one_model_the_first_is_taken_and_the_other_named() -> None:
+    found = listing(**{"gpt": TOKENS, "openai/gpt": {"input_cost_per_token": 1}})
+    assert [line.input_per_1k for line in found.lines] == [Decimal("0.0025")]
+    assert found.left_out == (
+        LeftOut("openai", "gpt", "another entry is the same model, and was taken", "openai/gpt", "openai/gpt, for gpt"),
+    )
+
+
+def test_the_maps_own_explanation_is_no_model() -> None:
+    assert listing(sample_spec=TOKENS) == Listing(frozenset(["litellm"]), (), undated=True)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"m": 1}', "[" * 100_000])
+def test_what_is_no_map_is_refused_with_its_name(text: str) -> None:
+    with pytest.raises(RateCardError, match=r"^map\.json"):
+        litellm.read(text, "map.json")
+
+
+def test_a_map_may_be_in_another_currency() -> None:
+    text = json.dumps({"m": {"litellm_provider": "x", **TOKENS}})
+    assert [line.currency for line in litellm.read(text, "map.json", "CNY").lines] == ["CNY"]
