@@ -1,0 +1,339 @@
+"""What an import makes of the rate book: the difference between what a source says now and what it said before.
+
+It touches lines of its own source alone. Of a model that another source's line prices, a hand-made one as any, nothing
+is taken: that line was chosen. History does not move: a price that its source gives no date changes from now on, and
+lines that are gone from it end now.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from accounting import ratebook
+from accounting.aliases import NO_ALIASES, Aliases
+from accounting.patterns import fits, is_pattern
+from accounting.periods import Period
+from accounting.rates import ANY_TIER, UNPRICED, Rate
+from accounting.ratesources.listing import Listing, Place, place
+from accounting.resolution import RateBook
+from accounting.store import aliaslines
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From an instant on a model costs something else under the same conditions: None is no line for these."""
+
+    at: datetime
+    was: Rate | None
+    now: Rate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Beaten:
+    """The list of a model that is not taken, for another source's line that prices it."""
+
+    place: Place
+    by: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an import would do. `kept` lines stay as they are; `gone` are those that end now, or never begin.
+
+    It is done by withdrawing and appending: `withdrawn` are in the books, `appended` are not yet.
+    """
+
+    added: tuple[Rate, ...] = ()
+    changed: tuple[Change, ...] = ()
+    gone: tuple[Rate, ...] = ()
+    kept: int = 0
+    beaten: tuple[Beaten, ...] = ()
+    withdrawn: tuple[Rate, ...] = ()
+    appended: tuple[Rate, ...] = ()
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.withdrawn and not self.appended
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which providers and models an import is about: all, or those named; `*` in a name stands for any text."""
+
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+    def __contains__(self, there: Place) -> bool:
+        provider, model, _ = there
+        return _is_named(provider, self.providers) and _is_named(model, self.models)
+
+
+Progress = Callable[[int, int], None]
+
+
+def plan(
+    held: Iterable[Rate],
+    source: Listing,
+    now: datetime,
+    wanted: Wanted = Wanted(),
+    aliases: Aliases = NO_ALIASES,
+    told: Progress = lambda _done, _of: None,
+) -> Plan:
+    """`held` are all lines in force."""
+    mine, others = _apart(held, source)
+    ours, theirs = _by_place(mine, wanted), _by_place(source.lines, wanted)
+    book = RateBook(others, aliases)
+    left_alone = _Left(source)
+    made = _Made()
+    for done, there in enumerate(sorted({*ours, *theirs})):
+        told(done, len(ours) + len(theirs))
+        by = _winner(book, others, there, known=there in ours)
+        if by is not None:
+            made.beaten += [Beaten(there, by)] if there in theirs else []
+        elif there in theirs:
+            _List(ours.get(there, []), theirs[there], source.always, now).compare(made)
+        elif there not in left_alone:
+            _end(ours[there], now, made)
+    return made.plan()
+
+
+def of_books(conn: Connection, source: Listing, now: datetime, wanted: Wanted, told: Progress) -> Plan:
+    """What an import would do to the books."""
+    aliases = Aliases(aliaslines.read(conn, withdrawn=False))
+    held = [line.rate for line in ratebook.lines(conn, withdrawn=False)]
+    return plan(held, source, now, wanted, aliases, told)
+
+
+def apply(conn: Connection, made: Plan, now: datetime, by: str, why: str) -> None:
+    """Do it, or raise `RateCardError` and do nothing, in the caller's transaction."""
+    if made.withdrawn:
+        ratebook.withdraw(conn, [rate.id for rate in made.withdrawn], now, by, why)
+    if made.appended:
+        ratebook.load(conn, made.appended, now, by)
+
+
+@dataclass(slots=True)
+class _Made:
+    """A plan in the making."""
+
+    added: list[Rate] = field(default_factory=list)
+    changed: list[Change] = field(default_factory=list)
+    gone: list[Rate] = field(default_factory=list)
+    kept: int = 0
+    beaten: list[Beaten] = field(default_factory=list)
+    withdrawn: list[Rate] = field(default_factory=list)
+    appended: list[Rate] = field(default_factory=list)
+
+    def plan(self) -> Plan:
+        return Plan(
+            added=tuple(self.added),
+            changed=tuple(self.changed),
+            gone=tuple(self.gone),
+            kept=self.kept,
+            beaten=tuple(self.beaten),
+            withdrawn=tuple(self.withdrawn),
+            appended=tuple(self.appended),
+        )
+
+
+class _Left:
+    """What a source had to say but no line could: its older lines are not gone from it."""
+
+    def __init__(self, source: Listing) -> None:
+        whole = [one for one in source.left_out if not one.name]
+        self._models = {(one.provider, one.model) for one in whole if one.service_tier is None}
+        self._places = {(one.provider, one.model, one.service_tier) for one in whole}
+
+    def __contains__(self, there: Place) -> bool:
+        return there in self._places or there[:2] in self._models
+
+
+class _List:
+    """One model's prices at one service tier: as they are in the books, and as the source has them."""
+
+    def __init__(self, held: list[Rate], wanted: list[Rate], always: datetime | None, now: datetime) -> None:
+        self._held, self._wanted = _steps(held), _steps(wanted)
+        self._always, self._now = always, now
+        self._withdrawn: list[Rate] = []
+        self._appended: list[Rate] = []
+
+    def compare(self, made: _Made) -> None:
+        before = _all(self._held)
+        for start, lines in self._wanted.items():
+            if start != self._always or not before:
+                self._date(start, lines)
+        self._withdrawn += [
+            line for start, lines in self._held.items() if start > self._now and start not in self._wanted
+            for line in lines
+        ]  # fmt: skip
+        self._hold_now()
+        self._cut()
+        self._tell(made, before)
+
+    def _date(self, start: datetime, lines: list[Rate]) -> None:
+        """What the source says of a day is said so in the books."""
+        there = self._held.get(start, [])
+        if not _is_said(lines, there, self._now):
+            self._withdrawn += there
+            self._appended += lines
+
+    def _hold_now(self) -> None:
+        """What is undated, or came back, is said from now on."""
+        wanted = in_force(_all(self._wanted), self._now)
+        found = in_force(self._after(), self._now)
+        if _prices(wanted) == _prices(found):
+            return
+        if not any(_is_plain(line) for line in wanted):
+            self._end_all()
+        self._appended += [replace(line, period=Period(self._now, line.period.end)) for line in wanted]
+
+    def _after(self) -> list[Rate]:
+        gone = {line.id for line in self._withdrawn}
+        return [*(line for line in _all(self._held) if line.id not in gone), *self._appended]
+
+    def _end_all(self) -> None:
+        lines = [line for line in self._after() if line.id != UNPRICED]
+        for line, instead in _ended(lines, self._now):
+            self._withdrawn.append(line)
+            self._appended += instead
+
+    def _cut(self) -> None:
+        """A line that ended ran into one that its source dates back to before: the later one holds from its day on."""
+        after = self._after()
+        for line in after:
+            later = min((one.valid_from for one in after if _follows(one, line)), default=None)
+            if line.id != UNPRICED and later is not None and line.period.end is not None and later < line.period.end:
+                self._withdrawn.append(line)
+                self._appended.append(replace(line, id=UNPRICED, period=Period(line.valid_from, later)))
+
+    def _tell(self, made: _Made, before: list[Rate]) -> None:
+        made.withdrawn += self._withdrawn
+        made.appended += self._appended
+        made.kept += len(before) - len(self._withdrawn)
+        if not before:
+            made.added += self._appended
+            return
+        touched = {line.valid_from for line in (*self._withdrawn, *self._appended)}
+        ends = {line.period.end for line in self._appended if line.period.end is not None} & {self._now}
+        for at in sorted(touched | ends):
+            made.changed += _changes(at, in_force(before, at), in_force(self._after(), at))
+
+
+def _end(held: list[Rate], now: datetime, made: _Made) -> None:
+    """The source has the list no more."""
+    made.gone += [*in_force(held, now), *(line for line in held if line.valid_from > now)]
+    ending = list(_ended(held, now))
+    made.withdrawn += [line for line, _ in ending]
+    made.appended += [rate for _, instead in ending for rate in instead]
+    made.kept += len(held) - len(ending)
+
+
+def _ended(lines: Sequence[Rate], now: datetime) -> Iterator[tuple[Rate, list[Rate]]]:
+    """Those that could hold from now on, each with the line that ends instead; none where it had not begun."""
+    for line in lines:
+        if not _is_over(line, now):
+            period = Period(line.valid_from, min([now, *(one.valid_from for one in lines if _follows(one, line))]))
+            yield line, [replace(line, id=UNPRICED, period=period)] if line.valid_from < now else []
+
+
+def _follows(one: Rate, line: Rate) -> bool:
+    return _conditions(one) == _conditions(line) and one.valid_from > line.valid_from
+
+
+def in_force(lines: Iterable[Rate], at: datetime) -> list[Rate]:
+    """Of one list those by which a call may be priced that begins then: older ones behind a line for all are not."""
+    found: dict[Any, Rate] = {}
+    for line in sorted(lines, key=lambda line: line.valid_from, reverse=True):
+        if any(_is_plain(one) and one.valid_from > line.valid_from for one in found.values()):
+            break
+        if at in line.period:
+            found.setdefault(_conditions(line), line)
+    return list(found.values())
+
+
+def _changes(at: datetime, before: Iterable[Rate], after: Iterable[Rate]) -> Iterator[Change]:
+    was, now = ({_conditions(line): line for line in lines} for lines in (before, after))
+    for conditions in {**was, **now}:
+        old, new = was.get(conditions), now.get(conditions)
+        if old is None or new is None or _said(old) != _said(new):
+            yield Change(at, old, new)
+
+
+def _is_plain(line: Rate) -> bool:
+    return not line.context_above and line.hours is None
+
+
+def _conditions(line: Rate) -> tuple[Any, ...]:
+    return line.context_above, line.hours
+
+
+def _said(line: Rate, end: datetime | None = None) -> Rate:
+    """The line without when it holds and where it is from; its end, if that matters."""
+    return replace(line, id=UNPRICED, source="", period=Period(_EPOCH, end))
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00Z")
+
+
+def _prices(lines: Iterable[Rate]) -> set[Rate]:
+    return {_said(line, line.period.end) for line in lines}
+
+
+def _is_said(lines: Iterable[Rate], there: Iterable[Rate], now: datetime) -> bool:
+    """Whether the lines of a day are there. One that ended since is: it was gone from its source for a while."""
+    open_again = [
+        replace(line, period=Period(line.valid_from, None)) if _is_over(line, now) else line for line in there
+    ]
+    return _prices(lines) in (_prices(there), _prices(open_again))
+
+
+def _is_over(line: Rate, now: datetime) -> bool:
+    return line.period.end is not None and line.period.end <= now
+
+
+def _steps(lines: Iterable[Rate]) -> dict[datetime, list[Rate]]:
+    found: dict[datetime, list[Rate]] = defaultdict(list)
+    for line in sorted(lines, key=lambda line: line.valid_from):
+        found[line.valid_from].append(line)
+    return dict(found)
+
+
+def _all(steps: Mapping[datetime, list[Rate]]) -> list[Rate]:
+    return [line for lines in steps.values() for line in lines]
+
+
+def _apart(held: Iterable[Rate], source: Listing) -> tuple[list[Rate], list[Rate]]:
+    mine: list[Rate] = []
+    others: list[Rate] = []
+    for rate in held:
+        (mine if rate.source in source.sources else others).append(rate)
+    return mine, others
+
+
+def _by_place(lines: Iterable[Rate], wanted: Wanted) -> dict[Place, list[Rate]]:
+    found: dict[Place, list[Rate]] = defaultdict(list)
+    for line in lines:
+        if (there := place(line)) in wanted:
+            found[there].append(line)
+    return dict(found)
+
+
+def _winner(book: RateBook, others: Sequence[Rate], there: Place, *, known: bool) -> Rate | None:
+    """Another source's line for the model; for a pattern, one of the same pattern.
+
+    Where a line of ours is `known` by the model's own name, only by that name: it prices the calls by now.
+    """
+    provider, model, tier = there
+    if is_pattern(model):
+        lines: Iterable[Rate] = (rate for rate in others if (rate.provider, rate.model) == (provider, model))
+    else:
+        lines = (one.rate for one in book.considered(provider, model) if not known or one.rate.model == model)
+    return next((rate for rate in lines if rate.service_tier in (tier, ANY_TIER)), None)
+
+
+def _is_named(name: str, names: Sequence[str]) -> bool:
+    return not names or any(name == one or fits(one, name) for one in names)

@@ -1,0 +1,279 @@
+"""What an import makes of the rate book: what is added, changed, gone and kept, and what is not its to change."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounting import ratebook, rateimports, stamps
+from accounting.aliases import Aliases, Rule
+from accounting.hours import hours
+from accounting.periods import Period
+from accounting.rateimports import Plan, Wanted, plan
+from accounting.rates import Rate
+from accounting.ratesources import LeftOut, Listing
+from accounting.resolution import RateBook
+from accounting.store import reading
+from tests.books import NOON, Books, at
+
+ALWAYS = at("2020-01-01")
+LATER = NOON + timedelta(days=7)
+EVERYTHING = Wanted()
+
+
+def line(price: int = 2, model: str = "large", since: datetime = ALWAYS, **changes: object) -> Rate:
+    rate = Rate(
+        provider="acme",
+        model=model,
+        currency="USD",
+        period=Period(since, None),
+        input_per_1k=Decimal(price),
+        output_per_1k=Decimal(10),
+        source="list",
+    )
+    return replace(rate, **changes)  # type: ignore[arg-type]
+
+
+def undated(*lines: Rate, left_out: Sequence[LeftOut] = ()) -> Listing:
+    return Listing(frozenset(["list"]), lines, tuple(left_out), undated=True)
+
+
+def dated(*lines: Rate) -> Listing:
+    return Listing(frozenset(["list"]), lines)
+
+
+class Held:
+    """Lines in force, as imports change them."""
+
+    def __init__(self, *lines: Rate) -> None:
+        self.lines = [replace(rate, id=n) for n, rate in enumerate(lines, 1)]
+        self._next = len(lines)
+
+    def take(self, source: Listing, now: datetime = NOON, wanted: Wanted = EVERYTHING) -> Plan:
+        made = plan(self.lines, source, now, wanted)
+        gone = {rate.id for rate in made.withdrawn}
+        left = [rate for rate in self.lines if rate.id not in gone]
+        new = [replace(rate, id=self._next + n) for n, rate in enumerate(made.appended, 1)]
+        self._next += len(new)
+        self.lines = [*left, *new]
+        RateBook(self.lines)  # raises where they contradict each other
+        return made
+
+    def price(self, when: datetime, tokens: int = 0, tier: str = "") -> Decimal | None:
+        rate = RateBook(self.lines).find("acme", "large", when, tokens, tier)
+        return None if rate is None else rate.input_per_1k
+
+
+def test_what_is_new_is_added_from_the_day_it_bears() -> None:
+    held = Held()
+    made = held.take(undated(line(2), line(3, since=at("2026-06-01"))))
+    assert (len(made.added), made.changed, made.gone, made.kept) == (2, (), (), 0)
+    assert [held.price(at(day)) for day in ("2020-01-01", "2026-05-31", "2026-06-01")] == [2, 2, 3]
+
+
+def test_the_same_once_more_is_nothing() -> None:
+    source = undated(line(2), line(3, since=at("2026-06-01")), line(1, service_tier="batch"))
+    held = Held()
+    held.take(source)
+    again = held.take(source, LATER)
+    assert (again.is_nothing, again.kept) == (True, 3)
+
+
+def test_a_price_without_a_date_changes_at_the_import_and_history_keeps_the_old_one() -> None:
+    held = Held(line(2))
+    made = held.take(undated(line(3)))
+    assert [(change.at, change.was, change.now) for change in made.changed] == [
+        (NOON, held.lines[0], line(3, since=NOON))
+    ]
+    assert (made.added, made.withdrawn) == ((), ())
+    assert [held.price(NOON - timedelta(microseconds=1)), held.price(NOON)] == [2, 3]
+
+
+def test_a_price_that_changes_twice_and_back_is_what_the_source_says_each_time() -> None:
+    held = Held(line(2))
+    days = [NOON + timedelta(days=n) for n in range(4)]
+    for day, price in zip(days, (3, 4, 2, 2), strict=True):
+        held.take(undated(line(price)), day)
+    assert [held.price(day) for day in days] == [3, 4, 2, 2]
+    assert held.price(NOON - timedelta(days=1)) == 2
+    assert len(held.lines) == 4
+
+
+def test_a_price_with_a_date_changes_on_it() -> None:
+    held = Held(line(2))
+    made = held.take(undated(line(2), line(5, since=at("2026-10-01"))))
+    assert [(change.at, change.now) for change in made.changed] == [(at("2026-10-01"), made.appended[0])]
+    assert [held.price(at("2026-09-30")), held.price(at("2026-10-01"))] == [2, 5]
+
+
+def test_what_the_source_corrects_of_a_day_is_withdrawn_and_said_right() -> None:
+    held = Held(line(2), line(5, since=at("2026-10-01")))
+    made = held.take(undated(line(2), line(6, since=at("2026-10-01"))))
+    assert ([rate.id for rate in made.withdrawn], len(made.appended)) == ([2], 1)
+    (change,) = made.changed
+    assert (change.at, change.was, change.now) == (at("2026-10-01"), made.withdrawn[0], made.appended[0])
+    assert held.price(NOON) == 6
+
+
+def test_a_day_to_come_that_the_source_takes_back_does_not_come() -> None:
+    held = Held(line(2), line(5, since=LATER))
+    made = held.take(undated(line(2)))
+    assert [rate.valid_from for rate in made.withdrawn] == [LATER]
+    assert held.price(LATER) == 2
+
+
+def test_a_list_is_said_anew_where_one_of_its_prices_changes() -> None:
+    """The newest line that fits holds, so a new one for all calls would hide the old one for much input."""
+    held = Held(line(2), line(4, context_above=1000))
+    made = held.take(undated(line(3), line(4, context_above=1000)))
+    assert [change.now and change.now.context_above for change in made.changed] == [0]
+    assert [held.price(NOON, 1000), held.price(NOON, 1001)] == [3, 4]
+
+
+def test_a_condition_that_is_gone_from_a_list_holds_no_more() -> None:
+    night = hours("22:00-06:00 UTC")
+    held = Held(line(2), line(1, hours=night), line(4, context_above=1000))
+    made = held.take(undated(line(2)))
+    assert {change.now for change in made.changed} == {None}
+    assert [held.price(LATER, 1001), held.price(LATER + timedelta(hours=12))] == [2, 2]
+    assert held.price(NOON - timedelta(days=1), 1001) == 4
+
+
+def test_what_is_gone_from_the_source_ends_at_the_import_and_stays_in_the_books() -> None:
+    held = Held(line(2), line(3, since=at("2026-06-01")), line(7, "other"), line(9, since=LATER))
+    made = held.take(undated(line(7, "other")))
+    assert {rate.input_per_1k for rate in made.gone} == {3, 9}
+    days = [at("2026-05-01"), NOON - timedelta(microseconds=1), NOON, LATER]
+    assert [held.price(day) for day in days] == [2, 3, None, None]
+
+
+def test_what_comes_back_holds_from_then_on() -> None:
+    held = Held(line(2))
+    held.take(undated())
+    held.take(undated(line(2)), LATER)
+    assert [held.price(day) for day in (NOON - timedelta(1), NOON, LATER)] == [2, None, 2]
+    assert held.take(undated(line(2)), LATER + timedelta(days=1)).is_nothing
+
+
+def test_what_comes_back_with_a_date_does_not_hold_while_it_was_gone() -> None:
+    source = dated(line(2, since=at("2026-06-01")))
+    held = Held(*source.lines)
+    held.take(dated())
+    held.take(source, LATER)
+    assert [held.price(day) for day in (NOON - timedelta(1), NOON, LATER)] == [2, None, 2]
+    assert held.take(source, LATER + timedelta(days=1)).is_nothing
+
+
+def test_a_sheet_that_ends_a_line_has_it_end_on_that_day() -> None:
+    held = Held(line(2))
+    made = held.take(dated(line(2, period=Period(ALWAYS, at("2026-10-01")))))
+    assert [held.price(at("2026-09-30")), held.price(at("2026-10-01"))] == [2, None]
+    assert len(made.withdrawn) == 1
+
+
+@pytest.mark.parametrize("other", ["large", "lar*", "l"])
+def test_a_line_of_another_source_wins_by_name_alias_or_pattern_and_is_named(other: str) -> None:
+    hand_made = line(99, other, source="contract", id=7)
+    aliases = Aliases([Rule("", "large", "l")])
+    made = plan([hand_made], undated(line(2), line(1, service_tier="batch")), NOON, aliases=aliases)
+    assert [(one.place, one.by) for one in made.beaten] == [(("acme", "large", ""), hand_made)]
+    assert [rate.service_tier for rate in made.added] == ["batch"]
+
+
+def test_a_line_of_another_source_for_any_tier_wins_for_all() -> None:
+    made = plan([line(9, service_tier="*", source="contract", id=7)], undated(line(), line(service_tier="flex")), NOON)
+    assert (made.is_nothing, len(made.beaten)) == (True, 2)
+
+
+def test_lines_of_other_sources_are_not_gone() -> None:
+    made = plan([line(9, "mine", source="contract", id=7)], undated(line(2)), NOON)
+    assert (made.gone, made.withdrawn) == ((), ())
+
+
+def test_a_list_in_the_books_is_kept_up_though_an_alias_leads_to_another_sources_line() -> None:
+    other = line(99, "l", source="contract", id=7)
+    made = plan([line(2, id=1), other], undated(line(3)), NOON, aliases=Aliases([Rule("", "large", "l")]))
+    assert len(made.changed) == 1
+
+
+def test_only_what_is_asked_for_is_added_changed_or_gone() -> None:
+    held = Held(line(2), line(2, "other"))
+    made = held.take(undated(line(3), line(3, "small")), wanted=Wanted(models=("l*", "s*"), providers=("acme",)))
+    assert (len(made.added), len(made.changed), len(made.gone)) == (1, 1, 0)
+    assert held.take(undated(), LATER, Wanted(providers=("someone",))).is_nothing
+
+
+@pytest.mark.parametrize("tier", [None, ""])
+def test_what_the_source_has_and_no_line_can_say_is_not_gone(tier: str | None) -> None:
+    held = Held(line(2))
+    assert held.take(undated(left_out=[LeftOut("acme", "large", "no", service_tier=tier)])).is_nothing
+
+
+def test_a_price_that_is_left_out_keeps_no_model_that_is_gone() -> None:
+    assert Held(line(2)).take(undated(left_out=[LeftOut("acme", "large", "no", "per_pixel")])).gone
+
+
+PRICES = st.integers(1, 3)
+DAYS = st.sampled_from([ALWAYS, at("2026-06-01"), at("2026-11-01"), NOON, LATER, at("2027-01-01")])
+CONDITIONS = st.sampled_from([(0, None), (1000, None), (0, hours("22:00-06:00 UTC"))])
+
+
+@st.composite
+def listings(draw: st.DrawFn, is_undated: bool) -> Listing:
+    """Lists as sources have them: each of its days with a line for all calls, and maybe others."""
+    found = []
+    for tier in draw(st.sets(st.sampled_from(["", "batch"]))):
+        for day in draw(st.sets(DAYS, min_size=1)):
+            for above, when in {(0, None), *draw(st.sets(CONDITIONS))}:
+                found.append(line(draw(PRICES), since=day, service_tier=tier, context_above=above, hours=when))
+    return undated(*found) if is_undated else dated(*found)
+
+
+@given(st.booleans().flatmap(lambda is_undated: st.lists(listings(is_undated), min_size=1, max_size=4)))
+def test_after_any_imports_calls_cost_from_then_on_what_the_source_says_and_before_what_they_did(
+    sources: list[Listing],
+) -> None:
+    held = Held()
+    for n, source in enumerate(sources):
+        now = NOON + timedelta(days=30 * n, hours=n)
+        held.take(source, now)
+        said = RateBook(source.lines)
+        for when in (now, now + timedelta(hours=11), now + timedelta(days=100)):
+            for tier, tokens in (("", 0), ("", 1001), ("batch", 1001)):
+                rate = said.find("acme", "large", when, tokens, tier)
+                assert held.price(when, tokens, tier) == (rate and rate.input_per_1k)
+        assert held.take(source, now + timedelta(hours=1)).is_nothing
+
+
+def test_an_import_is_in_the_books_with_who_and_why(books: Books) -> None:
+    def imported(source: Listing, now: datetime) -> Plan:
+        with reading(books.engine) as conn:
+            made = rateimports.of_books(conn, source, now, Wanted(), lambda _done, _of: None)
+        stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, now, "zoe", "weekly"))
+        return made
+
+    imported(undated(line(2), line(8, "small")), NOON)
+    imported(undated(line(3)), LATER)
+    with reading(books.engine) as conn:
+        lines = [one for one in ratebook.lines(conn, withdrawn=True) if one.rate.provider == "acme"]
+        again = rateimports.of_books(conn, undated(line(3)), LATER + timedelta(1), Wanted(), lambda _done, _of: None)
+    assert [
+        (one.rate.model, str(one.rate.input_per_1k), one.rate.valid_from, one.rate.period.end) for one in lines
+    ] == [
+        ("large", "2", ALWAYS, None),
+        ("small", "8", ALWAYS, None),
+        ("large", "3", LATER, None),
+        ("small", "8", ALWAYS, LATER),
+    ]
+    assert [(one.withdrawn_at, one.withdrawn_by, one.withdrawn_why) for one in lines] == [
+        (None, None, None),
+        (LATER, "zoe", "weekly"),
+        (None, None, None),
+        (None, None, None),
+    ]
+    assert {one.loaded_by for one in lines} == {"zoe"}
+    assert again.is_nothing
