@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from accounting import cards, ratebook, ratesheets
-from accounting.cli import aliases, rate_changes
+from accounting.cli import aliases, rate_changes, rate_imports
 from accounting.cli.books import AsJson, books, now, out, put_json
 from accounting.cli.explain import explain
 from accounting.cli.rate_effects import touched_fields
@@ -28,6 +28,7 @@ from accounting.touched import Touched, priced_by
 app = typer.Typer(help="Prices per 1000 tokens, searches and so on.", no_args_is_help=True)
 for _command in (rate_changes.load, rate_changes.add, rate_changes.end, rate_changes.withdraw, explain):
     app.command()(_command)
+app.command("import")(rate_imports.import_)
 app.add_typer(aliases.app, name="aliases")
 
 Provider = Annotated[str | None, typer.Option("--provider", metavar="PROVIDER", help="Of this one alone.")]

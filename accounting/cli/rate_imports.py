@@ -1,0 +1,244 @@
+"""`accounting rates import`: price lists that others keep, or that a file holds, come into the books."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection, Engine
+
+from accounting import rateimports, ratesources, stamps
+from accounting.cli.books import AsJson, books, measuring, now, out, put_json
+from accounting.cli.rate_effects import insist, show_touched, touched_fields
+from accounting.cli.rate_sheets import fields
+from accounting.errors import ConfigurationError
+from accounting.money import plain
+from accounting.ratechecks import Suspicion, suspicious
+from accounting.rateimports import Change, Plan, Wanted
+from accounting.rates import CLASSES, Rate
+from accounting.ratesources import FORMATS, LeftOut, Listing, place
+from accounting.settings import whoami
+from accounting.sheets import Column, Sheet, counted, instant, printable, say, show
+from accounting.store import ratelines, reading
+from accounting.touched import Touched, touched
+
+
+def import_(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="genai-prices, or a file: LiteLLM's price map, a sheet or a card.")
+    ],
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="|".join(FORMATS), help="Where the file's name doesn't tell.")
+    ] = None,
+    providers: Annotated[
+        list[str] | None, typer.Option("--provider", metavar="NAME", help="Only of these; * stands for any text.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", metavar="NAME", help="Only these; * stands for any text.")
+    ] = None,
+    currency: Annotated[str, typer.Option(metavar="CODE", help="Of prices where the source names none.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Also where prices look a thousand times off.")] = False,
+    why: Annotated[str, typer.Option(help="The reason, kept with lines that it withdraws.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take over what a price list says by now: models added, prices changed from when, and those gone, which end.
+
+    Only lines of the same source change. What another source prices, or somebody by hand, stays as it is.
+    """
+    _refuse_form(form)
+    why = why or f"Import of {source}"
+    wanted = Wanted(tuple(providers or ()), tuple(models or ()))
+    with measuring() as told:
+        found = ratesources.read(source, form, currency, lambda done, of: told("Reading", done, of))
+    with books() as engine:
+        planned = _Planned(engine, found, wanted)
+        if not as_json:
+            say(out(), *planned.headings(source))
+            planned.show(why, dry_run)
+        does = not (dry_run or planned.plan.is_nothing)
+        if does:
+            insist(planned.suspicious, yes)
+            planned.carry_out(why)
+        if as_json:
+            put_json({"imported": does, **planned.answer()})
+        else:
+            say(out(), _outcome(planned.plan, does))
+
+
+def _refuse_form(form: str | None) -> None:
+    if form is not None and form not in FORMATS:
+        raise ConfigurationError(f"--format {form!r} is none; expected {', '.join(FORMATS)}.")
+
+
+def _outcome(plan: Plan, does: bool) -> str:
+    if plan.is_nothing:
+        return f"Nothing to import: {counted(plan.kept, 'line')} of the source in the books, as they are in it."
+    return f"Imported: {_counts(plan)}." if does else f"A dry run, nothing was changed. To import: {_counts(plan)}."
+
+
+def _counts(plan: Plan) -> str:
+    parts = (f"{len(plan.added):,} added", f"{len(plan.changed):,} changed", f"{len(plan.gone):,} gone")
+    return f"{', '.join(parts)}; {counted(plan.kept, 'line')} as before"
+
+
+class _Planned:
+    """What an import would do to these books, and how it is told."""
+
+    def __init__(self, engine: Engine, found: Listing, wanted: Wanted) -> None:
+        self._engine, self._found, self._wanted, self._at = engine, found, wanted, now()
+        with measuring() as told, reading(engine) as conn:
+            self.plan = rateimports.of_books(
+                conn, found, self._at, wanted, lambda done, of: told("Comparing", done, of)
+            )
+            told("Looking for calls", 0, 1)
+            held = ratelines.read(conn, withdrawn=False)
+            self.suspicious = suspicious(self.plan.appended, held)
+            self._touched = _touched(conn, self.plan)
+        self._left_out = [one for one in found.left_out if (one.provider, one.model, "") in wanted]
+
+    def headings(self, source: str) -> Iterator[str]:
+        lines = [line for line in self._found.lines if place(line) in self._wanted]
+        models = {(line.provider, line.model) for line in lines}
+        at = counted(len({provider for provider, _ in models}), "provider")
+        yield f"{source}: {counted(len(lines), 'line')} for {counted(len(models), 'model')} at {at}."
+
+    def show(self, why: str, dry_run: bool) -> None:
+        """With what a dry run would ask about."""
+        for title, sheet in self._sheets():
+            if sheet.rows:
+                say(out(), "", title, style="bold")
+                show(out(), sheet)
+        say(out(), "", *(printable(str(one)) for one in self.suspicious if dry_run))
+        show_touched(self._touched, why)
+
+    def _sheets(self) -> Iterator[tuple[str, Sheet]]:
+        yield "Added", _added(self.plan.added)
+        yield "Changed", _changed(self.plan.changed)
+        yield "Gone: they end now", _gone(self.plan.gone)
+        yield "Not taken, as another source's line prices them", _beaten(self.plan)
+        yield "Left out", _left_out(self._left_out)
+
+    def carry_out(self, why: str) -> None:
+        with measuring() as told:
+            told("Writing", 0, 1)
+            stamps.decide(self._engine, lambda conn: self._apply(conn, why))
+
+    def _apply(self, conn: Connection, why: str) -> None:
+        """What was shown, or nothing."""
+        again = rateimports.of_books(conn, self._found, self._at, self._wanted, lambda _done, _of: None)
+        if again != self.plan:
+            raise ConfigurationError("Somebody else changed the rates meanwhile. Nothing was imported; run it again.")
+        rateimports.apply(conn, again, self._at, whoami(), why)
+
+    def answer(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "at": self._at,
+            "added": [fields(rate) for rate in plan.added],
+            "changed": [_change(change) for change in plan.changed],
+            "gone": [fields(rate) for rate in plan.gone],
+            "kept": plan.kept,
+            "beaten": [
+                {"provider": one.place[0], "model": one.place[1], "service_tier": one.place[2], "by": fields(one.by)}
+                for one in plan.beaten
+            ],
+            "left_out": [
+                {"provider": one.provider, "model": one.model, "price": one.name or None, "reason": one.reason}
+                | ({"detail": one.detail} if one.detail else {})
+                for one in self._left_out
+            ],
+            "suspicious": [_suspicion(one) for one in self.suspicious],
+            "touched": touched_fields(self._touched),
+        }
+
+
+def _touched(conn: Connection, plan: Plan) -> Touched:
+    return touched(conn, plan.appended, [rate.id for rate in plan.withdrawn]) if plan.appended else Touched()
+
+
+def _added(rates: Iterable[Rate]) -> Sheet:
+    found: dict[str, list[Rate]] = defaultdict(list)
+    for rate in rates:
+        found[rate.provider].append(rate)
+    rows = ((name, len({rate.model for rate in lines}), len(lines)) for name, lines in sorted(found.items()))
+    return Sheet((Column("provider", figure=False), Column("models"), Column("lines")), tuple(rows))
+
+
+_LINE = (Column("provider", figure=False), Column("model", figure=False), Column("conditions", figure=False))
+
+
+def _changed(changes: Iterable[Change]) -> Sheet:
+    """A row for each price."""
+    columns = (*_LINE, Column("from", figure=False), Column("price", figure=False), Column("was"), Column("now"))
+    rows = (
+        (*_cells(change), instant(change.at), name, _price(change.was, name), _price(change.now, name))
+        for change in changes
+        for name in _apart(change)
+    )
+    return Sheet(columns, tuple(rows))
+
+
+def _cells(change: Change) -> tuple[str, str, str | None]:
+    rate = change.now or change.was
+    assert rate is not None  # noqa: S101 - a change has one of them
+    return rate.provider, rate.model, rate.conditions or None
+
+
+def _apart(change: Change) -> list[str]:
+    """The prices that change, or the currency."""
+    names = [each.name for each in CLASSES if _own(change.was, each.name) != _own(change.now, each.name)]
+    return names or ["input"]
+
+
+def _own(rate: Rate | None, name: str) -> Any:
+    return None if rate is None else getattr(rate, f"{name}_per_1k")
+
+
+def _price(rate: Rate | None, name: str) -> str | None:
+    own = _own(rate, name)
+    return None if rate is None or own is None else f"{plain(own)} {rate.currency}"
+
+
+def _gone(rates: Iterable[Rate]) -> Sheet:
+    columns = (*_LINE, Column("since", figure=False))
+    rows = ((rate.provider, rate.model, rate.conditions or None, instant(rate.valid_from)) for rate in rates)
+    return Sheet(columns, tuple(rows))
+
+
+def _beaten(plan: Plan) -> Sheet:
+    columns = (Column("source", figure=False), Column("models"), Column("such as", figure=False))
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for one in plan.beaten:
+        found[one.by.source][f"{one.place[0]}/{one.place[1]}"] = None
+    return Sheet(columns, tuple((source, len(models), _such_as(models)) for source, models in sorted(found.items())))
+
+
+def _left_out(ones: Iterable[LeftOut]) -> Sheet:
+    """A row for each price and reason; --json has all models."""
+    columns = (
+        Column("price", figure=False),
+        Column("reason", figure=False),
+        Column("times"),
+        Column("such as", figure=False),
+    )
+    found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for one in ones:
+        name = "" if one.detail else one.name
+        found[name, one.reason][one.detail or f"{one.provider}/{one.model}"] = None
+    most = sorted(found.items(), key=lambda item: -len(item[1]))
+    return Sheet(columns, tuple((name or "all", why, len(of), _such_as(of)) for (name, why), of in most))
+
+
+def _such_as(models: Iterable[str]) -> str:
+    named = list(models)
+    return ", ".join(named[:2]) + (", …" if len(named) > 2 else "")
+
+
+def _suspicion(one: Suspicion) -> dict[str, Any]:
+    return {"line": fields(one.line), "price": one.name, "reason": str(one)}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    was, new = (None if rate is None else fields(rate) for rate in (change.was, change.now))
+    return {"from": change.at, "was": was, "now": new}

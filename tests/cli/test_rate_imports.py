@@ -1,0 +1,198 @@
+"""`accounting rates import`: what it says, what it asks, and what is in the books then."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from accounting import ratebook, ratesheets
+from accounting.rates import Rate
+from accounting.store import reading
+from tests.books import Books, made
+from tests.cli.conftest import Run
+
+SHEET = """provider,model,currency,valid_from,input,output,service_tier,source
+acme,large,USD,2026-02-01,0.0025,0.01,,list
+acme,large,USD,2026-02-01,0.00125,0.005,batch,list
+acme,small,USD,2026-02-01,0.0005,0.002,,list
+"""
+CARD = """provider = "acme"
+source = "list"
+
+[[rate]]
+model = "large"
+valid_from = 2026-02-01
+input = 0.0025
+output = 0.01
+"""
+
+
+@pytest.fixture
+def sheet(tmp_path: Path) -> Path:
+    return written(tmp_path, "list.csv", SHEET)
+
+
+def written(tmp_path: Path, name: str, text: str) -> Path:
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path / name
+
+
+def price_map(tmp_path: Path, **entries: Any) -> Path:
+    return written(tmp_path, "map.json", json.dumps(entries))
+
+
+def in_force(books: Books, provider: str = "acme") -> list[Rate]:
+    with reading(books.engine) as conn:
+        return [one.rate for one in ratebook.lines(conn, withdrawn=False) if one.rate.provider == provider]
+
+
+def test_a_sheet_is_imported_and_the_same_once_more_is_nothing(run: Run, books: Books, sheet: Path) -> None:
+    ran = run("rates", "import", sheet)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.lines[0] == f"{sheet}: 3 lines for 2 models at 1 provider."
+    assert ran.lines[-1] == "Imported: 3 added, 0 changed, 0 gone; 0 lines as before."
+    assert ratesheets.write_csv(in_force(books)) == ratesheets.write_csv(ratesheets.read_csv(SHEET, "list.csv"))
+    again = run("rates", "import", sheet)
+    assert again.lines[-1] == "Nothing to import: 3 lines of the source in the books, as they are in it."
+    assert len(in_force(books)) == 3
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(run: Run, books: Books, sheet: Path) -> None:
+    run("rates", "import", sheet)
+    before = in_force(books)
+    lines = SHEET.splitlines(keepends=True)
+    other = [*lines[:2], "acme,large,USD,2026-02-01,0.002,0.005,batch,list\n", "acme,new,USD,2026-02-01,1,2,,list\n"]
+    ran = run("rates", "import", written(sheet.parent, "list.csv", "".join(other)), "--dry-run")
+    rows = [line.split() for line in ran.lines]
+    assert ["acme", "1", "1"] in rows
+    when = ["2026-02-01", "00:00:00", "UTC"]
+    assert ["acme", "large", "batch", *when, "input", "0.00125", "USD", "0.002", "USD"] in rows
+    assert ["acme", "small", "-", *when] in rows
+    assert ran.lines[-1] == "A dry run, nothing was changed. To import: 1 added, 1 changed, 1 gone; 1 line as before."
+    assert in_force(books) == before
+
+
+def test_the_difference_in_json_has_whole_lines(run: Run, books: Books, sheet: Path) -> None:
+    run("rates", "import", sheet)
+    ran = run("rates", "import", written(sheet.parent, "list.csv", SHEET.replace("0.002,,", "0.003,,")), "--json")
+    found = json.loads(ran.out)
+    assert (found["imported"], found["added"], found["gone"], found["kept"]) == (True, [], [], 2)
+    (change,) = found["changed"]
+    assert change["from"] == "2026-02-01T00:00:00Z"
+    assert (change["was"]["output_per_1k"], change["now"]["output_per_1k"]) == ("0.002", "0.003")
+    assert change["now"] | {"model": "small", "valid_until": None, "hours": None, "source": "list"} == change["now"]
+
+
+def test_who_withdrew_a_line_and_why_is_kept(run: Run, books: Books, sheet: Path) -> None:
+    run("rates", "import", sheet)
+    run("rates", "import", written(sheet.parent, "list.csv", SHEET.replace("0.002,,", "0.003,,")), "--why", "a typo")
+    with reading(books.engine) as conn:
+        (line,) = [one for one in ratebook.lines(conn, withdrawn=True) if one.withdrawn_at]
+    assert (line.rate.model, line.withdrawn_why) == ("small", "a typo")
+    assert line.withdrawn_by
+
+
+def test_litellms_map_is_imported_with_what_was_left_out_counted(run: Run, books: Books, tmp_path: Path) -> None:
+    tokens = {"litellm_provider": "acme", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+    file = price_map(
+        tmp_path,
+        **{"acme/large": {**tokens, "input_cost_per_token_batches": 1.25e-06, "input_cost_per_pixel": 1}},
+        **{"acme/odd": {**tokens, "input_cost_per_token": 1.00000000000001e-06}},
+    )
+    ran = run("rates", "import", file)
+    rows = [line.split() for line in ran.lines]
+    assert ["input_cost_per_pixel", "1", "acme/large"] in [[row[0], *row[-2:]] for row in rows if row]
+    assert "input is 0.00100000000000001; expected at most 9 decimals" in ran.out
+    assert ran.lines[-1].startswith("Imported: 2 added")
+    assert [(rate.model, rate.service_tier) for rate in in_force(books)] == [("large", ""), ("large", "batch")]
+    left = json.loads(run("rates", "import", file, "--json").out)["left_out"]
+    assert [(one["model"], one["price"]) for one in left] == [("large", "input_cost_per_pixel"), ("odd", None)]
+
+
+def test_only_the_providers_and_models_that_are_named_are_imported(run: Run, books: Books, sheet: Path) -> None:
+    run("rates", "import", sheet, "--provider", "acme", "--model", "s*")
+    assert [rate.model for rate in in_force(books)] == ["small"]
+    run("rates", "import", sheet, "--provider", "other")
+    assert [rate.model for rate in in_force(books)] == ["small"]
+
+
+def test_a_hand_made_line_wins_and_is_named(run: Run, books: Books, sheet: Path) -> None:
+    hand_made = (
+        CARD.replace("list", "contract").replace("0.0025", "0.002").replace("source", 'currency = "EUR"\nsource')
+    )
+    books.load(hand_made)
+    ran = run("rates", "import", sheet)
+    assert ["contract", "1", "acme/large"] in [line.split() for line in ran.lines]
+    assert [(rate.model, rate.service_tier, rate.source) for rate in in_force(books)] == [
+        ("large", "", "contract"),
+        ("large", "batch", "list"),
+        ("small", "", "list"),
+    ]
+
+
+def test_prices_that_look_a_thousand_times_off_are_imported_only_where_somebody_insists(
+    run: Run, books: Books, sheet: Path
+) -> None:
+    written(sheet.parent, "list.csv", SHEET.replace("0.0025,0.01", "2.5,10"))
+    ran = run("rates", "import", sheet)
+    assert ran.code == 2
+    assert "input is 2.5 USD per 1000, far above" in ran.err
+    assert ran.err.endswith("If right, insist: --yes\n")
+    assert in_force(books) == []
+    assert run("rates", "import", sheet, "--yes").code == 0
+    assert len(in_force(books)) == 3
+
+
+def test_a_currency_is_given_where_a_file_has_none(run: Run, books: Books, tmp_path: Path) -> None:
+    card = written(tmp_path, "card.toml", CARD)
+    assert "currency is missing" in run("rates", "import", card).err
+    assert run("rates", "import", card, "--currency", "CNY").code == 0
+    sheet = written(tmp_path, "sheet.csv", "provider,model,valid_from,input,output\nbeta,m,2026-02-01,0.001,0.002\n")
+    assert run("rates", "import", sheet, "--currency", "EUR").code == 0
+    assert [rate.currency for rate in (*in_force(books), *in_force(books, "beta"))] == ["CNY", "EUR"]
+
+
+def test_the_form_is_named_where_the_files_name_does_not_tell(run: Run, books: Books, tmp_path: Path) -> None:
+    file = written(tmp_path, "prices.txt", SHEET)
+    assert "--format litellm|csv|toml" in run("rates", "import", file).err
+    assert "expected genai-prices, litellm, csv, toml" in run("rates", "import", file, "--format", "xls").err
+    assert run("rates", "import", file, "--format", "csv").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad.csv", SHEET + "acme,x,USD,2026-02-01,cheap,1,,list\n", "line 5 (x): input: 'cheap'"),
+        ("bad.toml", CARD, "currency is missing"),
+        ("bad.json", "{", "bad.json is no JSON"),
+        ("none.csv", None, "Can't read the price list"),
+    ],
+)
+def test_a_bad_file_is_refused_and_loses_nothing_that_was_there(
+    run: Run, books: Books, sheet: Path, name: str, text: str | None, said: str
+) -> None:
+    run("rates", "import", sheet)
+    before = in_force(books)
+    if text is not None:
+        written(sheet.parent, name, text)
+    ran = run("rates", "import", sheet.parent / name)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+    assert in_force(books) == before
+
+
+def test_it_says_which_calls_in_the_books_it_is_about(run: Run, books: Books, sheet: Path) -> None:
+    books.deliver(made(provider="acme", request_model="large"))
+    books.roll()
+    ran = run("rates", "import", sheet, "--dry-run")
+    assert "1 call in the books" in ran.out
+    assert "accounting rerate" in ran.out
+
+
+def test_the_library_of_prices_is_imported_whole(run: Run, books: Books) -> None:
+    ran = run("rates", "import", "genai-prices", "--yes", "--json")
+    assert ran.code == 0
+    assert len(json.loads(ran.out)["added"]) > 5000
+    assert run("rates", "import", "genai-prices").lines[-1].startswith("Nothing to import")
+    assert "leave out --currency" in run("rates", "import", "genai-prices", "--currency", "EUR").err
