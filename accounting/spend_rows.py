@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Table
 
 from accounting import keys, periods, projects
-from accounting.contributions import ANOMALY, FIGURES, TAG, USER
+from accounting.contributions import ANOMALY, FIGURES, STATED, TAG, USER
 from accounting.rates import UNPRICED
+from accounting.store import exact_total
 from accounting.store.tables import spend_by_tag, spend_days, spend_quarters
 from accounting.usage import UsageSource
 
@@ -95,6 +96,12 @@ def everything(conn: Connection, part: Slice) -> list[Row]:
     return _summed(conn, part.table, sa.null(), part.of(part.table))
 
 
+def stated(conn: Connection, part: Slice) -> list[Row]:
+    """What providers stated, by how it stands to ours: the subject is a `stated.Mark`, and `stated` their sum."""
+    where = [spend_by_tag.c.tag == STATED, *part.of(spend_by_tag)]
+    return _summed(conn, spend_by_tag, spend_by_tag.c.value, where, exact_total(spend_by_tag.c.stated).label("stated"))
+
+
 def unpriced(conn: Connection, part: Slice) -> Sequence[tuple[str, str, int]]:
     """Provider, model and number of the calls that used something and have no rate, the most calls first."""
     table = part.table
@@ -140,11 +147,13 @@ def _without(whole: Iterable[Row], some: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _summed(conn: Connection, table: Table, subject: Any, where: list[ColumnElement[bool]]) -> list[Row]:
+def _summed(
+    conn: Connection, table: Table, subject: Any, where: list[ColumnElement[bool]], *beside: ColumnElement[Any]
+) -> list[Row]:
     # PostgreSQL refuses to group by a constant.
     group = [table.c[name] for name in _RATED] + ([subject] if isinstance(subject, sa.Column) else [])
     sums = (sa.func.sum(table.c[name]).label(name) for name in FIGURES)
-    chosen = sa.select(subject.label("subject"), *(table.c[name] for name in _RATED), *sums)
+    chosen = sa.select(subject.label("subject"), *(table.c[name] for name in _RATED), *sums, *beside)
     found = conn.execute(chosen.where(*where).group_by(*group)).mappings()
     # PostgreSQL sums BIGINT as NUMERIC.
     return [{**row, **{name: int(row[name]) for name in FIGURES}} for row in found]

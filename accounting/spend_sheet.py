@@ -266,7 +266,7 @@ def report_json(report: Report, span: Span) -> dict[str, Any]:
         "unpriced_models": [asdict(one) for one in report.unpriced_models],
         **({} if report.known_tags is None else {"known_tags": report.known_tags}),
         **converted.exchange_fields(report.exchange),
-        **_completeness(report.completeness),
+        **completeness_json(report.completeness),
     }
 
 
@@ -308,7 +308,8 @@ def _empty(name: str) -> int | None:
     return 0 if name.startswith("unpriced_") else None
 
 
-def _completeness(found: Completeness) -> dict[str, Any]:
+def completeness_json(found: Completeness) -> dict[str, Any]:
+    """Until when a total holds everything, for programs."""
     return {
         "complete_until": found.until,
         "open_calls": found.open,

@@ -34,7 +34,7 @@ MEANINGS: Mapping[str, str] = {
     StatedAs.BYOK: "The caller brought a key of its own: the sum is a fee, the tokens are on another provider's bill.",
     StatedAs.TOOLS: "Searches, sources or other units were used that our rate has no price for, and the sum is higher.",
     StatedAs.PARTIAL_USAGE: "Not all that the call used was stated, so ours is of a part of it.",
-    StatedAs.UNPRICED: "We have no rate for the model, so all of the sum is beyond ours.",
+    StatedAs.UNPRICED: "We have no rate for the model, so nothing of ours stands beside it.",
     StatedAs.OTHER_CURRENCY: "Our rate is in another currency, so nobody can say what the difference is.",
     StatedAs.HIGHER: "They ask for more, and nobody knows why. Look at our rate: accounting rates explain MODEL.",
     StatedAs.LOWER: "They ask for less, and nobody knows why. Look at our rate: accounting rates explain MODEL.",

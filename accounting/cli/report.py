@@ -10,13 +10,18 @@ from accounting.cli.books import AsJson, books, err, now, out, put_json, roll_up
 from accounting.cli.forms import AsCsv, AsExcel, Form, form, put_csv
 from accounting.cli.spans import Month, Since, Until, Zone, books_zone, span
 from accounting.cli.spans import day as a_day
+from accounting.comparison import Comparison, compare
+from accounting.comparison_sheet import comparison_csv, comparison_json, say_totals, show_comparison
 from accounting.errors import ConfigurationError
 from accounting.spend import BY, Report, in_one, spend
 from accounting.spend_rows import Scope
 from accounting.spend_sheet import Span, report_csv, report_json, say_total, show_report
 from accounting.store import reading
 
-By = Annotated[str, typer.Option("--by", "-b", metavar="WHAT", help=f"{', '.join(BY[:-1])} or {BY[-1]}.")]
+By = Annotated[
+    str | None,
+    typer.Option("--by", "-b", metavar="WHAT", help=f"{', '.join(BY[:-1])} or {BY[-1]}; else by project."),
+]
 Projects = Annotated[
     list[str] | None, typer.Option("--project", "-p", metavar="NAME", help="Of this one alone; may be given again.")
 ]
@@ -24,7 +29,6 @@ Keys = Annotated[
     list[str] | None,
     typer.Option("--key", "-k", metavar="KEY", help="Its name, last four or fingerprint's first; may be given again."),
 ]
-
 
 Currency = Annotated[
     str | None,
@@ -38,10 +42,16 @@ FxDate = Annotated[
         metavar="DAY", help="The latest exchange rates until that day; else until the last reported one, or today."
     ),
 ]
+CompareProvider = Annotated[
+    bool,
+    typer.Option(
+        "--compare-provider", help="By model: what providers stated that calls cost, beside ours, and why they differ."
+    ),
+]
 
 
 def report(
-    by: By = "project",
+    by: By = None,
     since: Since = None,
     until: Until = None,
     month: Month = None,
@@ -50,6 +60,7 @@ def report(
     key: Keys = None,
     currency: Currency = None,
     fx_date: FxDate = None,
+    compare_provider: CompareProvider = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     as_excel: AsExcel = False,
@@ -62,21 +73,40 @@ def report(
     Money is shown in the currency of its rates. With --currency it is also summed in one, unrounded, at one rate for
     each other currency: the latest until the last reported day, until today where that is to come, or until --fx-date.
     Rate, day, age and source are shown. What has no rate stays as it is and is named beside.
+
+    Some providers state what a call cost. --compare-provider holds that against our price, each currency by itself:
+    how much of the difference is explained, by a key that the caller brought, tools or rounding, and how much is not.
     """
     wanted = form(as_json, as_csv, as_excel)
     into = _wanted(currency, fx_date)
     asked = periods.zone(tz) if tz else None
     scope = Scope(tuple(project or ()), tuple(key or ()))
+    if compare_provider:
+        _refuse_beside_comparison(by, tz, into)
     with books() as engine:
         roll_up(engine)  # what was delivered a moment ago is on the report too
         with reading(engine) as conn:
             where = asked or books_zone(conn)
             today = periods.billed_on(now(), where)
             days = span(since, until, month, where.key, today)
-            found = spend(conn, by, days.first, days.end, asked, scope, now=now())
+            if compare_provider:
+                _put_comparison(compare(conn, days.first, days.end, scope, now=now()), days, wanted)
+                return
+            found = spend(conn, by or "project", days.first, days.end, asked, scope, now=now())
             if into:
                 found = in_one(found, fxbook.exchange(conn, found.currencies, into, _rate_day(days, fx_date, today)))
     _put(found, days, wanted)
+
+
+def _refuse_beside_comparison(by: str | None, tz: str | None, currency: str | None) -> None:
+    if by not in (None, "model"):
+        raise ConfigurationError(f"--compare-provider is by model; leave out --by {by}.")
+    if tz is not None:
+        raise ConfigurationError(
+            "What providers state is kept by the books' own days, not by those of a zone: leave out --tz."
+        )
+    if currency is not None:
+        raise ConfigurationError("--compare-provider has each currency by itself; leave out --currency.")
 
 
 def _wanted(currency: str | None, fx_date: str | None) -> str | None:
@@ -103,3 +133,13 @@ def _put(found: Report, days: Span, wanted: Form) -> None:
         put_json(report_json(found, days))
     else:
         show_report(out(), found, days)
+
+
+def _put_comparison(found: Comparison, days: Span, wanted: Form) -> None:
+    if wanted.is_csv:
+        put_csv(wanted, *comparison_csv(found))
+        say_totals(err(), found)
+    elif wanted is Form.JSON:
+        put_json(comparison_json(found, days))
+    else:
+        show_comparison(out(), found, days)

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from accounting import fxbook
 from accounting.fx import fx_rate
 from accounting.ingest import ingest
+from accounting.money import Money
 from accounting.places import without_secret
 from accounting.ports import Batch, Entry
 from accounting.usage import Outcome, Usage
@@ -37,6 +39,7 @@ ASKED = (
     *(("report", "--by", by, *MONTH) for by in ("key", "project", "model", "day", "user", "tag:feature")),
     ("report", "--by", "project", "--json", "--tz", "Asia/Kathmandu", *MONTH),
     ("report", "--by", "project", "--csv", *MONTH),
+    *(("report", "--compare-provider", *form, *MONTH) for form in ((), ("--json",), ("--csv",))),
     *(("report", "--currency", code, *form, *MONTH) for code in ("USD", "JPY")
       for form in ((), ("--json",), ("--csv",))),
     ("fx", "list"),
@@ -62,7 +65,7 @@ ASKED = (
 
 def fill(url: str) -> None:
     books = Books(url)
-    cost = Usage(1000, 10, None, 200, 50, provider_cost=None)
+    cost = Usage(1000, 10, None, 200, 50, provider_cost=Money(Decimal("0.0200"), "CNY"))
     books.deliver(
         made(at("2026-03-02 10:00"), 1, tags={"feature": "结算"}, user="u-1"),
         made(at("2026-03-02 10:05"), 2, project="search", usage=cost, effort="high"),
