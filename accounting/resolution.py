@@ -17,7 +17,7 @@ from accounting import patterns
 from accounting.aliases import NO_ALIASES, Aliases, Rule
 from accounting.errors import RateCardError
 from accounting.money import plain
-from accounting.rates import ANY_TIER, CLASSES, REQUIRED, STANDARD, Rate
+from accounting.rates import ANY_TIER, CLASSES, REQUIRED, STANDARD, UNPRICED, Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +165,20 @@ def _prices(rate: Rate, other: Rate) -> str:
     return f"{named} (source: {rate.source})"
 
 
+def _way_out(*lines: Rate) -> str:
+    held = [line.id for line in lines if line.id > UNPRICED]  # lines that are only looked at may have an id below 0
+    if not held:
+        return "Keep one, or give the newer a later valid_from: it takes over then."
+    return (
+        f"Line {held[0]} is in the books. If its prices changed, give the new line the valid_from of that: it takes "
+        f"over then; if they were wrong, withdraw it first: accounting rates withdraw {held[0]} --why …"
+    )
+
+
 def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
     if earlier.valid_from == later.valid_from:
-        raise RateCardError(
-            f"Two rates for {later}: {_prices(earlier, later)} and {_prices(later, earlier)}. Keep one; if it is in "
-            "the books already it stays there, so give the new line a later valid_from: it takes over then."
-        )
+        both = f"{_prices(earlier, later)} and {_prices(later, earlier)}"
+        raise RateCardError(f"Two rates for {later}: {both}. {_way_out(earlier, later)}")
     if earlier.period.end is not None and earlier.period.end > later.valid_from:
         raise RateCardError(
             f"Rate {earlier} runs into {later}. End it with valid_until at the later one's start, "

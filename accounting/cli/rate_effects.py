@@ -30,9 +30,7 @@ def insist(suspicious: Sequence[Suspicion], yes: bool) -> None:
     """Ask whether these prices are right, where somebody is there; raises `RateCardError` unless they are."""
     if not suspicious or yes:
         return
-    said = [str(one) for one in suspicious[:_NAMED]]
-    if (more := len(suspicious) - _NAMED) > 0:
-        said.append(f"And {more:,} more: --dry-run --json names all.")
+    said = _doubts(suspicious)
     count = counted(len(suspicious), "price looks", "prices look")
     if not asks():
         lines = "\n".join(map(printable, said))
@@ -42,9 +40,15 @@ def insist(suspicious: Sequence[Suspicion], yes: bool) -> None:
         raise RateCardError("Nothing was added.")
 
 
+def _doubts(suspicious: Sequence[Suspicion]) -> list[str]:
+    more = len(suspicious) - _NAMED
+    rest = [f"And {more:,} more: --dry-run --json names all."] if more > 0 else []
+    return [*map(str, suspicious[:_NAMED]), *rest]
+
+
 def show_doubts(change: Change) -> None:
     """What a dry run would ask about, and what older lines the new ones take the place of."""
-    say(out(), *(printable(str(one)) for one in change.suspicious))
+    say(out(), *map(printable, _doubts(change.suspicious)))
     show_replaced(change)
 
 

@@ -100,6 +100,15 @@ def test_of_several_files_that_contradict_each_other_none_is_loaded(run: Run, bo
     assert len(held(books)) == 1
 
 
+def test_where_another_price_is_in_the_books_its_line_is_named(run: Run, books: Books, card: Path) -> None:
+    run("rates", "load", card)
+    ran = added(run, "input=0.002", "output=0.01", *SINCE)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Line 2 is in the books." in ran.err
+    assert run("rates", "withdraw", 2, "--why", "typed wrong").code == 0
+    assert added(run, "input=0.002", "output=0.01", *SINCE).code == 0
+
+
 def test_a_card_that_is_not_there_is_named(run: Run, books: Books, tmp_path: Path) -> None:
     ran = run("rates", "load", tmp_path / "none.toml")
     assert (ran.code, ran.out) == (2, "")
@@ -271,6 +280,17 @@ def test_whoever_is_there_is_asked(run: Run, books: Books, answer: Any, said: st
     assert ran.code == code
     assert "2 prices look a thousand times off. Add the lines as they are?" in ran.err
     assert len(held(books)) == (2 if code == 0 else 1)
+
+
+def test_of_very_many_doubtful_prices_only_the_first_are_printed(run: Run, books: Books, card: Path) -> None:
+    head, line = CARD.split("\n\n", 1)
+    many = (line.replace("large", f"m{n}").replace("0.0025", "2.5").replace("0.01", "10") for n in range(5))
+    card.write_text("\n".join([head, *many]))
+    said = "And 4 more: --dry-run --json names all."
+    assert said in run("rates", "load", card).err
+    ran = run("rates", "load", card, "--dry-run")
+    assert (said in ran.out, ran.out.count("Is it the price of a million?")) == (True, 6)
+    assert len(json.loads(run("rates", "load", card, "--dry-run", "--json").out)["suspicious"]) == 10
 
 
 def test_a_dry_run_asks_nobody(run: Run, books: Books) -> None:
