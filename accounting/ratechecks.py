@@ -2,11 +2,13 @@
 
 Nobody knows what is right, so such a line is not refused but asked about. A price is held against those of its own
 class: of the same model's other lines; where there are none, of the same model at other providers; where there are
-none, of the provider's models that are named alike. And against the other prices of its line.
+none, of the provider's models that are named alike. First of those in the books, then of those that come with it; and
+against the other prices of its line. Where half of the models of price lists are in the books, and all others come in
+the wrong unit at once, that finds more than eight lines in ten; in the right one it asks about three in a thousand.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Context, Decimal
 
@@ -55,24 +57,26 @@ class Suspicion:
 def suspicious(lines: Iterable[Rate], held: Iterable[Rate]) -> list[Suspicion]:
     """At most one for each price of the lines, held against those in the books and each other's."""
     new = list(lines)
-    known = _Known([*held, *new])
-    return [found for line in new for found in _of_line(line, known)]
+    # Apart, as all lines of one card may have the wrong unit, and then agree with each other.
+    known, others = _Known(held), _Known(new)
+    return [found for line in new for found in _of_line(line, known, others)]
 
 
-def _of_line(line: Rate, known: "_Known") -> Iterator[Suspicion]:
+def _of_line(line: Rate, known: "_Known", others: "_Known") -> Iterator[Suspicion]:
     for each in CLASSES:
         price: Decimal | None = getattr(line, each.column)
         if price:
-            found = _of_price(line, each.name, price, known)
+            found = _of_price(line, each.name, price, known, others)
             if found is not None:
                 yield found
 
 
-def _of_price(line: Rate, name: str, price: Decimal, known: "_Known") -> Suspicion | None:
-    than = known.nearest(line, name, price)
-    if than is not None and _apart(price, than[0], FACTOR, FACTOR):
-        return Suspicion(line, name, price, *than)
-    return _beside_others(line, name, price) or (_beyond_all(line, name, price) if than is None else None)
+def _of_price(line: Rate, name: str, price: Decimal, known: "_Known", others: "_Known") -> Suspicion | None:
+    past = known.nearest(line, name, price)
+    for than in (past, others.nearest(line, name, price)):
+        if than is not None and _apart(price, than[0], FACTOR, FACTOR):
+            return Suspicion(line, name, price, *than)
+    return _beside_others(line, name, price) or (_beyond_all(line, name, price) if past is None else None)
 
 
 def _beside_others(line: Rate, name: str, price: Decimal) -> Suspicion | None:
@@ -128,7 +132,7 @@ _LIKENESSES = (
 class _Known:
     """Lines by what they have in common."""
 
-    def __init__(self, lines: Sequence[Rate]) -> None:
+    def __init__(self, lines: Iterable[Rate]) -> None:
         self._groups: list[dict[tuple[str, ...], list[Rate]]] = [{} for _ in _LIKENESSES]
         for line in lines:
             for likeness, group in zip(_LIKENESSES, self._groups, strict=True):
@@ -139,7 +143,7 @@ class _Known:
         for likeness, group in zip(_LIKENESSES, self._groups, strict=True):
             if PARENTS[name] is not None and not likeness.of_parts:
                 continue
-            others = (other for other in group[line.currency, *likeness.of(line)] if other is not line)
+            others = (other for other in group.get((line.currency, *likeness.of(line)), ()) if other is not line)
             if prices := [(own, other) for other in others if (own := getattr(other, f"{name}_per_1k"))]:
                 own, other = min(prices, key=lambda one: _distance(one[0], price))
                 return own, f"{likeness.words} ({_named(other)})"

@@ -65,6 +65,23 @@ def test_the_models_own_past_counts_and_not_what_others_cost() -> None:
     assert suspicious([replace(insisted, period=Period(at("2026-07-01"), None))], [insisted, *others]) == []
 
 
+@pytest.mark.parametrize("factor", [A_THOUSAND, A_THOUSANDTH])
+@pytest.mark.parametrize(
+    "known", [line(), line("elsewhere"), line(model="gpt-9-mini", input_="0.0005", output="0.002")]
+)
+def test_a_card_in_the_wrong_unit_is_asked_about_though_its_lines_agree(factor: Decimal, known: Rate) -> None:
+    july = replace(line(), period=Period(at("2026-07-01"), None))
+    card = [july, replace(july, context_above=1000), replace(july, model="gpt-9-pro")]
+    wrong = [times(factor, one) for one in card]
+    assert suspicious(card, [known]) == []
+    assert {one.line for one in suspicious(wrong, [known])} >= set(wrong[:2])
+
+
+def test_a_first_card_dearer_than_any_tokens_ever_were_is_asked_about_though_its_lines_agree() -> None:
+    card = [line(model=f"gpt-{n}", input_="2.5", output="10") for n in range(3)]
+    assert len(suspicious(card, [])) == 6
+
+
 def test_of_a_card_one_line_is_held_against_the_others() -> None:
     good = [line(model="gpt-7"), line(model="gpt-8")]
     bad = times(A_THOUSAND, line(model="gpt-9"))
