@@ -74,14 +74,15 @@ class Collected:
     source: str
     currency: str
     _lists: dict[Place, list[Rate]] = field(default_factory=dict)
-    _of: dict[Place, str] = field(default_factory=dict)
+    _of: dict[tuple[str, str], str] = field(default_factory=dict)
     _refused: set[Place] = field(default_factory=set)
     _left_out: list[LeftOut] = field(default_factory=list)
 
     def add(self, named: str, provider: str, model: str, prices: Mapping[str, Decimal], conditions: Conditions) -> None:
-        """A line with prices by class; `named` is what the source calls the model."""
+        """A line with prices by class. `named` is what the source calls the model; of two that are one, the first is
+        taken, whole."""
         there = provider, model, conditions.service_tier
-        if self._of.setdefault(there, named) != named or there in self._refused:
+        if self._of.setdefault((provider, model), named) != named or there in self._refused:
             return
         try:
             self._lists.setdefault(there, []).append(self._line(provider, model, prices, conditions))
@@ -100,12 +101,9 @@ class Collected:
         found = tuple(line for lines in self._lists.values() for line in lines)
         return Listing(frozenset((self.source,)), found, tuple(self._left_out), undated=True)
 
-    def named(self, provider: str, model: str, service_tier: str = "") -> str | None:
-        """What the source calls the model whose list this is; None where there is none yet."""
-        return self._of.get((provider, model, service_tier))
-
-    def of(self, provider: str, model: str, service_tier: str = "") -> list[Rate]:
-        return self._lists.get((provider, model, service_tier), [])
+    def named(self, provider: str, model: str) -> str | None:
+        """What the source calls the model; None where it has no line yet."""
+        return self._of.get((provider, model))
 
     def _line(self, provider: str, model: str, prices: Mapping[str, Decimal], conditions: Conditions) -> Rate:
         if patterns.is_pattern(model):

@@ -212,7 +212,7 @@ def test_prices_of_nothing_are_not_missed() -> None:
 
 
 def test_of_two_entries_for_one_model_the_first_is_taken_and_the_other_named() -> None:
-    found = listing(**{"gpt": TOKENS, "openai/gpt": {"input_cost_per_token": 1}})
+    found = listing(**{"gpt": TOKENS, "openai/gpt": {"input_cost_per_token": 1, "input_cost_per_token_flex": 1}})
     assert [line.input_per_1k for line in found.lines] == [Decimal("0.0025")]
     assert found.left_out == (
         LeftOut("openai", "gpt", "another entry is the same model, and was taken", "openai/gpt", "openai/gpt, for gpt"),
