@@ -20,6 +20,7 @@ __all__ = [
     "Loaded",
     "add",
     "book",
+    "edition",
     "end",
     "ended",
     "fresh",
@@ -161,6 +162,11 @@ def book(conn: Connection, models: Collection[tuple[str, str]] | None = None) ->
         return RateBook(ratelines.read(conn, withdrawn=False), aliases)
     names = {(provider, name) for provider, model in models for name, _ in aliases.names(provider, model)}
     return RateBook(ratelines.of_models(conn, names | {*models}), aliases)
+
+
+def edition(conn: Connection) -> int:
+    """Another one whenever lines or aliases were added or withdrawn."""
+    return int(conn.scalar(sa.select(store.c.rates_edition)) or 0)
 
 
 def new_edition(conn: Connection) -> None:

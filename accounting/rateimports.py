@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 
 from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
+from accounting.errors import RateCardError
 from accounting.patterns import fits, is_pattern
 from accounting.periods import Period
 from accounting.rates import ANY_TIER, UNPRICED, Rate
 from accounting.ratesources.listing import Listing, Place, place
 from accounting.resolution import RateBook
-from accounting.store import aliaslines
+from accounting.store import aliaslines, ratelines
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Plan:
     beaten: tuple[Beaten, ...] = ()
     withdrawn: tuple[Rate, ...] = ()
     appended: tuple[Rate, ...] = ()
+    edition: int = 0
+    """Of the rate book that it was made for."""
 
     @property
     def is_nothing(self) -> bool:
@@ -103,13 +106,16 @@ def plan(
 
 def of_books(conn: Connection, source: Listing, now: datetime, wanted: Wanted, told: Progress) -> Plan:
     """What an import would do to the books."""
+    edition = ratebook.edition(conn)
     aliases = Aliases(aliaslines.read(conn, withdrawn=False))
-    held = [line.rate for line in ratebook.lines(conn, withdrawn=False)]
-    return plan(held, source, now, wanted, aliases, told)
+    held = ratelines.read(conn, withdrawn=False)
+    return replace(plan(held, source, now, wanted, aliases, told), edition=edition)
 
 
 def apply(conn: Connection, made: Plan, now: datetime, by: str, why: str) -> None:
-    """Do it, or raise `RateCardError` and do nothing, in the caller's transaction."""
+    """Do it, or raise `RateCardError` and do nothing, in the caller's transaction. See `stamps.decide`."""
+    if ratebook.edition(conn) != made.edition:
+        raise RateCardError("Somebody else changed the rates meanwhile. Nothing was imported; run it again.")
     if made.withdrawn:
         ratebook.withdraw(conn, [rate.id for rate in made.withdrawn], now, by, why)
     if made.appended:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from accounting import ratebook, rateimports, stamps
 from accounting.aliases import Aliases, Rule
+from accounting.errors import RateCardError
 from accounting.hours import hours
 from accounting.periods import Period
 from accounting.rateimports import Plan, Wanted, plan
@@ -277,3 +278,13 @@ def test_an_import_is_in_the_books_with_who_and_why(books: Books) -> None:
     ]
     assert {one.loaded_by for one in lines} == {"zoe"}
     assert again.is_nothing
+
+
+def test_what_somebody_else_changed_meanwhile_is_not_changed_back(books: Books) -> None:
+    with reading(books.engine) as conn:
+        made = rateimports.of_books(conn, undated(line(2)), NOON, EVERYTHING, lambda _done, _of: None)
+    stamps.decide(books.engine, lambda conn: ratebook.add(conn, line(9, source="contract"), NOON, "zoe"))
+    with pytest.raises(RateCardError, match="run it again"):
+        stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, NOON, "zoe", "weekly"))
+    with reading(books.engine) as conn:
+        assert [rate.source for rate in ratebook.rates(conn) if rate.provider == "acme"] == ["contract"]

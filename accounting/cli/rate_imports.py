@@ -122,14 +122,7 @@ class _Planned:
     def carry_out(self, why: str) -> None:
         with measuring() as told:
             told("Writing", 0, 1)
-            stamps.decide(self._engine, lambda conn: self._apply(conn, why))
-
-    def _apply(self, conn: Connection, why: str) -> None:
-        """What was shown, or nothing."""
-        again = rateimports.of_books(conn, self._found, self._at, self._wanted, lambda _done, _of: None)
-        if again != self.plan:
-            raise ConfigurationError("Somebody else changed the rates meanwhile. Nothing was imported; run it again.")
-        rateimports.apply(conn, again, self._at, whoami(), why)
+            stamps.decide(self._engine, lambda conn: rateimports.apply(conn, self.plan, self._at, whoami(), why))
 
     def answer(self) -> dict[str, Any]:
         plan = self.plan
