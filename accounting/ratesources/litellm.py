@@ -2,7 +2,8 @@
 
 A key may end in the service tier, `_batches` or `_flex`, and in the size of the input from which on it holds,
 `_above_200k_tokens`. What is not there for a tier and a size is taken of all tiers at the size, then of the tier, then
-of all. So the library does: `litellm_core_utils/llm_cost_calc`.
+of all; a batch has its own prices alone. So the library does: `litellm_core_utils/llm_cost_calc`, and for batches
+`batch_cost_calculator`.
 """
 
 import json
@@ -62,6 +63,9 @@ _PROVIDERS = {
 _FROM_SIZE_ON = frozenset(("xai",))
 """Providers with whom a call of just that size is a large one."""
 
+_BATCH = "batch"
+_CACHED, _HALF = ("input", "cache_read", "cache_write"), ("output", "image_output")
+
 _EXAMPLE = "sample_spec"
 _IMAGES = frozenset(("image_generation", "image_edit"))
 _OTHERS = "there is no class for such a price"
@@ -73,11 +77,16 @@ def read(text: str, name: str, currency: str = "USD", told: Progress = lambda _d
     """The prices of a map; `name` is the file's, for messages. Raises `RateCardError` where it is none."""
     found = _parsed(text, name)
     collected = Collected(SOURCE, currency)
-    for done, (key, entry) in enumerate(found.items()):
+    # Of two entries that are one model to us the library takes the one that names the provider.
+    for done, (key, entry) in enumerate(sorted(found.items(), key=lambda one: not _names_its_house(*one))):
         told(done, len(found))
         if key != _EXAMPLE:
             _collect(collected, key, entry)
     return collected.listing()
+
+
+def _names_its_house(key: str, entry: Any) -> bool:
+    return isinstance(entry, dict) and key.startswith(f"{entry.get('litellm_provider')}/")
 
 
 def _parsed(text: str, name: str) -> dict[str, Any]:
@@ -149,7 +158,7 @@ class _Found:
         prices = self._by_token()
         units = self._by_unit(prices)
         for (tier, size), at in self._lists(prices).items():
-            said = _with_images({**at, **units})
+            said = _with_images({**self._with_cached(at), **units})
             if says_enough(said):
                 yield said, Conditions(service_tier=tier, context_above=size)
         if off_peak := self.entry.get("off_peak_pricing"):
@@ -199,18 +208,38 @@ class _Found:
     def _lists(self, prices: _Prices) -> dict[tuple[str, int], dict[str, Decimal]]:
         tiers = dict.fromkeys(["", *(tier for _, tier, _ in prices)])
         return {
-            (tier, size): self._at(prices, tier, size)
+            (tier, size): self._of_batches(prices, size) if tier == _BATCH else self._at(prices, tier, size)
             for tier in tiers
-            for size in sorted({0, *(size for _, of, size in prices if of in ("", tier))})
+            for size in sorted({0, *(size for _, of, size in prices if of == tier or (not of and tier != _BATCH))})
         }
 
     def _at(self, prices: _Prices, tier: str, size: int) -> dict[str, Decimal]:
+        """At a tier with a price of its own for output, reasoning without one is output like any other."""
         found: dict[str, Decimal] = {}
         smaller = sorted({of for _, _, of in prices if 0 < of <= size}, reverse=True)
         order = [place for above in smaller for place in ((tier, above), ("", above))] + [(tier, 0), ("", 0)]
+        has_output = tier and ("output", tier, 0) in prices
         for place in reversed(order):
-            found |= {name: price for (name, *where), price in prices.items() if tuple(where) == place}
+            there = {name: price for (name, *where), price in prices.items() if tuple(where) == place}
+            found |= {name: price for name, price in there.items() if place[0] or name != "reasoning" or not has_output}
         return found
+
+    def _with_cached(self, prices: dict[str, Decimal]) -> dict[str, Decimal]:
+        """Cached tokens cost half where the map says nothing: docs.fireworks.ai/guides/prompt-caching."""
+        if self.entry["litellm_provider"] != "fireworks_ai" or "input" not in prices:
+            return prices
+        return {"cache_read": _half(prices["input"]), **prices}
+
+    def _of_batches(self, prices: _Prices, size: int) -> dict[str, Decimal]:
+        """Of a batch's own prices: what has none is input or output, or half of what these cost."""
+        own = {
+            name: price
+            for (name, tier, above), price in sorted(prices.items(), key=lambda one: one[0][2])
+            if tier == _BATCH and above <= size
+        }
+        if "input" not in own:
+            own |= {name: _half(prices[name, "", 0]) for name in _CACHED if (name, "", 0) in prices}
+        return {name: _half(prices[name, "", 0]) for name in _HALF if (name, "", 0) in prices and name not in own} | own
 
     def _by_unit(self, prices: _Prices) -> dict[str, Decimal]:
         units = {"web_search": _searches(self.entry), "audio_second": self._second(), "image": self._image(prices)}
@@ -236,7 +265,7 @@ class _Found:
             raise ValueError(f"off_peak_pricing is {said!r}; expected an object.")
         own = {_CLASSES[name]: _per_1k(said[name], name) for name in _CLASSES if name in said}
         for hours in _hours(said):
-            yield {**standard, **own}, Conditions(hours=hours)
+            yield self._with_cached({**standard, **own}), Conditions(hours=hours)
 
 
 def _with_images(prices: dict[str, Decimal]) -> dict[str, Decimal]:
@@ -286,6 +315,10 @@ def _rank(name: str) -> int:
     """A key's place among those of its class, so that the one to take comes last."""
     said = _KEY.fullmatch(name)
     return -1 if said is None else list(_CLASSES).index(said["name"])
+
+
+def _half(price: Decimal) -> Decimal:
+    return EXACT.divide(price, 2)
 
 
 def _per_1k(said: Any, name: str) -> Decimal:

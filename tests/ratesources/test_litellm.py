@@ -11,7 +11,7 @@ from accounting.hours import hours
 from accounting.money import plain
 from accounting.rates import Rate
 from accounting.ratesources import litellm
-from accounting.ratesources.listing import LeftOut, Listing
+from accounting.ratesources.listing import Listing
 from accounting.resolution import RateBook
 from tests.books import at
 
@@ -77,9 +77,48 @@ def test_tiers_and_sizes_are_lines_of_their_own() -> None:
         return [f"{per_million(rate.input_per_1k)} {per_million(rate.output_per_1k)}" for rate in found if rate]
 
     assert prices("") == ["2.5 10", "5 10"]
-    assert prices("batch") == ["1.25 10", "5 10"]
+    assert prices("batch") == ["1.25 5", "1.25 5"]
     assert prices("priority") == ["2.5 20", "9 20"]
     assert book.find("openai", "m", at("2026-11-23"), 0, "flex") is None
+
+
+def test_a_batch_has_its_own_prices_alone_and_half_of_the_output() -> None:
+    """What was cached is input like any other there, unless a batch has a price for it."""
+    entry = {
+        **TOKENS,
+        "cache_read_input_token_cost": 1e-06,
+        "input_cost_per_image_token": 5e-06,
+        "output_cost_per_image_token": 3e-05,
+        "input_cost_per_token_batches": 1.25e-06,
+    }
+    batch = RateBook(listing(m=entry).lines).find("openai", "m", at("2026-11-23"), 0, "batch")
+    assert batch is not None
+    assert (batch.cache_read_per_1k, batch.image_input_per_1k) == (None, None)
+    assert (per_million(batch.output_per_1k), per_million(batch.image_output_per_1k)) == ("5", "15")
+
+
+def test_a_batch_without_a_price_of_input_costs_half() -> None:
+    entry = {**TOKENS, "cache_read_input_token_cost": 1e-06, "output_cost_per_token_batches": 4e-06}
+    batch = RateBook(listing(m=entry).lines).find("openai", "m", at("2026-11-23"), 0, "batch")
+    assert batch is not None
+    assert [per_million(p) for p in (batch.input_per_1k, batch.cache_read_per_1k, batch.output_per_1k)] == [
+        *("1.25", "0.5", "4"),
+    ]
+
+
+def test_at_a_tier_with_a_price_of_output_reasoning_is_output() -> None:
+    entry = {**TOKENS, "output_cost_per_reasoning_token": 2e-05, "output_cost_per_token_flex": 5e-06}
+    lines = {line.service_tier: line for line in listing(m=entry).lines}
+    assert per_million(lines[""].reasoning_per_1k) == "20"
+    assert lines["flex"].reasoning_per_1k is None
+    with_own = listing(m={**entry, "output_cost_per_reasoning_token_flex": 9e-06}).lines
+    assert [per_million(line.reasoning_per_1k) for line in with_own] == ["20", "9"]
+
+
+def test_with_fireworks_cached_tokens_cost_half_where_nothing_else_is_said() -> None:
+    assert only(**TOKENS, litellm_provider="fireworks_ai").cache_read_per_1k == Decimal("0.00125")
+    said = only(**TOKENS, litellm_provider="fireworks_ai", cache_read_input_token_cost=1e-06)
+    assert said.cache_read_per_1k == Decimal("0.001")
 
 
 def test_with_xai_a_call_of_just_the_size_is_a_large_one() -> None:
@@ -211,12 +250,10 @@ def test_prices_of_nothing_are_not_missed() -> None:
     assert listing(m={**TOKENS, "input_cost_per_pixel": 0.0}).left_out == ()
 
 
-def test_of_two_entries_for_one_model_the_first_is_taken_and_the_other_named() -> None:
-    found = listing(**{"gpt": TOKENS, "openai/gpt": {"input_cost_per_token": 1, "input_cost_per_token_flex": 1}})
-    assert [line.input_per_1k for line in found.lines] == [Decimal("0.0025")]
-    assert found.left_out == (
-        LeftOut("openai", "gpt", "another entry is the same model, and was taken", "openai/gpt", "openai/gpt, for gpt"),
-    )
+def test_of_two_entries_for_one_model_the_one_that_names_the_provider_is_taken_and_the_other_told() -> None:
+    found = listing(**{"gpt": {**TOKENS, "input_cost_per_token_flex": 1}, "openai/gpt": {"input_cost_per_token": 1}})
+    assert [line.input_per_1k for line in found.lines] == [Decimal(1000)]
+    assert [left.name for left in found.left_out] == ["gpt"]
 
 
 def test_the_maps_own_explanation_is_no_model() -> None:
