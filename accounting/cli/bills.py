@@ -7,15 +7,13 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from accounting import cards, ratebook
+from accounting import ratebook, ratesources
 from accounting.charges import Charge
 from accounting.cli.books import books
-from accounting.errors import AccountingError, ConfigurationError, RateCardError, StoreMissing
+from accounting.errors import AccountingError, ConfigurationError, StoreMissing
 from accounting.formats import Answer
 from accounting.money import Money, by_currency
 from accounting.pricing import price, rate_book
-from accounting.rates import Rate
-from accounting.ratesheets import read_csv
 from accounting.resolution import Considered, RateBook
 from accounting.store import reading
 from accounting.usage import Quantities, Usage
@@ -78,25 +76,16 @@ class Rates:
     source: str
 
 
-def rates_of(files: Sequence[Path] | None = None) -> Rates:
-    """Those of the files, else of the books, else the shipped ones."""
-    if files:
-        return Rates(rate_book(line for file in files for line in _lines(file)), ", ".join(file.name for file in files))
+def rates_of(sources: Sequence[str] | None = None) -> Rates:
+    """Those of the price lists, else of the books, else the shipped ones."""
+    if sources:
+        lines = (line for source in sources for line in ratesources.read(source).lines)
+        return Rates(rate_book(lines), ", ".join(Path(source).name for source in sources))
     try:
         with books() as engine, reading(engine) as conn:
             return Rates(ratebook.book(conn), "the books")
     except StoreMissing:
         return Rates(rate_book(), "the shipped rate cards, as there are no books")
-
-
-def _lines(file: Path) -> list[Rate]:
-    """Of a sheet where the file is named as one, else of a card."""
-    if file.suffix.lower() != ".csv":
-        return cards.read(file)
-    try:
-        return read_csv(file.read_text(encoding="utf-8"), file.name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RateCardError(f"Can't read {file}: {error}.") from error
 
 
 def answer_bytes(file: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,9 +26,9 @@ At = Annotated[
     typer.Option(metavar="INSTANT|DAY", help="When the call began: 2026-11-23T10:00+08:00, or a day from 00:00 UTC."),
 ]
 Tier = Annotated[str | None, typer.Option("--tier", help="The service tier that served it: batch, flex, priority …")]
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("--rates", metavar="FILE", help="Price by this rate card or sheet alone; may be repeated."),
+Lists = Annotated[
+    list[str] | None,
+    typer.Option("--rates", metavar="FILE", help="Price by this list alone: what accounting rates import reads."),
 ]
 Saved = Annotated[
     str | None, typer.Option("--usage", metavar="FILE", help="A saved answer, body or stream; - reads the input.")
@@ -41,7 +40,7 @@ def price(
     provider: Provider = None,
     at: At = None,
     tier: Tier = None,
-    rates: Files = None,
+    rates: Lists = None,
     usage: Saved = None,
     as_json: AsJson = False,
     tokens_in: Annotated[str | None, _option("--input", "Tokens in, cached ones included: 1500, 200k, 1.5M.")] = None,

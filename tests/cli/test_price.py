@@ -124,6 +124,12 @@ def test_the_rates_may_be_a_sheet(run: Run, tmp_path: Path) -> None:
     assert total(run, "--rates", sheet, "-m", "large", *USED, "--at", "2026-03-02") == "0.005"
 
 
+def test_the_rates_may_be_a_price_map_of_litellm(run: Run, tmp_path: Path) -> None:
+    entry = {"litellm_provider": "acme", "input_cost_per_token": 1.5e-06, "output_cost_per_token": 7e-06}
+    (tmp_path / "map.json").write_text(json.dumps({"acme/large": entry}))
+    assert total(run, "--rates", tmp_path / "map.json", "-m", "large", *USED) == "0.00365"
+
+
 def test_the_books_own_rates_go_before_the_shipped_ones(run: Run, books: Books, card: Path) -> None:
     assert run("rates", "load", card).code == 0
     fields = told(run, "-m", "large", *USED, "--at", "2026-03-02")
@@ -208,7 +214,7 @@ def test_an_answer_without_usage_has_no_price(run: Run, card: Path, answer: Path
         (("-m", "larg", *USED), "No rate for larg: no card names it; near it: large"),
         (("-m", "large", *USED, "--usage", "answer.json"), "--usage says what was used; leave out --input"),
         (("-m", "large", *USED, "--rates", "none.toml"), "none.toml"),
-        (("-m", "large", *USED, "--rates", "none.csv"), "Can't read none.csv"),
+        (("-m", "large", *USED, "--rates", "none.csv"), "none.csv"),
     ],
 )
 def test_what_cannot_be_priced_is_refused_with_a_reason(
