@@ -15,7 +15,7 @@ from ..sdks.environments import CHECKOUT, Generation, python_for
 from .shapes import Case
 
 ORACLES: Mapping[str, Generation] = {
-    "genai": Generation("oracle-genai-prices", ("genai-prices==0.2.3",), runs_us=False),
+    "genai": Generation("oracle-genai-prices", ("genai-prices==0.2.3",)),  # its prices are imported there, too
     "litellm": Generation("oracle-litellm", ("litellm==1.106.2",), runs_us=False),
 }
 MODULES = {"genai": "tests.oracles.genai", "litellm": "tests.oracles.lite"}
@@ -40,7 +40,7 @@ def asked(oracle: str, cases: Sequence[Case]) -> list[Reading | None]:
     """What the oracle says of each case; None where it has no reader. Raises `EnvironmentMissing`."""
     questions = [_question(case) for case in cases]
     known = [question for question in questions if question[oracle] is not None]
-    replies = iter(_run(oracle, known))
+    replies = iter(run(oracle, MODULES[oracle], known))
     return [None if question[oracle] is None else _reading(next(replies)) for question in questions]
 
 
@@ -56,8 +56,9 @@ def _question(case: Case) -> dict[str, Any]:
     }
 
 
-def _run(oracle: str, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    command = [str(python_for(ORACLES[oracle])), "-m", MODULES[oracle]]
+def run(oracle: str, module: str, questions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the module answers to each, in the oracle's environment. Raises `EnvironmentMissing`."""
+    command = [str(python_for(ORACLES[oracle])), "-m", module]
     lines = "\n".join(json.dumps(question) for question in questions)
     done = subprocess.run(
         command, input=lines, cwd=CHECKOUT, env=_environment(), capture_output=True, text=True, timeout=SECONDS

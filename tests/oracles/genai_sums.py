@@ -36,6 +36,8 @@ def oracle() -> Callable[[Question], Reply]:
     snapshot = get_snapshot()
 
     def answer(question: Question) -> Reply:
+        if "list" in question:
+            return _imported()
         at = datetime.fromisoformat(question["at"])
         used = {theirs: count for ours, count in question["used"].items() for theirs in USED.get(ours, ()) if count}
         context = CONTEXTS.get(question["tier"]) or ({"service_tier": question["tier"]} if question["tier"] else None)
@@ -43,6 +45,15 @@ def oracle() -> Callable[[Question], Reply]:
         return {"cost": str(found.total_price), "model": found.model.id, "provider": found.provider.id}
 
     return answer
+
+
+def _imported() -> Reply:
+    """What the importer makes of it, here where the library is: as cards."""
+    from accounting.cards import by_heading, write
+    from accounting.ratesources import genai_prices
+
+    listing = genai_prices.read()
+    return {"cards": [write(lines) for lines in by_heading(listing.lines)]}
 
 
 if __name__ == "__main__":

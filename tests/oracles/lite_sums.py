@@ -6,6 +6,7 @@ python -m tests.oracles.lite_sums
 import os
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tests.oracles.serving import Question, Reply, serve
@@ -15,6 +16,8 @@ COUNTS = (
     *("output", "reasoning", "audio_output", "image_output"),
 )
 """What a usage says, by our names."""
+
+MAP = "model_prices_and_context_window_backup.json"
 
 
 def oracle() -> Callable[[Question], Reply]:
@@ -28,7 +31,11 @@ def oracle() -> Callable[[Question], Reply]:
     litellm.suppress_debug_info = True
 
     def answer(question: Question) -> Reply:
+        if "list" in question:
+            return {"map": (Path(litellm.__file__).parent / MAP).read_text("utf-8")}
         used, tier = question["used"], question["tier"]
+        if used["images"]:
+            return {"cost": repr(_images(question["model"], question["provider"], used["images"]))}
         seconds = float(used["audio_seconds"])
         with pinned_billing_time(datetime.fromisoformat(question["at"])):
             into, out = cost_per_token(
@@ -42,6 +49,19 @@ def oracle() -> Callable[[Question], Reply]:
         return {"cost": repr(into + out)}
 
     return answer
+
+
+def _images(model: str, provider: str, number: int) -> float:
+    """What it makes of an answer with so many."""
+    from litellm import completion_cost
+    from litellm.types.utils import ImageObject, ImageResponse
+
+    made = ImageResponse(created=1, data=[ImageObject(url="https://pictures.invalid/1")] * number)
+    return float(
+        completion_cost(
+            completion_response=made, model=model, custom_llm_provider=provider, call_type="image_generation"
+        )
+    )
 
 
 def _call_type(tier: str, seconds: float) -> Any:
