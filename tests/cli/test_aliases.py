@@ -1,10 +1,12 @@
 import json
+import shlex
 from typing import Any
 
 import pytest
 
 from accounting import aliases
 from accounting.settings import whoami
+from accounting.store.tables import calls
 from tests.books import Books, made
 from tests.cli.conftest import Run
 from tests.cli.test_rates import CARD
@@ -196,3 +198,19 @@ def test_without_rules_the_list_says_how_to_add_one(run: Run, books: Books) -> N
     assert run("rates", "aliases", "list").lines == [
         "No aliases. Add one: accounting rates aliases add PATTERN TARGET --why …"
     ]
+
+
+def test_the_commands_that_are_told_price_the_touched_calls_again(run: Run, priced: Books) -> None:
+    def do(line: str) -> list[bool]:
+        assert run(*shlex.split(line)[1:], "--yes").code == 0
+        return [row["rate_id"] > 0 for row in priced.rows(calls)]
+
+    assert do(run(*OURS).lines[-1]) == [True]
+    assert do(run("rates", "aliases", "withdraw", NEXT, "--why", "gone").lines[-1]) == [False]
+
+
+def test_the_books_balance_with_calls_that_were_priced_by_a_rule_withdrawn_since(run: Run, priced: Books) -> None:
+    run(*OURS)
+    priced.deliver(made(number=2, provider="acme", request_model="our-chat"))
+    run("rates", "aliases", "withdraw", NEXT, "--why", "gone")
+    assert run("verify").code == 0
