@@ -18,6 +18,7 @@ from accounting.errors import ConfigurationError
 from accounting.money import Money
 from accounting.rates import Rate, is_unknown, likely_cost, price
 from accounting.spend import unknown
+from accounting.stated import StatedAs
 from accounting.store import each_pair, each_text
 from accounting.store.tables import batches, calls, former_project_names, keys, projects, spend_by_tag
 from accounting.usage import COUNTED, Call, Outcome, Usage, UsageSource
@@ -54,6 +55,7 @@ class Selection:
     user: str | None = None
     tags: tuple[tuple[str, str | None], ...] = ()
     anomaly: str | None = None
+    stated_as: StatedAs | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class BookedCall:
     """A call as it stands in the books: under the project that pays, and with what it cost.
 
     `cost` is None where nobody can say: no rate, no price for anything it used, or no usage of a call that did not
-    fail; `estimate` is never part of it. `key_name` is what people call its key.
+    fail; `estimate` is never part of it. `key_name` is what people call its key. `stated_as` says how a cost that its
+    provider stated stands to ours.
     """
 
     call: Call
@@ -78,6 +81,7 @@ class BookedCall:
     cost: Money | None
     key_name: str | None = None
     estimate: Estimate | None = None
+    stated_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +178,7 @@ def _of_kind(selection: Selection) -> list[ColumnElement[bool]]:
         calls.c.model: selection.model,
         calls.c.outcome: selection.outcome,
         calls.c.end_user: selection.user,
+        calls.c.stated_as: selection.stated_as,
     }
     where: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
     where += [_has_tag(name, value) for name, value in selection.tags]
@@ -236,7 +241,8 @@ def _read(row: Mapping[Any, Any], rates: Mapping[int, Rate]) -> BookedCall:
         usage=_usage(row),
     )
     rate = rates.get(row["rate_id"])
-    return BookedCall(call, row["billed_on"], _cost(call, rate), row["key_name"], _estimate(row, rate))
+    cost, estimate = _cost(call, rate), _estimate(row, rate)
+    return BookedCall(call, row["billed_on"], cost, row["key_name"], estimate, row["stated_as"])
 
 
 def _usage(row: Mapping[Any, Any]) -> Usage:

@@ -106,7 +106,10 @@ def _covered(found: Comparison) -> list[str]:
     stated = sum(line.calls for line in found.lines)
     if not stated:
         return [f"No provider stated a cost for any of {counted(found.calls, 'call')}."]
-    return [f"Of {counted(found.calls, 'call')}, sub-calls among them, {stated:,} have a stated cost."]
+    return [
+        f"Of {counted(found.calls, 'call')}, sub-calls among them, {stated:,} have a stated cost. "
+        "accounting calls --stated higher lists those of a kind."
+    ]
 
 
 def comparison_json(found: Comparison, span: Span) -> dict[str, Any]:

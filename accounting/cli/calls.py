@@ -25,6 +25,7 @@ from accounting.money import Money, plain
 from accounting.sheets import Cell, Column, Running, Sheet, json_line, say, show
 from accounting.spend import Key
 from accounting.spend_sheet import SELDOM, Span
+from accounting.stated import StatedAs
 from accounting.store import reading
 from accounting.usage import Call, Outcome, Usage, UsageSource
 
@@ -91,6 +92,12 @@ def calls(
     anomaly: Annotated[
         str | None, typer.Option(metavar="NAME", help="With this anomaly, as accounting report --by anomaly names it.")
     ] = None,
+    stated: Annotated[
+        StatedAs | None,
+        typer.Option(
+            help="How the cost that its provider stated stands to ours, as accounting report --compare-provider says."
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help=f"So many at most; else {PAGE}, and with --csv all.")
     ] = None,
@@ -133,6 +140,7 @@ def calls(
             user=user,
             tags=tuple(map(_tag, tag or ())),
             anomaly=anomaly,
+            stated_as=stated,
         )
         listing = _List(chosen, days, zone, wanted)
         _follow(engine, listing, limit or PAGE) if follow else _put(engine, listing, limit, below)
@@ -310,7 +318,7 @@ _OF_MONEY = ("cost", "currency", "provider_cost", "provider_cost_currency")
 _OF_ESTIMATE = (*ESTIMATES, "estimated_cost", "estimated_cost_currency")
 _FIELDS = (
     *(*_OF_CALL, "model", "key_name", "billed_on", *_OF_USAGE, "usage_source", "usage_block"),
-    *(*_OF_MONEY, *_OF_ESTIMATE),
+    *(*_OF_MONEY, *_OF_ESTIMATE, "stated_as"),
 )
 """What programs get of a call, in this order."""
 
@@ -325,6 +333,7 @@ def _fields(one: BookedCall) -> dict[str, Any]:
         *_pair(one.cost),
         *_pair(usage.provider_cost),
         *_likely(one.estimate),
+        one.stated_as,
     )
     return dict(zip(_FIELDS, values, strict=True))
 
