@@ -1,14 +1,13 @@
 """Which rate holds: one or none for every call, by a rule that is spelt out here once more."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import combinations, product
 from random import Random
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +21,7 @@ from accounting.periods import Period
 from accounting.rates import ANY_TIER, STANDARD, Rate
 from accounting.resolution import RateBook
 from tests.books import at
+from tests.rulings import Asked, rank, winners
 
 MICROSECOND = timedelta(microseconds=1)
 BEGIN = at("2026-03-28")  # the day before clocks in Berlin are put forward
@@ -41,15 +41,7 @@ RULES = (
     Rule("", "a{model}", "{model}", id=2),
     Rule("p", "ba", "ab", id=3),
 )
-
-
-class Asked(NamedTuple):
-    """What a rate is looked for by."""
-
-    model: str
-    at: datetime
-    input_tokens: int
-    tier: str
+ALIASES = Aliases(RULES)
 
 
 @st.composite
@@ -85,30 +77,8 @@ def asked(chance: Random) -> Iterator[Asked]:
     return (Asked(pick(MODELS), pick(INSTANTS), pick(INPUTS), pick(TIERS)) for _ in range(60))
 
 
-def rank(rate: Rate, call: Asked) -> tuple[Any, ...] | None:
-    """How well the line fits the call, the more the better; None where it is not for it. The rule, spelt out."""
-    holds = (
-        rate.valid_from <= call.at
-        and (rate.period.end is None or call.at < rate.period.end)
-        and rate.service_tier in (call.tier, ANY_TIER)
-        and (rate.context_above == 0 or call.input_tokens > rate.context_above)
-        and (rate.hours is None or call.at in rate.hours)
-    )
-    if not holds:
-        return None
-    of_line = rate.service_tier != ANY_TIER, rate.valid_from, rate.hours is not None, rate.context_above
-    names = [call.model, *(name for name, _ in Aliases(RULES).names("p", call.model))]
-    if "*" not in rate.model:
-        return (1, -names.index(rate.model), 0, *of_line) if rate.model in names else None
-    expression = ".*".join(map(re.escape, rate.model.split("*")))
-    fitting = [-place for place, name in enumerate(names) if re.fullmatch(expression, name, re.DOTALL)]
-    return (0, max(fitting), len(rate.model.replace("*", "")), *of_line) if fitting else None
-
-
-def winners(some: Sequence[Rate], call: Asked) -> list[Rate]:
-    ranked = [(found, rate) for rate in some if (found := rank(rate, call)) is not None]
-    best = max((found for found, _ in ranked), default=None)
-    return [rate for found, rate in ranked if found == best]
+def names(model: str) -> list[str]:
+    return [model, *(name for name, _ in ALIASES.names("p", model))]
 
 
 def find(book: RateBook, call: Asked) -> Rate | None:
@@ -120,17 +90,18 @@ def find(book: RateBook, call: Asked) -> Rate | None:
 def test_there_is_one_rate_or_none_and_it_is_the_one_of_the_rule(some: list[Rate], chance: Random) -> None:
     shuffled = chance.sample(some, len(some))
     try:
-        book = RateBook(some, Aliases(RULES))
+        book = RateBook(some, ALIASES)
     except RateCardError:
         with pytest.raises(RateCardError):
-            RateBook(shuffled, Aliases(RULES))
+            RateBook(shuffled, ALIASES)
         return
-    other = RateBook(shuffled, Aliases(RULES))
+    other = RateBook(shuffled, ALIASES)
     for call in asked(chance):
-        expected = winners(some, call)
+        expected = winners(some, call, ALIASES)
         assert len(expected) <= 1
         assert [*filter(None, [find(book, call)])] == [*filter(None, [find(other, call)])] == expected
-        holding = [one.rate for one in book.considered("p", call.model) if rank(one.rate, call) is not None]
+        considered = [one.rate for one in book.considered("p", call.model)]
+        holding = [rate for rate in considered if rank(rate, call, names(call.model)) is not None]
         assert holding[:1] == expected
 
 
@@ -146,7 +117,7 @@ def nothing_to_choose(one: Rate, other: Rate) -> bool:
         return False
     used, tiers = max(one.context_above, other.context_above) + 1, {one.service_tier, other.service_tier} - {ANY_TIER}
     calls = (Asked(model, both, used, tier) for model, tier in product(NAMES, tiers or {STANDARD}))
-    return any(rank(one, call) == rank(other, call) is not None for call in calls)
+    return any(rank(one, call, [call.model]) == rank(other, call, [call.model]) is not None for call in calls)
 
 
 def runs_into(one: Rate, other: Rate) -> bool:
