@@ -109,8 +109,15 @@ class _Planned:
             if sheet.rows:
                 say(out(), "", title, style="bold")
                 show(out(), sheet)
-        say(out(), "", *(printable(str(one)) for one in self.suspicious if dry_run))
+        say(out(), "", *self._since())
+        say(out(), *(printable(str(one)) for one in self.suspicious if dry_run))
         show_touched(self._touched, why)
+
+    def _since(self) -> list[str]:
+        always = self._found.always
+        if always is None or all(line.valid_from != always for line in self.plan.added):
+            return []
+        return [f"Prices that the source gives no date are taken to hold since {always:%Y-%m-%d}, for models new here."]
 
     def _sheets(self) -> Iterator[tuple[str, Sheet]]:
         yield "Added", _added(self.plan.added)

@@ -104,6 +104,7 @@ def test_litellms_map_is_imported_with_what_was_left_out_counted(run: Run, books
     rows = [line.split() for line in ran.lines]
     assert ["input_cost_per_pixel", "1", "acme/large"] in [[row[0], *row[-2:]] for row in rows if row]
     assert "input is 0.00100000000000001; expected at most 9 decimals" in ran.out
+    assert "gives no date are taken to hold since 2020-01-01" in ran.out
     assert ran.lines[-1].startswith("Imported: 2 added")
     assert [(rate.model, rate.service_tier) for rate in in_force(books)] == [("large", ""), ("large", "batch")]
     left = json.loads(run("rates", "import", file, "--json").out)["left_out"]
