@@ -133,9 +133,9 @@ def _missing(found: Explanation) -> Iterator[str]:
     yield f"No line is for {asked.model}{tried} at {asked.provider}."
     yield from _near(asked, near)
     yield "Add its price, or load a card or a price map that has it: accounting rates add, load or import"
-    if target := next(iter(near.models), None):
-        yield "If that is the same model by another name, say so:"
-        yield _command(asked, target)
+    if near.models and not found.kept and not _is_variant(asked.model, near.models[0]):
+        yield "If that is the same model by another name, at the same price, say so:"
+        yield _command(asked, near.models[0])
 
 
 def _near(asked: Asked, near: Near) -> Iterator[str]:
@@ -145,6 +145,11 @@ def _near(asked: Asked, near: Near) -> Iterator[str]:
         yield f"Near it at {asked.provider}: {', '.join(near.models)}."
     if near.elsewhere:
         yield f"It has a line at {', '.join(near.elsewhere)}."
+
+
+def _is_variant(model: str, of: str) -> bool:
+    """Whether it is like gpt-5:free: the same model, whose price is another."""
+    return model.rpartition("/")[2].startswith(of.rpartition("/")[2] + ":")
 
 
 def _command(asked: Asked, target: str) -> str:

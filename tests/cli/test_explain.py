@@ -147,11 +147,18 @@ def test_an_unknown_model_says_what_is_near_and_what_to_do(run: Run) -> None:
         "No line is for z-ai/glm5, nor for glm5 at wcode.",
         "Near it at wcode: z-ai/glm-5.",
         "Add its price, or load a card or a price map that has it: accounting rates add, load or import",
-        "If that is the same model by another name, say so:",
+        "If that is the same model by another name, at the same price, say so:",
         "accounting rates aliases add z-ai/glm5 z-ai/glm-5 --provider wcode --why …",
     ]
     near = told(run, "rates", "explain", "z-ai/glm5", "--provider", "wcode", code=1)["near"]
     assert near == {"providers": [], "models": ["z-ai/glm-5"], "elsewhere": []}
+
+
+@pytest.mark.parametrize("model", ["z-ai/glm-5:free", "ft:glm-5"])
+def test_a_variant_is_not_said_to_be_its_model_by_another_name(run: Run, model: str) -> None:
+    ran = run("rates", "explain", model, "--provider", "wcode")
+    assert "Near it at wcode: z-ai/glm-5." in ran.lines
+    assert "aliases add" not in ran.out
 
 
 def test_an_unknown_provider_says_who_is_near_and_who_has_the_model(run: Run) -> None:
