@@ -43,7 +43,7 @@ class Loaded:
     lines: tuple[Rate, ...] = field(default=(), compare=False)
 
 
-def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> Loaded:
+def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "", why: str = "") -> Loaded:
     """Add the lines that are not there yet: all of them or, raising `RateCardError`, none.
 
     A line whose prices and validity are in the books already is left as it is, also where its card names
@@ -55,7 +55,7 @@ def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -
     held = ratelines.read(conn, withdrawn=False)
     new = fresh(lines, held)
     RateBook([*held, *new])
-    added = ratelines.append(conn, new, now, by)
+    added = ratelines.append(conn, new, now, by, why)
     if added:
         new_edition(conn)
     return Loaded(added=len(added), unchanged=len(lines) - len(added), lines=tuple(added))
@@ -67,9 +67,9 @@ def fresh(lines: Iterable[Rate], held: Iterable[Rate]) -> list[Rate]:
     return list({_content(line): line for line in lines if _content(line) not in known}.values())
 
 
-def add(conn: Connection, line: Rate, now: datetime, by: str) -> Rate:
+def add(conn: Connection, line: Rate, now: datetime, by: str, why: str = "") -> Rate:
     """Append one line, and return it with its id; raises `RateCardError` where it is in the books already."""
-    loaded = load(conn, [line], now, by)
+    loaded = load(conn, [line], now, by, why)
     if not loaded.lines:
         raise there_already(conn, line)
     return loaded.lines[0]
@@ -103,7 +103,7 @@ def end(conn: Connection, id_: int, at: datetime, now: datetime, by: str, why: s
     (rate,) = in_force(conn, [id_])
     instead = ended(rate, at)
     withdraw(conn, [id_], now, by, why)
-    return add(conn, instead, now, by)
+    return add(conn, instead, now, by, why)
 
 
 def ended(rate: Rate, at: datetime) -> Rate:

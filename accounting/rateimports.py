@@ -119,7 +119,7 @@ def apply(conn: Connection, made: Plan, now: datetime, by: str, why: str) -> Non
     if made.withdrawn:
         ratebook.withdraw(conn, [rate.id for rate in made.withdrawn], now, by, why)
     if made.appended:
-        ratebook.load(conn, made.appended, now, by)
+        ratebook.load(conn, made.appended, now, by, why)
 
 
 @dataclass(slots=True)

@@ -20,13 +20,16 @@ from accounting.store import open_engine, reading, schema
 AsJson = Annotated[bool, typer.Option("--json", "-j", help="JSON; amounts and prices as decimal strings.")]
 
 
-def _not_blank(why: str) -> str:
-    if not why.strip():
+def _not_blank(why: str | None) -> str | None:
+    if why is not None and not why.strip():
         raise ConfigurationError("--why is empty; expected the reason, as it is kept in the books.")
     return why
 
 
 Why = Annotated[str, typer.Option(help="The reason, kept with it in the books.", callback=_not_blank)]
+MaybeWhy = Annotated[
+    str | None, typer.Option("--why", help="The reason, kept with it in the books.", callback=_not_blank)
+]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typer
 from sqlalchemy import Engine
 
 from accounting import cards, ratebook, ratechanges, ratesheets, stamps
-from accounting.cli.books import AsJson, Why, books, now, out, put_json, roll_up
+from accounting.cli.books import AsJson, MaybeWhy, Why, books, now, out, put_json, roll_up
 from accounting.cli.rate_effects import (
     DRY,
     change_fields,
@@ -42,6 +42,7 @@ def load(
     files: Annotated[
         list[Path], typer.Argument(help="Rate cards (TOML), or sheets as rates export --csv writes them.")
     ],
+    why: MaybeWhy = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -53,7 +54,7 @@ def load(
         roll_up(engine)  # what was delivered a moment ago is touched, too
         with reading(engine) as conn:
             change = ratechanges.loading(conn, lines)
-        loaded = None if dry_run else _load(engine, change, [some for _, some in read], yes)
+        loaded = None if dry_run else _load(engine, change, [some for _, some in read], yes, why or "")
     if as_json:
         _put(change, [rate for each in loaded for rate in each.lines] if loaded else None, dry_run)
         return
@@ -64,7 +65,7 @@ def load(
     else:
         say(out(), f"{counted(len(change.added), 'rate')} would be added, {change.unchanged:,} already there. {DRY}")
     if change.added:
-        _show_added(change, f"loaded {', '.join(name for name, _ in read)}", dry_run)
+        _show_added(change, why or f"loaded {', '.join(name for name, _ in read)}", dry_run)
 
 
 def add(
@@ -89,6 +90,7 @@ def add(
     per_million: Annotated[
         bool, typer.Option("--per-million", help="Prices of tokens are those of a million; others stay per 1000.")
     ] = False,
+    why: MaybeWhy = None,
     dry_run: DryRun = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -111,13 +113,13 @@ def add(
             change = ratechanges.adding(conn, line)
         if not dry_run:
             insist(change.suspicious, yes)
-            line = stamps.decide(engine, lambda conn: ratebook.add(conn, line, now(), whoami()))
+            line = stamps.decide(engine, lambda conn: ratebook.add(conn, line, now(), whoami(), why or ""))
     if as_json:
         _put(change, None if dry_run else [line], dry_run)
         return
     say(out(), printable(f"Would add {line}. {DRY}" if dry_run else f"Added line {line.id}, {line}."))
     show(out(), price_sheet(line))
-    _show_added(change, source, dry_run)
+    _show_added(change, why or source, dry_run)
 
 
 def withdraw(
@@ -176,9 +178,9 @@ def _lines(file: Path) -> list[Rate]:
     return cards.read(file)
 
 
-def _load(engine: Engine, change: Change, files: Sequence[Sequence[Rate]], yes: bool) -> list[Loaded]:
+def _load(engine: Engine, change: Change, files: Sequence[Sequence[Rate]], yes: bool, why: str) -> list[Loaded]:
     insist(change.suspicious, yes)
-    return stamps.decide(engine, lambda conn: [ratebook.load(conn, lines, now(), whoami()) for lines in files])
+    return stamps.decide(engine, lambda conn: [ratebook.load(conn, lines, now(), whoami(), why) for lines in files])
 
 
 def _line(heading: Mapping[str, str], said: Mapping[str, Any]) -> Rate:

@@ -39,7 +39,7 @@ def import_(
     currency: Annotated[str, typer.Option(metavar="CODE", help="Of prices where the source names none.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Also where prices look a thousand times off.")] = False,
-    why: Annotated[str, typer.Option(help="The reason, kept with lines that it withdraws.")] = "",
+    why: Annotated[str, typer.Option(help="The reason, kept with lines that it adds or withdraws.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Take over what a price list says by now: models added, prices changed from when, and those gone, which end.

@@ -118,17 +118,15 @@ def _validity(line: Line, others: Collection[Rate], at: datetime) -> str:
 
 
 def history(line: Line) -> list[str]:
-    """Where it is from, who loaded it, and who withdrew it and why."""
-    loaded = f"Loaded {instant(line.loaded_at)}{_by(line.loaded_by)}"
-    said = [f"Source: {line.rate.source}", loaded]
+    """Where it is from, who loaded it and why, and who withdrew it."""
+    said = [f"Source: {line.rate.source}", f"Loaded {instant(line.loaded_at)}{_by(line.loaded_by, line.loaded_why)}"]
     if line.withdrawn_at is not None:
-        why = f": {line.withdrawn_why}" if line.withdrawn_why else ""
-        said.append(f"Withdrawn {instant(line.withdrawn_at)}{_by(line.withdrawn_by)}{why}")
+        said.append(f"Withdrawn {instant(line.withdrawn_at)}{_by(line.withdrawn_by, line.withdrawn_why)}")
     return said
 
 
-def _by(who: str | None) -> str:
-    return f" by {who}" if who else ""
+def _by(who: str | None, why: str | None) -> str:
+    return (f" by {who}" if who else "") + (f": {why}" if why else "")
 
 
 def moment(at: datetime) -> str:
@@ -142,6 +140,7 @@ def line_fields(line: Line) -> dict[str, Any]:
         **fields(line.rate),
         "loaded_at": line.loaded_at,
         "loaded_by": line.loaded_by,
+        "loaded_why": line.loaded_why,
         "withdrawn_at": line.withdrawn_at,
         "withdrawn_by": line.withdrawn_by,
         "withdrawn_why": line.withdrawn_why,

@@ -16,7 +16,7 @@ from accounting.store.tables import rates
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A rate as it stands in the books: who loaded it and when, and who withdrew it and why."""
+    """A rate as it stands in the books: who loaded it, when and why, and who withdrew it."""
 
     rate: Rate
     loaded_at: datetime
@@ -24,15 +24,16 @@ class Line:
     withdrawn_at: datetime | None
     withdrawn_by: str | None
     withdrawn_why: str | None
+    loaded_why: str = ""
 
 
-def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "") -> list[Rate]:
+def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "", why: str = "") -> list[Rate]:
     """Write lines down, and return them with their ids. Whether they agree with those there is the caller's to know."""
     new = list(lines)
     if not new:
         return []
     inserted = sa.insert(rates).returning(rates.c.id, sort_by_parameter_order=True)
-    ids = conn.scalars(inserted, [_row(line, now) | {"loaded_by": by} for line in new])
+    ids = conn.scalars(inserted, [_row(line, now) | {"loaded_by": by, "loaded_why": why} for line in new])
     return [replace(line, id=id_) for line, id_ in zip(new, ids, strict=True)]
 
 
@@ -52,7 +53,7 @@ def lines(conn: Connection, ids: Collection[int] | None = None) -> list[Line]:
     return [Line(_rate(row), *(row[name] for name in _HOW)) for row in conn.execute(query).mappings()]
 
 
-_HOW = ("loaded_at", "loaded_by", "withdrawn_at", "withdrawn_by", "withdrawn_why")
+_HOW = ("loaded_at", "loaded_by", "withdrawn_at", "withdrawn_by", "withdrawn_why", "loaded_why")
 
 
 def read(

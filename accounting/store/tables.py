@@ -125,6 +125,7 @@ rates = Table(
     Column("source", Text, nullable=False),
     Column("loaded_at", Instant, nullable=False),
     Column("loaded_by", Text, nullable=False, server_default=""),
+    Column("loaded_why", Text, nullable=False, server_default=""),
     *_withdrawal(),
 )
 

@@ -59,6 +59,7 @@ def rates_have_conditions() -> None:
         sa.Column("context_above", sa.BigInteger(), nullable=False, server_default="0"),
         sa.Column("hours", sa.Text(), nullable=False, server_default=""),
         sa.Column("loaded_by", sa.Text(), nullable=False, server_default=""),
+        sa.Column("loaded_why", sa.Text(), nullable=False, server_default=""),
         sa.Column("withdrawn_by", sa.Text()),
         sa.Column("withdrawn_why", sa.Text()),
     ):

@@ -77,6 +77,15 @@ def test_a_card_is_loaded_once(run: Run, books: Books, card: Path) -> None:
     assert held(books)[-1]["loaded_by"] == whoami()
 
 
+@pytest.mark.parametrize("words", [("load",), ("add", "small", "input=0.001", "output=0.002", *ACME, *SINCE)])
+def test_the_reason_of_a_line_is_kept_with_it(run: Run, books: Books, card: Path, words: tuple[str, ...]) -> None:
+    more = (card,) if words == ("load",) else ()
+    assert run("rates", *words, *more, "--why", " ").code == 2
+    assert run("rates", *words, *more, "--why", "agreed with them").code == 0
+    assert held(books)[-1]["loaded_why"] == "agreed with them"
+    assert f"by {whoami()}: agreed with them" in run("rates", "show", 2).out
+
+
 def test_a_card_saved_with_a_byte_order_mark_is_loaded(run: Run, books: Books, card: Path) -> None:
     card.write_text(CARD, encoding="utf-8-sig")
     assert run("rates", "load", card).lines[0] == "acme.toml: 1 rate added, 0 already there."
@@ -363,7 +372,8 @@ def test_a_line_that_ends_is_replaced_by_one_with_the_end(run: Run, books: Books
     ]
     old, new = held(books)[1:]
     assert (old["withdrawn_why"], old["withdrawn_by"]) == ("price change announced", whoami())
-    assert (new["withdrawn_at"], new["loaded_by"], new["source"]) == (None, whoami(), "price list of 2026-03-01")
+    assert (new["loaded_by"], new["loaded_why"]) == (whoami(), "price change announced")
+    assert (new["withdrawn_at"], new["source"]) == (None, "price list of 2026-03-01")
 
 
 def test_programs_read_what_changed(run: Run, books: Books, card: Path) -> None:

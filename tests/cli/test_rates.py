@@ -84,6 +84,7 @@ def test_prices_in_json_are_decimal_strings(run: Run, books: Books, card: Path) 
         "audio_second_per_1k": None,
         "source": "price list of 2026-03-01",
         "loaded_by": whoami(),
+        "loaded_why": "",
         "withdrawn_at": None,
         "withdrawn_by": None,
         "withdrawn_why": None,
