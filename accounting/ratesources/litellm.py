@@ -8,7 +8,7 @@ of all; a batch has its own prices alone. So the library does: `litellm_core_uti
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -110,15 +110,13 @@ def _collect(collected: Collected, key: str, entry: Any) -> None:
         return
     provider, model = _named(key, house)
     found = _Found(provider, key, entry)
-    for name, reason in found.left_out():
-        collected.leave_out(provider, model, reason, name)
     try:
-        lines = list(found.lines())
-    except ValueError as error:
-        collected.leave_out(
-            provider, model, "one of its prices is none, or has a condition that no line can", "", str(error)
-        )
+        left_out, lines = list(found.left_out()), list(found.lines())
+    except (ValueError, ArithmeticError) as error:  # the latter of numbers of more digits than a sum of money has
+        collected.leave_out(provider, model, "one of its prices is none, or has no condition of ours", "", str(error))
         return
+    for name, reason in left_out:
+        collected.leave_out(provider, model, reason, name)
     if not lines:
         collected.leave_out(provider, model, "nothing of it can be priced")
     for prices, conditions in lines:
@@ -199,9 +197,9 @@ class _Found:
         return int(thousands) * 1000 - (self.provider in _FROM_SIZE_ON) if thousands else 0
 
     def _steps(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for step in self.entry.get("tiered_pricing") or ():
-            bounds = step.get("range") if isinstance(step, dict) else None
-            if not isinstance(bounds, list) or len(bounds) != 2:
+        for step in _listed(self.entry, "tiered_pricing"):
+            bounds = _listed(step, "range") if isinstance(step, dict) else []
+            if len(bounds) != 2 or isinstance(bounds[0], bool) or not isinstance(bounds[0], int | Decimal):
                 raise ValueError(f"tiered_pricing has a step without its range: {step!r}")
             yield int(bounds[0]), step
 
@@ -275,20 +273,36 @@ def _with_images(prices: dict[str, Decimal]) -> dict[str, Decimal]:
 
 def _hours(said: Mapping[str, Any]) -> Iterator[str]:
     """Raises `ValueError` for weekdays by another clock than the hours: the day then turns amid the hours."""
-    rules = [{"hours_utc": said["hours_utc"]}] if said.get("hours_utc") else []
-    for rule in (*rules, *(said.get("windows") or ())):
-        weekdays = rule.get("weekdays")
+    for rule in ({"hours_utc": said.get("hours_utc")}, *_listed(said, "windows")):
+        if not isinstance(rule, dict):
+            raise ValueError(f"off_peak_pricing has a window that is {rule!r}; expected an object.")
+        weekdays = [_weekday(day) for day in _listed(rule, "weekdays")]
         if weekdays and said.get("weekday_timezone") not in (None, "UTC"):
             raise ValueError("off_peak_pricing has hours of one clock on weekdays of another")
-        spans = [rule["hours_utc"]] if isinstance(rule["hours_utc"], str) else rule["hours_utc"]
-        for span in spans:
-            yield from _windows(span, weekdays)
+        spans = rule.get("hours_utc")
+        for span in [spans] if isinstance(spans, str) else _listed(rule, "hours_utc"):
+            yield from _windows(str(span), weekdays)
 
 
-def _windows(span: str, weekdays: Any) -> Iterator[str]:
-    """Those of one span on the weekdays (1: Monday). By the calendar: after midnight it is the next day's."""
+def _weekday(said: Any) -> str:
+    """By its number, of which 1 is Monday, or by its name."""
+    found = DAYS[said - 1] if isinstance(said, int) and 1 <= said <= 7 else str(said).lower()[:3]
+    if found not in DAYS:
+        raise ValueError(f"off_peak_pricing has a weekday {said!r}; expected 1 to 7.")
+    return found
+
+
+def _listed(said: Mapping[str, Any], name: str) -> list[Any]:
+    found = said.get(name)
+    if found is not None and not isinstance(found, list):
+        raise ValueError(f"{name} is {found!r}; expected a list.")
+    return found or []
+
+
+def _windows(span: str, weekdays: Sequence[str]) -> Iterator[str]:
+    """Those of one span on the weekdays. By the calendar: after midnight it is the next day's."""
     start, _, end = span.replace(" ", "").partition("-")
-    days = f"{','.join(DAYS[day - 1] for day in weekdays)} " if weekdays else ""
+    days = f"{','.join(weekdays)} " if weekdays else ""
     if start == end or (start, end) == ("00:00", "24:00"):
         yield f"{days}00:00-24:00 UTC"
     elif days and start > end > "00:00":

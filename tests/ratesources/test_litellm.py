@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounting.errors import RateCardError
 from accounting.hours import hours
@@ -246,6 +248,20 @@ def test_an_entry_that_can_not_be_priced_is_left_out_with_the_reason(entry: dict
     assert any(said in one.reason for one in found.left_out)
 
 
+@pytest.mark.parametrize("price", ["1e999999", "1e-999999999", "1" * 60, "NaN", "-Infinity"])
+def test_a_number_that_is_no_price_leaves_its_entry_out(price: str) -> None:
+    said = f'"litellm_provider": "acme", "input_cost_per_token": {price}, "output_cost_per_token_batches": 0'
+    found = litellm.read(f'{{"m": {{{said}}}}}', "map.json")
+    assert ([line.service_tier for line in found.lines], {one.model for one in found.left_out}) == ([], {"m"})
+
+
+def test_weekdays_may_be_named() -> None:
+    rule = {"hours_utc": "10:00-12:00", "weekdays": ["Mon", "saturday"]}
+    assert str(listing(m={**TOKENS, "off_peak_pricing": {"windows": [rule]}}).lines[1].hours) == (
+        "mon,sat 10:00-12:00 UTC"
+    )
+
+
 def test_prices_of_nothing_are_not_missed() -> None:
     assert listing(m={**TOKENS, "input_cost_per_pixel": 0.0}).left_out == ()
 
@@ -269,3 +285,26 @@ def test_what_is_no_map_is_refused_with_its_name(text: str) -> None:
 def test_a_map_may_be_in_another_currency() -> None:
     text = json.dumps({"m": {"litellm_provider": "x", **TOKENS}})
     assert [line.currency for line in litellm.read(text, "map.json", "CNY").lines] == ["CNY"]
+
+
+KEYS = [
+    *("input_cost_per_token", "output_cost_per_token_flex", "output_cost_per_image", "input_cost_per_second"),
+    *("tiered_pricing", "off_peak_pricing", "windows", "hours_utc", "weekdays", "range", "weekday_timezone"),
+    *("search_context_cost_per_query", "search_context_size_low", "mode", "input_cost_per_token_above_200k_tokens"),
+]
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 10**12)
+    | st.floats()
+    | st.sampled_from(["", "1e-6", "00:00-08:00", "m"]),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.sampled_from(KEYS), parts, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), ANYTHING), st.sampled_from(["chat", "audio_transcription", "image_edit"]))
+def test_whatever_is_wrong_with_an_entry_the_others_are_taken(entry: dict[str, Any], mode: str) -> None:
+    found = listing(odd={"mode": mode, **entry}, fine=TOKENS)
+    assert "fine" in {line.model for line in found.lines}
+    assert {line.model for line in found.lines} | {one.model for one in found.left_out} == {"fine", "odd"}
