@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from accounting import keys, projects, restate
+from accounting import aliasbook, keys, projects, ratebook, restate
 from accounting.aliases import Rule
 from accounting.ingest import ingest
 from accounting.money import Money
@@ -25,6 +25,21 @@ model = "odd/prices"
 valid_from = 2026-01-01
 input = 0.000000123
 output = 0.100
+
+[[rate]]
+model = "odd/*"
+valid_from = 2026-01-01T00:00:00.000001Z
+service_tier = "batch"
+context_above = 200_000
+hours = "mon-fri 00:30-08:30 Asia/Shanghai"
+input = 0.1
+output = 0.2
+
+[[rate]]
+model = "odd/wrong"
+valid_from = 2026-01-01
+input = 1
+output = 2
 """
 
 
@@ -77,7 +92,11 @@ def fill(books: Books) -> None:
             base="USD", quote="CNY", day=NOON.date(), rate=Decimal("7.100000000012"), source="a bank's list",
             loaded_at=NOON, loaded_by="ann@desk",
         ))  # fmt: skip
-        aliaslines.append(conn, [Rule("azure", "our-{model}", "gpt-{model}", "o'hara's")], NOON, "ann@desk")
+        rules = [Rule("azure", f"{ours}-{{model}}", "gpt-{model}", "o'hara's") for ours in ("our", "your")]
+        _, wrong = aliaslines.append(conn, rules, NOON, "ann@desk")
+        aliasbook.withdraw(conn, [wrong.id], LATER, "bob@desk", "naïve\n")
+        line = next(rate for rate in ratebook.rates(conn) if rate.model == "odd/wrong")
+        ratebook.withdraw(conn, [line.id], LATER, "bob@desk", "a tab\t, typed 'wrong'")
     move(books, "search")
 
 

@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
-from accounting import aliasbook, aliases
+from accounting import aliasbook, aliases, ratebook
 from accounting.aliases import Rule
 from accounting.backup import Holdings, back_up, restore
 from accounting.cli.store import upgrade
@@ -20,10 +20,10 @@ from accounting.errors import SchemaMismatch
 from accounting.money import Money
 from accounting.rollup import Rolled, roll_all
 from accounting.store import is_postgresql, open_engine, prepare, reading, schema, writing
-from accounting.store.tables import calls, metadata, spend_by_tag
+from accounting.store.tables import calls, metadata, rates, spend_by_tag
 from accounting.usage import Call
 from accounting.verify import verify
-from tests.books import NOON, Books, at, made, used
+from tests.books import NOON, Books, Journal, at, made, used
 from tests.databases import Database
 from tests.spending import spending
 
@@ -160,6 +160,57 @@ def test_sums_without_any_stated_cost_stay_as_they_are(store_of: StoreOf, books:
     assert schema.upgrade(old) == "0003"
     with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
         assert spending(upgraded) == spending(books)
+
+
+CARD = """
+provider = "p"
+currency = "USD"
+source = "test"
+""" + "\n".join(
+    f'[[rate]]\nmodel = "{model}"\nvalid_from = 2026-01-01\ninput = {price}\noutput = 2\n{more}'
+    for price, (model, more) in enumerate({"any": 'service_tier = "*"', "usual": "", "withdrawn": ""}.items(), 1)
+)
+
+
+def priced(number: int, model: str, tier: str | None = None) -> Call:
+    return made(number=number, provider="p", request_model=model, service_tier=tier)
+
+
+def test_everything_is_priced_after_an_upgrade_as_it_was(store_of: StoreOf, books: Books) -> None:
+    books.load(CARD)
+    books.deliver(priced(1, "any", "Batch"), priced(2, "any"), priced(3, "usual", "default"), priced(4, "withdrawn"))
+    books.roll()
+    lines = {row["model"]: row["id"] for row in books.rows(rates) if row["provider"] == "p"}
+    with writing(books.engine) as conn:
+        ratebook.withdraw(conn, [lines["withdrawn"]], NOON, "ann@desk", "typed wrong")
+    books.deliver(priced(5, "any", "flex"), priced(6, "nobody/knows"), priced(7, "withdrawn"))
+    old = store_of("0003")
+    fill(old, books)  # without the tiers that lines are for: every line was for any then
+    assert schema.upgrade(old) == "0003"
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        assert spending(upgraded) == spending(books)
+        assert rated(upgraded) == rated(books)
+        assert [*rated(upgraded).values()] == [
+            *(lines[name] for name in ("any", "any", "usual", "withdrawn", "any")),
+            0,
+            0,
+        ]
+        found = {row["model"]: row["service_tier"] for row in upgraded.rows(rates) if row["provider"] == "p"}
+        assert found == {"any": "*", "usual": "", "withdrawn": ""}
+        roll_all(old, lambda: NOON)
+        books.roll()
+        assert spending(upgraded) == spending(books)
+        assert verify(upgraded.engine).differences == ()
+        with writing(upgraded.engine) as conn:
+            schema.finish_copy(conn)  # new rows have ids beyond those that were filled in
+        upgraded.journal = Journal("after the upgrade")
+        upgraded.deliver(priced(8, "any", "priority"), priced(9, "usual"), priced(10, "withdrawn"))
+        assert [*rated(upgraded).values()][-3:] == [lines["any"], lines["usual"], 0]
+
+
+def rated(books: Books) -> dict[int, int]:
+    """The ids of the calls' rates, in the order in which the calls were made."""
+    return {row["id"].int % 2**16: row["rate_id"] for row in sorted(books.rows(calls), key=lambda row: row["id"])}
 
 
 def of_before(store_of: StoreOf, books: Books) -> Engine:
