@@ -67,7 +67,7 @@ _BATCH = "batch"
 _CACHED, _HALF = ("input", "cache_read", "cache_write"), ("output", "image_output")
 
 _EXAMPLE = "sample_spec"
-_IMAGES = frozenset(("image_generation", "image_edit"))
+_IMAGES = ("image_generation", "image_edit")
 _OTHERS = "there is no class for such a price"
 
 Progress = Callable[[int, int], None]
