@@ -4,7 +4,8 @@ Rows go in by the order of their keys, the same one everywhere, so that two tran
 for each other and don't deadlock.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from functools import reduce
 from operator import itemgetter
@@ -17,7 +18,16 @@ from sqlalchemy.dialects.sqlite import Insert
 from accounting.money import EXACT, ZERO
 from accounting.rates import PRICES, Rate, price
 from accounting.stated import Mark
-from accounting.store import each_pair, each_text, exact_cost, exact_sum, exact_total, insert, is_postgresql
+from accounting.store import (
+    each_pair,
+    each_text,
+    exact_cost,
+    exact_negative,
+    exact_sum,
+    exact_total,
+    insert,
+    is_postgresql,
+)
 from accounting.store.tables import calls, rates, spend_by_tag, spend_days, spend_quarters
 from accounting.store.types import Exact
 from accounting.usage import COUNTED, Outcome, Quantities
@@ -114,6 +124,55 @@ def add(conn: Connection, table: Table, contributions: Iterable[Contribution], l
         conn.execute(_added(table, insert(conn, table)), [{**one, **_cost(one, lines)} for one in ordered])
     if emptied := [one for one in ordered if one["calls"] < 0 or one["sub_calls"] < 0]:
         conn.execute(_deletion(table), [{f"key_{name}": one[name] for name in group} for one in emptied])
+
+
+@contextmanager
+def following(conn: Connection, which: ColumnElement[bool], parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Every spend table follows whatever the block changes in the chosen calls, by the database alone.
+
+    What chooses them must not change; give one condition again and again, with parameters, as it is kept. Beside
+    nobody else who adds to spend: the rows go in once as they were and once as they are, so not by the order of
+    their keys.
+    """
+    if is_postgresql(conn):
+        conn.execute(_UNSORTED)
+    emptied = {table: conn.execute(_shift(conn, table, which, -1), parameters) for table in SPEND_TABLES}
+    keys = {table: [_key(row) for row in rows.mappings() if not row["left"]] for table, rows in emptied.items()}
+    yield
+    for table in SPEND_TABLES:
+        conn.execute(_shift(conn, table, which, +1), parameters)
+        if keys[table]:
+            conn.execute(_deletion(table), keys[table])
+
+
+def _key(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in row if name != "left"}
+
+
+_shifts: dict[tuple[str, str, ColumnElement[bool], int], Any] = {}
+
+
+def _shift(conn: Connection, table: Table, which: ColumnElement[bool], sign: int) -> Any:
+    """Adds the chosen calls to a spend table, or takes them out and says of each row what is left; kept as below."""
+    kept = conn.dialect.name, table.name, which, sign
+    if kept not in _shifts:
+        rows = _priced(conn, table, _signed(table, which, sign))
+        added = _added(table, insert(conn, table).from_select(rows.selected_columns.keys(), rows))
+        keys = (table.c[name].label(f"key_{name}") for name in group_columns(table))
+        left = (table.c.calls + table.c.sub_calls).label("left")
+        _shifts[kept] = added if sign > 0 else added.returning(left, *keys)
+    return _shifts[kept]
+
+
+def _signed(table: Table, which: ColumnElement[bool], sign: int) -> sa.Subquery:
+    summed = sa.union_all(*_sums(table, which)).subquery()
+    if sign > 0:
+        return summed
+    group = (summed.c[name] for name in group_columns(table))
+    figures = ((-summed.c[name]).label(name) for name in FIGURES)
+    return sa.select(
+        *group, *figures, *(exact_negative(summed.c[name]).label(name) for name in beside(table))
+    ).subquery()
 
 
 def _priced(conn: Connection, table: Table, summed: sa.Subquery) -> sa.Select[Any]:

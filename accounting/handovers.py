@@ -10,13 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
+from sqlalchemy import ColumnElement, Connection, Engine
 
 from accounting import keys, projects, stamps
 from accounting.keys import Assignment, Key, Payers
 from accounting.projects import UNASSIGNED, Project
 from accounting.restate import Order, restate
-from accounting.restated import Restated
+from accounting.restated import Restated, Row
 from accounting.stamps import BY_KEY
 from accounting.store import reading
 from accounting.store.tables import calls
@@ -94,7 +94,7 @@ def _restate(
         "decided": decided,
     }
 
-    def change(conn: Connection, rows: Sequence[RowMapping]) -> Mapping[UUID, Mapping[str, Any]]:
+    def change(conn: Connection, rows: Sequence[Row]) -> Mapping[UUID, Mapping[str, Any]]:
         return _rebooked(conn, rows, payers(conn, [key.id]))
 
     return restate(
@@ -118,7 +118,7 @@ def _planned(conn: Connection, handover: Handover, now: datetime) -> Payers:
     return keys.payers(conn, [id_]).with_(id_, handover.assignment, now)
 
 
-def _rebooked(conn: Connection, rows: Sequence[RowMapping], payers: Payers) -> dict[UUID, dict[str, Any]]:
+def _rebooked(conn: Connection, rows: Sequence[Row], payers: Payers) -> dict[UUID, dict[str, Any]]:
     """What the calls say of their project, and of their day, where these are the payers."""
     calendar, nobody = projects.calendar(conn), _nobody(conn)
     found: dict[UUID, dict[str, Any]] = {}

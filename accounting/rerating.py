@@ -13,14 +13,14 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
+from sqlalchemy import ColumnElement, Connection, Engine
 
 from accounting import patterns, ratebook, ratestamps
 from accounting.aliases import NO_ALIASES, Aliases
 from accounting.rates import Rate
 from accounting.resolution import RateBook
 from accounting.restate import Change, Order, finish, restate, would_change
-from accounting.restated import NO_CALLS, Restated
+from accounting.restated import NO_CALLS, Restated, Row
 from accounting.store import aliaslines, reading, transact
 from accounting.store.tables import batches, calls, projects, restatements, spend_days, store
 
@@ -168,14 +168,17 @@ class _Present:
     def _read(self, conn: Connection) -> None:
         self.edition, self.book = _edition(conn), ratebook.book(conn)
 
-    def change(self, conn: Connection, rows: Sequence[RowMapping]) -> Mapping[UUID, Mapping[str, Any]]:
+    def change(self, conn: Connection, rows: Sequence[Row]) -> Mapping[UUID, Mapping[str, Any]]:
         """See `restate.Change`: while it changes calls the rates stay as they are."""
         if self.edition != _edition(conn):
             self._read(conn)
         return {row["id"]: _stamps(self.book, row) for row in rows}
 
 
-def _stamps(book: RateBook, row: RowMapping) -> dict[str, Any]:
+_READS = (*ratestamps.READ, *ratestamps.COLUMNS)
+
+
+def _stamps(book: RateBook, row: Row) -> dict[str, Any]:
     return dict(zip(ratestamps.COLUMNS, ratestamps.by_rate(book, ratestamps.in_books(row)), strict=True))
 
 
@@ -186,7 +189,7 @@ def _edition(conn: Connection) -> int:
 def _price(
     engine: Engine, order: Order, part: _Part, change: Change, clock: Clock, *, dry_run: bool, progress: Progress
 ) -> Restated:
-    span = {"first": part.which.first, "end": part.which.end}
+    span: dict[str, Any] = {"first": part.which.first, "end": part.which.end, "reads": _READS}
     if not dry_run:
         _close(engine, clock(), partial(_is_of_other_rates, order.what))
         if part.which.unpriced_only and not would_change(engine, part.calls, change, **span, progress=progress):

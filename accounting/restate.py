@@ -6,6 +6,7 @@ killed goes on when the same order comes again.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -14,27 +15,52 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping
+from sqlalchemy import ColumnElement, Connection, Engine
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from accounting import contributions
 from accounting.contributions import SPEND_TABLES
 from accounting.money import plain
 from accounting.rates import Rate
 from accounting.restated import Edit, Restated, Row, compared
-from accounting.store import Lock, hold, insert, ratelines, reading, schema, transact
+from accounting.store import Lock, hold, insert, is_postgresql, ratelines, reading, schema, transact
 from accounting.store.tables import batches, calls, restated_calls, restatements
-from accounting.usage import APART, least_id
+from accounting.store.types import Json
+from accounting.usage import APART, COUNTED, least_id
 
-CALLS_AT_ONCE = 500
-"""About as many as are changed within 100 ms, the longest that others should wait for the store."""
+CALLS_AT_ONCE = {"sqlite": 1_000, "postgresql": 5_000}
+"""By the name of the database. On SQLite all others wait for the store meanwhile, about 100 ms at most; on PostgreSQL
+rollups do, and the more at once, the fewer the rows of spend that each is added to.
+"""
 
-Change = Callable[[Connection, Sequence[RowMapping]], Mapping[UUID, Mapping[str, Any]]]
+Change = Callable[[Connection, Sequence[Row]], Mapping[UUID, Mapping[str, Any]]]
 """Says what calls are to say, by their ids: new values of columns, of those calls that change. It only reads."""
 
-_ANY = sa.true()
+_MANY = 20
+"""So many calls of which the same is said are written in one statement."""
+
+_READ_AT_ONCE = 500
+
+_ALL = tuple(column.name for column in calls.c)
+
+_NEEDED = ("id", "batch_id", "project_id", "billed_on", "rate_id", *COUNTED)
+"""What is told of a change follows from these columns."""
 
 _FIXED = ("id", "batch_id")
 """What counts a call as itself, and as one of its batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Which calls are changed, and how; `reads` are the columns that this takes."""
+
+    chosen: ColumnElement[bool]
+    change: Change
+    reads: Sequence[str]
+
+    @property
+    def rows(self) -> sa.Select[Any]:
+        return sa.select(*(calls.c[name] for name in self.reads)).where(self.chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +80,7 @@ def restate(
     change: Change,
     clock: Callable[[], datetime],
     *,
+    reads: Iterable[str] = _ALL,
     first: datetime | None = None,
     end: datetime | None = None,
     dry_run: bool = False,
@@ -62,14 +89,14 @@ def restate(
     """Change calls that began from `first`, included, to `end`, left out (None: open), in the order of their ids.
 
     One transaction after the other, each whole. An unfinished one of the same kind and `what` goes on where it
-    was, and the sums returned include what it did before. A dry run changes nothing and says what would.
+    was, and the sums returned include what it did before. A dry run changes nothing and says what would. `reads` are
+    the columns that the change reads or sets; the fewer, the faster.
 
     Calls that are on their way into the books while it runs are stamped by ingest: what decides about them must be
     committed before, in a transaction that holds `Lock.INGEST`, or one could slip in by the old rule behind it.
     """
-    chosen = sa.and_(which, *_began(first, end))
-    done = Restated()
-    steps = _tries(engine, chosen, change) if dry_run else _steps(engine, order, chosen, change, clock)
+    done, work = Restated(), _Work(sa.and_(which, *_began(first, end)), change, tuple({*_NEEDED, *reads}))
+    steps = _tries(engine, work) if dry_run else _steps(engine, order, work, clock)
     for step in steps:
         done += step
         if progress is not None:
@@ -82,12 +109,14 @@ def would_change(
     which: ColumnElement[bool],
     change: Change,
     *,
+    reads: Iterable[str] = _ALL,
     first: datetime | None = None,
     end: datetime | None = None,
     progress: Callable[[Restated], object] | None = None,
 ) -> bool:
     """Whether any of the calls is to say something else. `progress`, told that nothing was done yet, may raise."""
-    for step in _tries(engine, sa.and_(which, *_began(first, end)), change):
+    work = _Work(sa.and_(which, *_began(first, end)), change, tuple({*_NEEDED, *reads}))
+    for step in _tries(engine, work):
         if progress is not None:
             progress(Restated())
         if step.changed:
@@ -109,7 +138,9 @@ def apply(conn: Connection, restatement_id: int, changes: Mapping[UUID, Mapping[
     Call it once a transaction, after `begin` and whatever else locks rows: it locks batches, calls and rows of
     spend, each in their order.
     """
-    return _rewrite(conn, restatement_id, _lock(conn, changes.keys()), lambda *_: changes).changed
+    hold(conn, Lock.ROLLUP, shared=True)
+    every = sa.select(calls)
+    return _rewrite(conn, restatement_id, _lock(conn, changes.keys(), every), lambda *_: changes, _move).changed
 
 
 def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
@@ -121,7 +152,7 @@ def done_so_far(conn: Connection, id_: int) -> Restated:
     """What a restatement did, by its log."""
     done = Restated(conn.execute(sa.select(restatements.c.seen).where(restatements.c.id == id_)).scalar_one())
     logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
-    of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=CALLS_AT_ONCE)
+    of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=_READ_AT_ONCE)
     for rows in conn.execute(of_this).mappings().partitions():
         done += _compared(conn, 0, [Edit(_as_logged(row), row, tuple(row["before"])) for row in rows])
     return done
@@ -141,26 +172,24 @@ def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnEleme
         yield from (calls.c.id < least_id(end + APART), calls.c.started_at < end)
 
 
-def _tries(engine: Engine, chosen: ColumnElement[bool], change: Change) -> Iterator[Restated]:
+def _tries(engine: Engine, work: _Work) -> Iterator[Restated]:
     """Each in a snapshot of its own: what is read for long keeps the database from clearing up."""
     upto, step = None, Restated(seen=1)
     while step.seen:
         with reading(engine) as conn:
-            rows = conn.execute(_after(upto, sa.select(calls).where(chosen))).mappings().all()
-            step = _compared(conn, len(rows), _edits(rows, change(conn, rows)))
+            rows = _rows(conn.execute(_after(conn, upto, work.rows)))
+            step = _compared(conn, len(rows), _edits(rows, work.change(conn, rows)))
         if rows:
             upto = rows[-1]["id"]
             yield step
 
 
-def _steps(
-    engine: Engine, order: Order, chosen: ColumnElement[bool], change: Change, clock: Callable[[], datetime]
-) -> Iterator[Restated]:
+def _steps(engine: Engine, order: Order, work: _Work, clock: Callable[[], datetime]) -> Iterator[Restated]:
     id_ = transact(engine, lambda conn: _open(conn, order, clock()))
     with reading(engine) as conn:
         yield done_so_far(conn, id_)
-    while found := _next(engine, id_, chosen):
-        yield transact(engine, partial(_step, id_=id_, found=found, chosen=chosen, change=change))
+    while found := _next(engine, id_, work.chosen):
+        yield transact(engine, partial(_step, id_=id_, found=found, work=work))
     transact(engine, lambda conn: finish(conn, id_, clock()))
 
 
@@ -193,23 +222,23 @@ def _next(engine: Engine, id_: int, chosen: ColumnElement[bool]) -> _Next | None
 
 
 def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) -> list[UUID]:
-    return list(conn.scalars(_after(upto, sa.select(calls.c.id).where(chosen))))
+    return list(conn.scalars(_after(conn, upto, sa.select(calls.c.id).where(chosen))))
 
 
-def _after(upto: UUID | None, chosen: sa.Select[Any]) -> sa.Select[Any]:
+def _after(conn: Connection, upto: UUID | None, chosen: sa.Select[Any]) -> sa.Select[Any]:
     """The calls that come next."""
-    following = chosen.order_by(calls.c.id).limit(CALLS_AT_ONCE)
+    following = chosen.order_by(calls.c.id).limit(CALLS_AT_ONCE[conn.dialect.name])
     return following if upto is None else following.where(calls.c.id > upto)
 
 
-def _step(conn: Connection, id_: int, found: _Next, chosen: ColumnElement[bool], change: Change) -> Restated:
+def _step(conn: Connection, id_: int, found: _Next, work: _Work) -> Restated:
     schema.check(conn)
     hold(conn, Lock.INGEST, shared=True)  # what is decided stays as the change finds it, as for a call that is stamped
-    hold(conn, Lock.ROLLUP, shared=True)
+    hold(conn, Lock.ROLLUP)  # not shared: see contributions.following
     this = restatements.c.id == id_
     if conn.execute(sa.select(restatements.c.upto).where(this).with_for_update()).scalar_one() != found.upto:
         return Restated()  # somebody else gave the same order, and was first
-    done = _rewrite(conn, id_, _lock(conn, found.ids, chosen), change)
+    done = _rewrite(conn, id_, _lock(conn, found.ids, work.rows), work.change, partial(_change_all, id_))
     conn.execute(sa.update(restatements).where(this).values(upto=found.ids[-1]))
     return done
 
@@ -218,34 +247,82 @@ def _step(conn: Connection, id_: int, found: _Next, chosen: ColumnElement[bool],
 class _Locked:
     """Calls that nobody else changes until the transaction ends, and which of their batches are rolled up."""
 
-    rows: Sequence[RowMapping]
+    rows: Sequence[Row]
     rolled: Collection[int]
 
 
-def _lock(conn: Connection, ids: Collection[UUID], chosen: ColumnElement[bool] = _ANY) -> _Locked:
-    """Those of the calls that are chosen.
+def _lock(conn: Connection, ids: Collection[UUID], rows: sa.Select[Any]) -> _Locked:
+    """Those of the rows that have these ids.
 
     Batches before calls: whether a batch is rolled up must not change in between, and its rollup reads calls. And the
     batches of all, as one that is not chosen at this moment may be at the next.
     """
-    hold(conn, Lock.ROLLUP, shared=True)
-    of_these = batches.c.id.in_(sa.select(calls.c.batch_id).where(calls.c.id.in_(ids)))
+    of_these = batches.c.id.in_(sa.select(calls.c.batch_id).where(_are(conn, ids)))
     held = sa.select(batches.c.id, batches.c.rolled_at).where(of_these).order_by(batches.c.id)
     rolled = {batch.id for batch in conn.execute(held.with_for_update(read=True)) if batch.rolled_at is not None}
-    these = sa.select(calls).where(calls.c.id.in_(ids), chosen).order_by(calls.c.id)
-    rows = conn.execute(these.with_for_update()).mappings().all()
-    return _Locked(rows, rolled)
+    these = rows.where(_are(conn, ids)).order_by(calls.c.id)
+    return _Locked(_rows(conn.execute(these.with_for_update())), rolled)
 
 
-def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change) -> Restated:
+_Rewritten = Callable[[Connection, Sequence[Edit], Collection[int]], None]
+"""Changes calls, and what those of rolled batches add to spend; they are in the log by then."""
+
+
+def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change, rewritten: _Rewritten) -> Restated:
     edits = _edits(locked.rows, change(conn, locked.rows))
     if edits:
         _log(conn, id_, edits)
-        _update(conn, edits)
-        _move(conn, [edit for edit in edits if edit.before["batch_id"] in locked.rolled])
+        rewritten(conn, edits, locked.rolled)
     counts = {"seen": restatements.c.seen + len(locked.rows), "changed": restatements.c.changed + len(edits)}
     conn.execute(sa.update(restatements).where(restatements.c.id == id_).values(counts))
     return _compared(conn, len(locked.rows), edits)
+
+
+def _change_all(id_: int, conn: Connection, edits: Sequence[Edit], rolled: Collection[int]) -> None:
+    """For many calls, in the order of their ids: spend follows by what the database itself adds up."""
+    first, last = edits[0].before["id"], edits[-1].before["id"]
+    these = {"restatement": id_, "first": first, "last": last, "rolled": list(rolled)}
+    with contributions.following(conn, _LOGGED, these) if rolled else nullcontext():
+        _update(conn, edits)
+
+
+def _between(column: ColumnElement[UUID]) -> ColumnElement[bool]:
+    return column.between(sa.bindparam("first", type_=sa.Uuid), sa.bindparam("last", type_=sa.Uuid))
+
+
+_LOGGED = sa.and_(
+    _between(calls.c.id),
+    calls.c.id.in_(
+        sa.select(restated_calls.c.call_id).where(
+            restated_calls.c.restatement_id == sa.bindparam("restatement"), _between(restated_calls.c.call_id)
+        )
+    ),
+    calls.c.batch_id.in_(sa.bindparam("rolled", expanding=True)),
+)
+"""Those that a restatement changed, from one to another, of batches that are rolled up."""
+
+
+def _move(conn: Connection, edits: Sequence[Edit], rolled: Collection[int]) -> None:
+    """For a few calls: what they added to spend is taken out, and added as they are now, by the order of its keys."""
+    _update(conn, edits)
+    moved = [edit for edit in edits if edit.before["batch_id"] in rolled]
+    before, after = [edit.before for edit in moved], [edit.after for edit in moved]
+    rates = _rates(conn, moved)
+    for table in SPEND_TABLES:
+        contributions.add(conn, table, contributions.moved(table, before, after), rates)
+
+
+def _are(conn: Connection, ids: Collection[UUID]) -> ColumnElement[bool]:
+    """As one parameter: taking in each of thousands by itself takes longer than what the database does with them."""
+    if is_postgresql(conn):
+        return calls.c.id == sa.any_(sa.bindparam("ids", list(ids), ARRAY(sa.Uuid)))
+    return calls.c.id.in_(sa.bindparam("ids", list(ids), expanding=True))
+
+
+def _rows(found: sa.CursorResult[Any]) -> list[Row]:
+    """As dicts, which are read and copied much faster than what SQLAlchemy gives."""
+    names = tuple(found.keys())
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def _edits(rows: Iterable[Row], changes: Mapping[UUID, Mapping[str, Any]]) -> list[Edit]:
@@ -259,13 +336,27 @@ def _edit(row: Row, values: Mapping[str, Any]) -> Edit:
     return Edit(row, {**row, **values}, columns)
 
 
-def _log(conn: Connection, id_: int, edits: Iterable[Edit]) -> None:
-    said = [
-        {"call_id": edit.before["id"], "restatement_id": id_, "before": _said(edit.before, edit.columns)}
-        for edit in edits
-    ]
-    # A call that one restatement changes twice keeps what it said before the first time.
-    conn.execute(insert(conn, restated_calls).on_conflict_do_nothing(), said)
+def _log(conn: Connection, id_: int, edits: Sequence[Edit]) -> None:
+    few: list[dict[str, Any]] = []
+    for before, ids in _alike(edits, lambda edit: _said(edit.before, edit.columns)):
+        if len(ids) < _MANY:
+            few += [{"call_id": one, "restatement_id": id_, "before": before} for one in ids]
+            continue
+        said = sa.select(calls.c.id, sa.literal(id_), sa.literal(before, Json)).where(_are(conn, ids))
+        into = insert(conn, restated_calls).from_select(["call_id", "restatement_id", "before"], said)
+        conn.execute(into.on_conflict_do_nothing())
+    if few:
+        # A call that one restatement changes twice keeps what it said before the first time.
+        conn.execute(insert(conn, restated_calls).on_conflict_do_nothing(), few)
+
+
+def _alike(edits: Iterable[Edit], said: Callable[[Edit], dict[str, Any]]) -> list[tuple[dict[str, Any], list[UUID]]]:
+    """What is said, and the calls of which that is said."""
+    found: dict[str, tuple[dict[str, Any], list[UUID]]] = {}
+    for edit in edits:
+        what = said(edit)
+        found.setdefault(repr(what), (what, []))[1].append(edit.before["id"])
+    return list(found.values())
 
 
 def _said(row: Row, columns: Iterable[str]) -> dict[str, Any]:
@@ -282,22 +373,16 @@ def _plain(value: Any) -> Any:
 
 
 def _update(conn: Connection, edits: Iterable[Edit]) -> None:
-    """One statement for all calls of which the same columns change."""
-    alike: dict[tuple[str, ...], list[Row]] = {}
-    for edit in edits:
-        alike.setdefault(edit.columns, []).append(edit.after)
-    for columns, rows in alike.items():
+    few: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for after, ids in _alike(edits, lambda edit: {name: edit.after[name] for name in edit.columns}):
+        if len(ids) < _MANY:
+            new = {f"new_{name}": value for name, value in after.items()}
+            few.setdefault(tuple(after), []).extend({"this": one, **new} for one in ids)
+        else:
+            conn.execute(sa.update(calls).where(_are(conn, ids)).values(after))
+    for columns, rows in few.items():
         values: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in columns}
-        statement = sa.update(calls).where(calls.c.id == sa.bindparam("this")).values(values)
-        conn.execute(statement, [{"this": row["id"], **{f"new_{name}": row[name] for name in columns}} for row in rows])
-
-
-def _move(conn: Connection, edits: Sequence[Edit]) -> None:
-    """What the calls added to spend is taken out, and added as they are now."""
-    before, after = [edit.before for edit in edits], [edit.after for edit in edits]
-    rates = _rates(conn, edits)
-    for table in SPEND_TABLES:
-        contributions.add(conn, table, contributions.moved(table, before, after), rates)
+        conn.execute(sa.update(calls).where(calls.c.id == sa.bindparam("this")).values(values), rows)
 
 
 def _rates(conn: Connection, edits: Iterable[Edit]) -> dict[int, Rate]:

@@ -1,9 +1,10 @@
 """What a restatement did: to how many calls, and to what they cost."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from accounting.money import EXACT, ZERO, Money, by_currency
@@ -32,7 +33,7 @@ class Cost(NamedTuple):
         return Cost(self.calls + other.calls, EXACT.add(self.amount, other.amount))
 
 
-Costs = Mapping[Place, Cost]
+Costs = dict[Place, Cost]
 
 NO_CALLS = Cost(0, ZERO)
 
@@ -70,8 +71,12 @@ class Restated:
 
 def compared(seen: int, edits: Sequence[Edit], rates: Mapping[int, Rate]) -> Restated:
     """What changing some of the calls that were seen does to what they cost."""
-    recosted = sum(_is_recosted(edit, rates) for edit in edits)
-    before, after = _costs((edit.before for edit in edits), rates), _costs((edit.after for edit in edits), rates)
+    recosted, before, after = 0, Costs(), Costs()
+    for (was, is_), alike in _alike(edits).items():
+        counts_before, counts_after = (list(map(_counts, rows)) for rows in zip(*alike, strict=True))
+        recosted += _recosted(counts_before, counts_after, rates.get(was.rate_id), rates.get(is_.rate_id))
+        before = added(before, _cost(was, counts_before, rates))
+        after = added(after, _cost(is_, counts_after, rates))
     return _restated(seen, len(edits), recosted, before, after)
 
 
@@ -91,46 +96,64 @@ def _spent(costs: Costs) -> dict[str, Decimal]:
     return by_currency(Money(cost.amount, place.currency) for place, cost in costs.items() if place.currency)
 
 
-def _costs(rows: Iterable[Row], rates: Mapping[int, Rate]) -> Costs:
+class _Group(NamedTuple):
+    """Calls of one day that cost the same per token."""
+
+    project_id: int
+    billed_on: date
+    rate_id: int
+
+
+def _group(row: Row) -> _Group:
+    return _Group(row["project_id"], row["billed_on"], row["rate_id"])
+
+
+def _alike(edits: Iterable[Edit]) -> dict[tuple[_Group, _Group], list[tuple[Row, Row]]]:
     """Quantities are summed before they are priced, which comes to the same and is done for every call."""
-    sums: dict[tuple[int, date, int], list[int]] = {}
-    for row in rows:
-        group = row["project_id"], row["billed_on"], row["rate_id"]
-        held = sums.get(group)
-        if held is None:
-            held = sums[group] = [0] * (len(COUNTED) + 1)
-        held[-1] += 1
-        for index, name in _INDEXED:
-            if count := row[name]:
-                held[index] += count
-    found: Costs = {}
-    for (project_id, day, rate_id), (*counts, calls) in sums.items():
-        money = _cost(Quantities(*counts), rates.get(rate_id))
-        place = Place(project_id, day.replace(day=1), money.currency if money else "")
-        found = added(found, {place: Cost(calls, money.amount if money else ZERO)})
+    found: dict[tuple[_Group, _Group], list[tuple[Row, Row]]] = {}
+    for edit in edits:
+        found.setdefault((_group(edit.before), _group(edit.after)), []).append((edit.before, edit.after))
     return found
 
 
-_INDEXED = tuple(enumerate(COUNTED))
+_Counts = tuple[int | None, ...]
+_counts: Callable[[Row], _Counts] = itemgetter(*COUNTED)
 
 
-def _cost(quantities: Quantities, rate: Rate | None) -> Money | None:
-    return None if rate is None else price(quantities, rate)
+def _cost(group: _Group, counts: Sequence[_Counts], rates: Mapping[int, Rate]) -> Costs:
+    rate, month = rates.get(group.rate_id), group.billed_on.replace(day=1)
+    if rate is None:
+        return {Place(group.project_id, month, ""): Cost(len(counts), ZERO)}
+    total = Quantities(*(sum(filter(None, column)) for column in zip(*counts, strict=True)))
+    return {Place(group.project_id, month, rate.currency): Cost(len(counts), price(total, rate).amount)}
 
 
-def _is_recosted(edit: Edit, rates: Mapping[int, Rate]) -> bool:
-    was, is_ = (rates.get(row["rate_id"]) for row in (edit.before, edit.after))
-    if _COUNTED.isdisjoint(edit.columns) and (was is is_ or (was and is_ and _prices(was) == _prices(is_))):
-        return False
-    return _cost(_quantities(edit.before), was) != _cost(_quantities(edit.after), is_)
+def _recosted(before: Sequence[_Counts], after: Sequence[_Counts], was: Rate | None, is_: Rate | None) -> int:
+    """Of how many calls one after the other the cost is another."""
+    if was is None or is_ is None or was.currency != is_.currency:
+        return 0 if was is is_ else len(before)
+    if before == after and _prices(was) == _prices(is_):
+        return 0
+    if before == after:
+        margins = _apart(was, is_)
+        return sum(sum(margin * (counts[place] or 0) for place, margin in margins) != 0 for counts in before)
+    pairs = zip(before, after, strict=True)
+    return sum(price(_quantities(one), was) != price(_quantities(other), is_) for one, other in pairs)
 
 
-_COUNTED = frozenset(COUNTED)
+def _prices(rate: Rate) -> tuple[int, tuple[tuple[int, int], ...]]:
+    return rate.decimals, rate.margins
 
 
-def _prices(rate: Rate) -> tuple[str, int, tuple[tuple[int, int], ...]]:
-    return rate.currency, rate.decimals, rate.margins
+def _apart(was: Rate, is_: Rate) -> list[tuple[int, int]]:
+    """How much more 1000 of a class cost, by the place of its quantity, as whole numbers of one unit."""
+    decimals = max(was.decimals, is_.decimals)
+    sums: dict[int, int] = {}
+    for rate, sign in ((was, -1), (is_, 1)):
+        for place, margin in rate.margins:
+            sums[place] = sums.get(place, 0) + sign * margin * 10 ** (decimals - rate.decimals)
+    return [(place, margin) for place, margin in sums.items() if margin]
 
 
-def _quantities(row: Row) -> Quantities:
-    return Quantities(*(row[name] or 0 for name in COUNTED))
+def _quantities(counts: _Counts) -> Quantities:
+    return Quantities(*(count or 0 for count in counts))

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounting import handovers, keys, projects, stamps
+from accounting import handovers, keys, projects, restate, stamps
 from accounting.handovers import Handover
 from accounting.ingest import ingest
-from accounting.restate import CALLS_AT_ONCE
 from accounting.restated import Restated
 from accounting.store import reading
 from accounting.store.tables import (
@@ -166,6 +165,13 @@ def test_a_decision_that_holds_already_is_not_taken_again(books: Books) -> None:
     assert [row["decided_at"] for row in books.rows(key_projects)] == [NOON + HOUR]
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> int:
+    """So many calls follow in one transaction."""
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", dict.fromkeys(restate.CALLS_AT_ONCE, 20))
+    return 20
+
+
 class Killed(BaseException):
     """As a kill between two transactions."""
 
@@ -183,30 +189,30 @@ def cut_short(books: Books, project: str, now: datetime) -> None:
         handovers.follow(books.engine, handover, lambda: now, die)
 
 
-def test_one_that_was_killed_goes_on(books: Books) -> None:
+def test_one_that_was_killed_goes_on(books: Books, at_once: int) -> None:
     create(books, "search")
-    books.deliver(*(by_key(NOON, number) for number in range(1, CALLS_AT_ONCE + 10)))
+    books.deliver(*(by_key(NOON, number) for number in range(1, at_once + 10)))
     cut_short(books, "search", NOON + HOUR)
     assert {name for name, _ in booked(books)} == {"search", "unassigned"}
-    assert hand_over(books, "search").changed == CALLS_AT_ONCE + 9
+    assert hand_over(books, "search").changed == at_once + 9
     assert {name for name, _ in booked(books)} == {"search"}
     assert len(books.rows(restatements)) == 1
 
 
-def test_one_that_was_killed_does_not_go_on_where_the_key_went_elsewhere_meanwhile(books: Books) -> None:
+def test_one_that_was_killed_does_not_go_on_where_the_key_went_elsewhere_meanwhile(books: Books, at_once: int) -> None:
     for name in ("search", "index"):
         create(books, name)
-    books.deliver(*(by_key(NOON, number) for number in range(1, CALLS_AT_ONCE + 10)))
+    books.deliver(*(by_key(NOON, number) for number in range(1, at_once + 10)))
     cut_short(books, "search", NOON + HOUR)
     hand_over(books, "index", now=NOON + 2 * HOUR)
     hand_over(books, "search", now=NOON + 3 * HOUR)
     assert {name for name, _ in booked(books)} == {"search"}
 
 
-def test_a_key_handed_on_while_calls_follow_leads_them_all_to_the_last_project(books: Books) -> None:
+def test_a_key_handed_on_while_calls_follow_leads_them_all_to_the_last_project(books: Books, at_once: int) -> None:
     for name in ("search", "index"):
         create(books, name)
-    books.deliver(*(by_key(NOON, number) for number in range(1, 2 * CALLS_AT_ONCE + 10)))
+    books.deliver(*(by_key(NOON, number) for number in range(1, 2 * at_once + 10)))
     first = to(books, "search")
     then: list[Restated] = []
 

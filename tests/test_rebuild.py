@@ -7,13 +7,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, RowMapping, Table, true
+from sqlalchemy import Connection, Table, true
 
 from accounting import rebuild as module
 from accounting.contributions import SPEND_TABLES
 from accounting.ingest import ingest
 from accounting.rebuild import Rebuilt, Repaired, rebuild, steps
 from accounting.restate import Order, restate
+from accounting.restated import Row
 from accounting.store import is_postgresql, writing
 from accounting.store.tables import calls, spend_by_tag, spend_days, spend_quarters
 from accounting.verify import verify
@@ -48,7 +49,7 @@ def alter(books: Books, statement: Any) -> None:
 
 
 def move_all(books: Books, project: int) -> None:
-    def change(_conn: Connection, rows: Sequence[RowMapping]) -> dict[UUID, dict[str, Any]]:
+    def change(_conn: Connection, rows: Sequence[Row]) -> dict[UUID, dict[str, Any]]:
         return {row["id"]: {"project_id": project} for row in rows}
 
     restate(books.engine, Order("moved", {"to": str(project)}, "ann", ""), true(), change, lambda: NOON)

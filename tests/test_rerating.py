@@ -251,7 +251,7 @@ from accounting import restate
 from accounting.store import open_engine
 from tests.test_rerating import ALL, WHO, clock, rerate
 
-restate.CALLS_AT_ONCE = 2
+restate.CALLS_AT_ONCE = dict.fromkeys(restate.CALLS_AT_ONCE, 2)
 steps, last, moment = 0, int(sys.argv[2]), sys.argv[3]
 rewrite = restate._rewrite
 
@@ -273,7 +273,7 @@ rerate(open_engine(sys.argv[1]), ALL, clock, WHO, "the list was wrong")
 
 
 def test_killed_again_and_again_it_comes_to_the_same(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restating, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number) for number in range(9)))
     books.roll()
     books.load(line())
@@ -301,7 +301,7 @@ def stop(after: int) -> Any:
 
 
 def test_what_was_begun_by_former_rates_is_not_gone_on_with(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restating, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number) for number in range(6)))
     books.load(line())
     with pytest.raises(Stop):
@@ -313,7 +313,7 @@ def test_what_was_begun_by_former_rates_is_not_gone_on_with(books: Books, monkey
 
 
 def test_rates_that_change_meanwhile_are_said_to_have(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restating, "CALLS_AT_ONCE", 1)
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 1))
     books.deliver(made(number=1), made(number=2), made(number=3))
     books.load(line())
     first, dearer = newest_rate(books), line("2026-03-02", input="0.5")
@@ -327,7 +327,7 @@ def test_rates_that_change_meanwhile_are_said_to_have(books: Books, monkeypatch:
 def test_calls_that_come_in_meanwhile_and_a_second_hand_leave_the_books_in_balance(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restating, "CALLS_AT_ONCE", 10)
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 10))
     journals = [Journal(name) for name in "ab"]
     some = [[made(number=100 * j + n, tags={"feature": "a"}) for n in range(60)] for j in range(2)]
     for journal, theirs in zip(journals, some, strict=True):
@@ -398,7 +398,7 @@ def test_a_rate_that_arrives_while_others_are_applied_is_left_to_the_next_run(bo
 
 
 def test_pricing_that_was_stopped_goes_on_and_is_one_restatement(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restating, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(5)))
     books.roll()
     books.load(line(model="nobody/knows"))

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, RowMapping, false, true
+from sqlalchemy import Connection, false, true
 
 from accounting import restate as module
 from accounting.contributions import SPEND_TABLES
@@ -20,7 +20,7 @@ from accounting.errors import SchemaMismatch
 from accounting.ingest import ingest
 from accounting.money import Money
 from accounting.restate import Order, apply, begin, finish, restate
-from accounting.restated import Restated
+from accounting.restated import Restated, Row
 from accounting.store import reading, writing
 from accounting.store.tables import calls, restated_calls, restatements, spend_days
 from accounting.usage import Call, Outcome, Usage, UsageSource
@@ -52,7 +52,7 @@ def clock() -> datetime:
 
 
 def said(changes: Changes) -> module.Change:
-    def change(_conn: Connection, rows: Sequence[RowMapping]) -> Changes:
+    def change(_conn: Connection, rows: Sequence[Row]) -> Changes:
         return {row["id"]: changes[row["id"]] for row in rows if row["id"] in changes}
 
     return change
@@ -61,7 +61,7 @@ def said(changes: Changes) -> module.Change:
 def to(**values: Any) -> module.Change:
     """Every call is to say so."""
 
-    def change(_conn: Connection, rows: Sequence[RowMapping]) -> Changes:
+    def change(_conn: Connection, rows: Sequence[Row]) -> Changes:
         return {row["id"]: values for row in rows}
 
     return change
@@ -242,7 +242,7 @@ def test_a_period_takes_the_calls_that_began_in_it_and_no_others(books: Books) -
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 2))
     books.load(DOLLARS)
     books.deliver(*(made(number=number) for number in range(5)))
     books.roll()
@@ -254,7 +254,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(books: Books, monk
 
 
 def test_progress_hears_the_sum_so_far(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number) for number in range(5)))
     for dry_run in (True, False):
         heard: list[Restated] = []
@@ -298,7 +298,7 @@ from accounting import restate
 from accounting.store import open_engine
 from tests.test_restate import ORDER, clock
 
-restate.CALLS_AT_ONCE = 2
+restate.CALLS_AT_ONCE = dict.fromkeys(restate.CALLS_AT_ONCE, 2)
 steps = 0
 
 def change(conn, rows):
@@ -313,7 +313,7 @@ restate.restate(open_engine(sys.argv[1]), ORDER, true(), change, clock)
 
 
 def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number) for number in range(7)))
     books.roll()
     assert subprocess.run([sys.executable, "-c", KILLED, books.url]).returncode == -9
@@ -321,7 +321,7 @@ def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkey
     assert spending(books) == rolled_anew(books)
     looked_at = count()
 
-    def change(_conn: Connection, rows: Sequence[RowMapping]) -> Changes:
+    def change(_conn: Connection, rows: Sequence[Row]) -> Changes:
         return {row["id"]: {"project_id": 7} for row in rows if next(looked_at) >= 0}
 
     cost = {"CNY": Decimal("0.126")}
@@ -343,7 +343,7 @@ def test_another_order_does_not_go_on_with_one_that_was_killed(books: Books) -> 
 def test_restatements_rollups_and_deliveries_at_once_keep_the_books_in_balance(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CALLS_AT_ONCE", 20)
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 20))
     journals = [Journal(name) for name in "abc"]
     some = [[made(number=100 * j + n, tags={"feature": "a"}, user="u-1") for n in range(40)] for j in range(3)]
 
@@ -378,7 +378,7 @@ def test_a_program_that_outlives_an_upgrade_changes_nothing_any_more(books: Book
 
 
 def test_two_that_give_the_same_order_do_it_once(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CALLS_AT_ONCE", 3)
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 3))
     books.deliver(*(made(number=number) for number in range(30)))
     books.roll()
     with writing(books.engine) as conn:

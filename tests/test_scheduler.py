@@ -322,7 +322,7 @@ def test_calls_are_priced_a_minute_after_a_rate_for_them_arrives(desk: Desk, boo
 def test_a_scheduler_that_is_stopped_leaves_the_rest_of_the_pricing_to_the_next(
     desk: Desk, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restate, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", dict.fromkeys(restate.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(5)))
     books.load(LATE_CARD)
     with ringing(desk, [], lambda _: None):
@@ -338,7 +338,7 @@ def test_a_scheduler_that_is_stopped_leaves_the_rest_of_the_pricing_to_the_next(
 def test_pricing_that_takes_too_long_goes_on_in_the_next_run(
     desk: Desk, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restate, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", dict.fromkeys(restate.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(5)))
     books.load(LATE_CARD)
     step = scheduler.PRICING_AT_ONCE / 5

@@ -11,11 +11,12 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from accounting.ingest import ingest
 from accounting.rebuild import rebuild
 from accounting.restate import Order, restate
+from accounting.restated import Row
 from accounting.rollup import roll
 from accounting.store import writing
 from accounting.store.tables import calls, projects, spend_by_tag, spend_days, spend_quarters
@@ -108,7 +109,7 @@ def project_id(books: Books, name: str) -> int:
     return next(int(row["id"]) for row in books.rows(projects) if row["name"] == name)
 
 
-def moved_to(project: int) -> Callable[[Connection, Sequence[RowMapping]], Mapping[UUID, Mapping[str, Any]]]:
+def moved_to(project: int) -> Callable[[Connection, Sequence[Row]], Mapping[UUID, Mapping[str, Any]]]:
     return lambda _conn, rows: {row["id"]: {"project_id": project} for row in rows}
 
 

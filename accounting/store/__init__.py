@@ -16,7 +16,7 @@ from accounting.store.engine import (
 )
 from accounting.store.pairs import each_pair, each_text
 from accounting.store.sqlite import file_of
-from accounting.store.sums import exact_cost, exact_sum, exact_total
+from accounting.store.sums import exact_cost, exact_negative, exact_sum, exact_total
 
 __all__ = [
     "open_engine",
@@ -29,6 +29,7 @@ __all__ = [
     "hold",
     "insert",
     "exact_cost",
+    "exact_negative",
     "exact_sum",
     "exact_total",
     "each_pair",

@@ -50,6 +50,30 @@ def exact_add(left: str | None, right: str | None) -> str | None:
     return plain(EXACT.add(exact(left), exact(right)))
 
 
+class exact_negative(FunctionElement[Decimal]):  # noqa: N801 - as above
+    """The amount with its sign turned; NULL stays NULL."""
+
+    type = Exact()
+    inherit_cache = True
+    name = "exact_negative"
+
+    def __init__(self, amount: ColumnElement[Any]) -> None:
+        super().__init__(amount)
+
+
+@compiles(exact_negative)
+def _minus(element: exact_negative, compiler: Any, **options: Any) -> str:
+    return f"(-{compiler.process(element.clauses, **options)})"
+
+
+@compiles(exact_negative, "sqlite")
+def _other_sign(element: exact_negative, compiler: Any, **options: Any) -> str:
+    amount = compiler.process(element.clauses, **options)
+    return (
+        f"CASE WHEN {amount} = '0' THEN '0' WHEN {amount} LIKE '-%' THEN substr({amount}, 2) ELSE '-' || {amount} END"
+    )
+
+
 class exact_total(FunctionElement[Decimal]):  # noqa: N801 - as above
     """The sum of amounts of a group, to the last digit; NULL adds nothing, and NULL where there is nothing else."""
 

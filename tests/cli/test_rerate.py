@@ -172,7 +172,7 @@ import os, signal, sys
 from accounting import restate
 from accounting.cli import main
 
-restate.CALLS_AT_ONCE = 1
+restate.CALLS_AT_ONCE = dict.fromkeys(restate.CALLS_AT_ONCE, 1)
 rewrite, steps = restate._rewrite, 0
 
 def interrupted(*args):
@@ -200,7 +200,7 @@ def test_ctrl_c_leaves_whole_steps_and_the_command_that_goes_on(
     command = done.stderr.splitlines()[-1]
     assert command == "accounting rerate --model '*glm*' --since 2026-10-01T00:00:00+00:00 --why 'the list was wrong'"
     assert [(row["seen"], row["ended_at"]) for row in books.rows(restatements)] == [(2, None)]
-    monkeypatch.setattr(restate, "CALLS_AT_ONCE", 1)
+    monkeypatch.setattr(restate, "CALLS_AT_ONCE", dict.fromkeys(restate.CALLS_AT_ONCE, 1))
     ran = run(*words, "--yes")
     assert "Priced 3 calls again: 0.054 CNY before, 0.108 CNY after." in ran.lines
     (log,) = books.rows(restatements)
