@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from io import StringIO
@@ -14,11 +15,14 @@ from accounting import demo
 from accounting.demo import Compared, Comparison, Figures, Untold, compared, run, untold, verdict
 from accounting.differences import Difference
 from accounting.errors import ConfigurationError
+from accounting.places import sqlite_url
 from accounting.simulated.ledger import LedgerLine, Tokens
 from accounting.sources import Completeness
 from accounting.spend import Report, SpendLine
+from accounting.store.tables import calls, rates
 from accounting.usage import Quantities
 from accounting.verify import Verification
+from tests.books import Books
 
 LINE = LedgerLine(
     number=1,
@@ -104,12 +108,20 @@ def test_a_first_look_ends_with_books_that_agree(tmp_path: Path, monkeypatch: py
     assert comparison.agrees, verdict(comparison)
     assert comparison.verification.calls == comparison.verification.rolled == 300
     assert {line.by for line in comparison.lines} == {"key", "model"}
+    assert prices(tmp_path / "first look", "sim/messages") == {Decimal("0.003"), Decimal("0.006")}, "short and long"
     assert comparison.untold.calls > 0
     assert f"{comparison.untold.calls} without usage" in printed
     assert f"store: sqlite:///{tmp_path}/first look/books.sqlite3" in printed.splitlines()
     assert "Ledger and books agree to the last digit: 300 calls, by key and by model." in printed
     assert "accounting.meter(OpenAI()" in printed
     assert dict(os.environ) == before
+
+
+def prices(folder: Path, model: str) -> set[Decimal]:
+    """Of input, that calls of the model were charged."""
+    with closing(Books(sqlite_url(folder / demo.BOOKS))) as books:
+        used = {row["rate_id"] for row in books.rows(calls) if row["model"] == model}
+        return {row["input_per_1k"] for row in books.rows(rates) if row["id"] in used}
 
 
 def test_books_of_an_earlier_look_are_left_alone(tmp_path: Path) -> None:

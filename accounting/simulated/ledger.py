@@ -49,6 +49,10 @@ PRICES = {
 }
 """The price list. Another model is served just as well, at a price that is nowhere written."""
 
+LONG = 1000
+LONG_PRICES = {"sim/messages": Price("USD", 6 * MICRO, 600_000, 7_500_000, 22_500_000, 22_500_000)}
+"""What the whole of a call costs whose input is more than `LONG` tokens, at models where that makes a difference."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerLine:
@@ -70,6 +74,12 @@ class LedgerLine:
     left: bool = False
 
 
+def price_of(model: str, tokens: Tokens) -> Price | None:
+    """What a call of so many tokens is charged by."""
+    usual = PRICES.get(model)
+    return LONG_PRICES.get(model, usual) if tokens.input > LONG else usual
+
+
 def cost(tokens: Tokens, price: Price) -> int:
     """What the tokens cost, in picos."""
     fresh = tokens.input - tokens.cache_read - tokens.cache_write
@@ -89,10 +99,10 @@ def total(tokens: Iterable[Tokens]) -> Tokens:
 
 
 def costs(used: Iterable[tuple[str, Tokens]]) -> dict[str, Decimal]:
-    """What tokens of models cost together, by currency; a model without a price adds nothing."""
+    """What calls cost together, each of its model and tokens, by currency; a model without a price adds nothing."""
     picos: dict[str, int] = {}
     for model, tokens in used:
-        if price := PRICES.get(model):
+        if price := price_of(model, tokens):
             picos[price.currency] = picos.get(price.currency, 0) + cost(tokens, price)
     return {currency: amount(sum_) for currency, sum_ in picos.items()}
 

@@ -1,6 +1,6 @@
 from decimal import Decimal
 
-from accounting.simulated.ledger import PRICES, Price, Tokens, amount, cost, costs, total
+from accounting.simulated.ledger import PRICES, Price, Tokens, amount, cost, costs, price_of, total
 
 
 def test_the_recorded_answer_costs_what_its_price_list_says() -> None:
@@ -24,3 +24,10 @@ def test_costs_keep_currencies_apart_and_leave_out_what_has_no_price() -> None:
     used = [("z-ai/glm-5", Tokens(15, 0, 0, 210, 210)), ("sim/messages", Tokens(1000)), ("sim/preview", Tokens(1000))]
 
     assert costs([*used, *used]) == {"CNY": Decimal("0.01503"), "USD": Decimal("0.006")}
+
+
+def test_a_long_question_is_charged_by_another_price_from_its_first_token_on() -> None:
+    used = [("sim/messages", Tokens(1000, output=10)), ("sim/messages", Tokens(1001, output=10))]
+    assert [costs([one])["USD"] for one in used] == [Decimal("0.00315"), Decimal("0.006231")]
+    assert price_of("sim/chat", Tokens(10**6)) == PRICES["sim/chat"]
+    assert price_of("sim/preview", Tokens(10**6)) is None
