@@ -52,12 +52,24 @@ def charge(quantities: Quantities, rate: Rate, is_partial: bool = False) -> Char
 
 
 def _parts(quantities: Quantities, rate: Rate) -> Iterator[Part]:
-    for each, quantity in zip(CLASSES, apart(quantities), strict=True):
-        if quantity and (priced := _priced_as(each, rate)):
+    """What went in before what came out, each class before its parts."""
+    left = apart(quantities)
+    for place, each in _ORDER:
+        if left[place] and (priced := _priced_as(each, rate)):
             per_1k: Decimal = getattr(rate, priced.column)
-            yield Part(each.name, quantity, per_1k, EXACT.scaleb(EXACT.multiply(per_1k, quantity), -3), priced.name)
+            amount = EXACT.scaleb(EXACT.multiply(per_1k, left[place]), -3)
+            yield Part(each.name, left[place], per_1k, amount, priced.name)
 
 
+def _within(parent: str | None) -> Iterator[tuple[int, Class]]:
+    """The classes within the class, or those within none, each before those within itself; with their places."""
+    for place, each in enumerate(CLASSES):
+        if each.parent == parent:
+            yield place, each
+            yield from _within(each.name)
+
+
+_ORDER = tuple(_within(None))
 _BY_NAME = {each.name: each for each in CLASSES}
 _INSIDE = tuple(tuple(n for n, part in enumerate(CLASSES) if part.parent == each.name) for each in CLASSES)
 """Of each class the places of its parts."""

@@ -150,7 +150,9 @@ def rate_for(
         raise RateMissing(_missing(book, None, model, at, tier))
     if len(rates) > 1:
         names = _listed(sorted(rate.provider for rate in rates))
-        raise ConfigurationError(f"{model!r} has a rate of each of these providers: {names}. Say whose: provider.")
+        raise ConfigurationError(
+            f"{model!r} has a rate of each of these providers: {names}. Say whose: provider=…, or --provider."
+        )
     return rates[0]
 
 

@@ -92,6 +92,14 @@ def test_each_part_is_shown_per_1000_and_per_million_and_from_where_the_prices_a
     )
 
 
+def test_what_was_written_for_an_hour_stands_with_what_was_written(run: Run, card: Path) -> None:
+    used = ("--input", 100, "--cache-write", 50, "--cache-write-1h", 20, "--audio-input", 10, *("--output", 5))
+    parts = told(run, "--rates", card, "-m", "large", "--at", "2026-03-02", *used)["charges"][0]["parts"]
+    assert [(part["class"], part["quantity"]) for part in parts] == [
+        *(("input", 40), ("cache_write", 30), ("cache_write_1h", 20), ("audio_input", 10), ("output", 5)),
+    ]
+
+
 def test_a_program_gets_the_same_as_exact_text(run: Run, card: Path) -> None:
     fields = told(run, "--rates", card, "-m", "large", "--at", "2026-03-02", "--input", 7, "--output", 1)
     assert fields["total"] == [{"amount": "0.000024", "currency": "USD"}]
