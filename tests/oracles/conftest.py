@@ -15,6 +15,13 @@ from .rules import Disagreement
 from .shapes import Case
 
 
+def require(oracle: str, missing: Mapping[str, str]) -> None:
+    """Skip the test where the oracle could not be asked, and say why; with CI it fails."""
+    if oracle in missing:
+        reason = f"No environment for {oracle}: {missing[oracle]}"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """What the oracles said of all bodies, and of each reason's example."""
@@ -26,21 +33,16 @@ class Answers:
 
     def of(self, oracle: str) -> Iterator[tuple[Case, Reading]]:
         """Those cases that the oracle can be asked about."""
-        self._skip_without(oracle)
+        require(oracle, self.missing)
         for case, reading in zip(self.cases, self.readings[oracle], strict=False):
             if reading is not None:
                 yield case, reading
 
     def to_example(self, reason: Disagreement) -> Reading:
-        self._skip_without(reason.oracle)
+        require(reason.oracle, self.missing)
         reading = self.readings[reason.oracle][len(self.cases) + DISAGREEMENTS.index(reason)]
         assert reading is not None, f"{reason.oracle} reads no {reason.shapes[0]}"
         return reading
-
-    def _skip_without(self, oracle: str) -> None:
-        if oracle in self.missing:
-            reason = f"No environment for {oracle}: {self.missing[oracle]}"
-            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

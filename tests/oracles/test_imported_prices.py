@@ -1,6 +1,5 @@
 """Each call costs by an imported price list what the library says whose list it is, or it is said here why not."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,7 +8,8 @@ import pytest
 
 from ..sdks.environments import EnvironmentMissing
 from .asking import ORACLES
-from .imported import Imported, Price, imported, priced
+from .conftest import require
+from .imported import Price, imported, priced
 from .otherwise import OTHERWISE, REFUSED, Otherwise, Refused, expected
 from .test_prices import same
 
@@ -21,28 +21,24 @@ MODELS = {"genai": 4_000, "litellm": 3_700}
 class Compared:
     """What each oracle that could be asked makes of its own list."""
 
-    lists: Mapping[str, Imported]
     prices: Mapping[str, Sequence[Price]]
     missing: Mapping[str, str]
 
     def of(self, oracle: str) -> Sequence[Price]:
-        if oracle in self.missing:
-            reason = f"No environment for {oracle}: {self.missing[oracle]}"
-            pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        require(oracle, self.missing)
         return self.prices[oracle]
 
 
 @pytest.fixture(scope="session")
 def compared() -> Compared:
     """Without an oracle's environment its tests are skipped, and with CI failed."""
-    lists, prices, missing = {}, {}, {}
+    prices, missing = {}, {}
     for oracle in ORACLES:
         try:
-            lists[oracle] = imported(oracle)
-            prices[oracle] = priced(oracle, lists[oracle])
+            prices[oracle] = priced(oracle, imported(oracle))
         except EnvironmentMissing as error:
             missing[oracle] = str(error)
-    return Compared(lists, prices, missing)
+    return Compared(prices, missing)
 
 
 def agree(oracle: str, ours: Decimal | None, call: Price) -> bool:
