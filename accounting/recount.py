@@ -13,8 +13,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from types import NoneType
-from typing import Any, NamedTuple, get_args, get_type_hints
-from uuid import UUID
+from typing import Any, get_args, get_type_hints
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -22,16 +21,17 @@ from sqlalchemy import Connection
 from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
 from accounting.contributions import ANOMALY, ESTIMATES, STATED, TAG, USER
-from accounting.differences import Difference, instant, microseconds, raw, text_at
-from accounting.money import EXACT, ZERO, exact
+from accounting.differences import Difference, instant, microseconds, text_at
+from accounting.money import EXACT, ZERO
 from accounting.projects import Calendar
 from accounting.ratebook import Line
 from accounting.rates import ANY_TIER, UNPRICED, Rate, tier_of
+from accounting.rawcalls import Call
 from accounting.resolution import is_for, names
-from accounting.stated import Mark, StatedAs
+from accounting.stated import StatedAs
 from accounting.store import aliaslines
-from accounting.store.tables import batches, calls, store
-from accounting.usage import APART, COUNTED, Outcome, least_id
+from accounting.store.tables import store
+from accounting.usage import APART, COUNTED, Outcome
 
 Group = tuple[Any, ...]
 """The key of a row of a spend table, in the order of its columns, raw."""
@@ -41,76 +41,11 @@ Figures = tuple[int, ...]
 
 Sums = dict[Group, Figures]
 
-READ_AT_ONCE = 10_000
-
 _QUARTER = 15 * 60 * 1_000_000
 _CLOCKS_APART = 60 * 60 * 1_000_000
 _APART = APART // timedelta(microseconds=1)
 _DAY = timedelta(days=1)
 
-
-class Call(NamedTuple):
-    """The columns of a call that anything follows from, raw; the key of a quarter hour's row in one piece.
-
-    The last three are its batch's: whether it is rolled up, whose it is, and when it came; None where there is none.
-    """
-
-    id: str
-    batch_id: int
-    source_id: int
-    number: int
-    started_at: int
-    request_model: str | None
-    response_model: str | None
-    quarter: int
-    billed_on: str
-    project_id: int
-    key_id: int
-    provider: str
-    model: str
-    rate_id: int
-    usage_source: str
-    effort: str
-    outcome: str
-    parent_id: str | None
-    service_tier: str | None
-    input_tokens: int | None
-    cache_read_tokens: int | None
-    cache_write_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    cache_write_1h_tokens: int | None
-    audio_input_tokens: int | None
-    image_input_tokens: int | None
-    audio_output_tokens: int | None
-    image_output_tokens: int | None
-    requests: int | None
-    web_searches: int | None
-    images: int | None
-    audio_seconds: int | None
-    estimated_input_tokens: int | None
-    estimated_output_tokens: int | None
-    tags: str
-    end_user: str | None
-    anomalies: str
-    stated_as: str | None
-    provider_cost: str | None
-    provider_cost_currency: str | None
-    is_rolled: int | None
-    batch_source_id: int | None
-    received_at: int | None
-
-    @property
-    def name(self) -> str:
-        return str(UUID(self.id))
-
-    @property
-    def id_at(self) -> int:
-        """The time in the id."""
-        return int(self.id[:12], 16) * 1000
-
-
-_STORED = Call._fields[:-3]
 _KINDS = {name: {*(get_args(hint) or (hint,))} for name, hint in get_type_hints(Call).items()}
 _GROUP = slice(Call._fields.index("quarter"), Call._fields.index("effort") + 1)
 _QUANTITIES = slice(Call._fields.index(COUNTED[0]), Call._fields.index(ESTIMATES[-1]) + 1)
@@ -196,18 +131,6 @@ def _held(line: Line, aliases: Aliases) -> Held:
     return Held(rate, microseconds(rate.valid_from), end, withdrawn, aliases)
 
 
-def bunches(conn: Connection, start: datetime, end: datetime) -> Iterator[list[Call]]:
-    """The calls whose ids are of the time, some thousands at once."""
-    is_rolled = sa.case((batches.c.rolled_at.is_not(None), 1), (batches.c.id.is_not(None), 0))
-    (received,) = raw(conn, batches, "received_at")
-    of_batch = is_rolled.label("is_rolled"), batches.c.source_id.label("batch_source_id"), received
-    columns = [*raw(conn, calls, *_STORED), *of_batch]
-    query = sa.select(*columns).outerjoin_from(calls, batches, batches.c.id == calls.c.batch_id)
-    query = query.where(calls.c.id >= least_id(start), calls.c.id < least_id(end))
-    found = conn.execution_options(yield_per=READ_AT_ONCE).execute(query)
-    return ([*map(Call._make, some)] for some in found.partitions())
-
-
 @dataclass(slots=True)
 class Recount:
     """What the calls of one day say, taken in bunch by bunch.
@@ -237,7 +160,7 @@ class Recount:
                 figures = _figures(call)
                 group: Group = call[_GROUP]  # type: ignore[assignment] # mypy takes a slice for one column
                 groups.setdefault(group, []).append(figures)
-                mark = _mark(call)
+                mark = call.mark
                 if call.tags != "{}" or call.end_user is not None or call.anomalies != "[]" or mark is not None:
                     labels.setdefault(_label(call, mark), []).append(figures)
                 if mark is not None:
@@ -279,7 +202,7 @@ class Recount:
 
     def _state(self, call: Call, mark: str) -> None:
         group = (STATED, self.day, mark, call.project_id, call.rate_id, call.usage_source)
-        self.stated[group] = EXACT.add(self.stated.get(group, ZERO), _amount(call) or ZERO)
+        self.stated[group] = EXACT.add(self.stated.get(group, ZERO), call.stated or ZERO)
 
     def _check(self, call: Call) -> None:
         """If it is a call of the day: counts it, and names what was stamped on it and does not follow from it."""
@@ -357,13 +280,6 @@ def _label(call: Call, mark: str | None) -> Group:
     return call.tags, call.end_user, call.anomalies, mark, call.project_id, call.rate_id, call.usage_source
 
 
-def _mark(call: Call) -> str | None:
-    """Of a call whose provider stated a cost: how that row is marked."""
-    if call.stated_as is None or call.provider_cost is None or call.provider_cost_currency is None:
-        return None
-    return str(Mark(call.stated_as, call.provider_cost_currency, call.provider, call.model))
-
-
 def _wrong_statement(call: Call) -> Iterator[Difference]:
     """A stated cost that is not whole: its amount, its currency and how it stands to ours come together."""
     said = call.stated_as, call.provider_cost, call.provider_cost_currency
@@ -374,19 +290,11 @@ def _wrong_statement(call: Call) -> Iterator[Difference]:
         yield Difference("calls", call.name, column, "all of a cost that the provider stated, or none", "nothing")
     if call.stated_as is not None and call.stated_as not in _STANDINGS:
         yield Difference("calls", call.name, "stated_as", "one of " + ", ".join(StatedAs), call.stated_as)
-    if call.provider_cost is not None and _amount(call) is None:
+    if call.provider_cost is not None and call.stated is None:
         yield Difference("calls", call.name, "provider_cost", "an amount", call.provider_cost)
 
 
 _STANDINGS = {*map(str, StatedAs)}
-
-
-def _amount(call: Call) -> Decimal | None:
-    """None where it is no number."""
-    try:
-        return None if call.provider_cost is None else exact(call.provider_cost)
-    except ValueError:
-        return None
 
 
 @lru_cache(maxsize=4096)

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
-from accounting import arrivals, balance, booked_days, projects, recount
+from accounting import arrivals, balance, booked_days, projects, rawcalls
 from accounting.arrivals import Numbers
 from accounting.booked_days import midnight
 from accounting.differences import Difference
@@ -117,7 +117,7 @@ class _Walk:
     def _day(self, day: date) -> Verification:
         with reading(self.engine) as conn:
             count = Recount(day.isoformat(), Days(projects.calendar(conn)), self.rates)
-            for bunch in recount.bunches(conn, *count.days.span(day)):
+            for bunch in rawcalls.bunches(conn, *count.days.span(day)):
                 readable = count.readable(bunch)
                 self.rates.learn(conn, {call.rate_id for call in readable})
                 count.take(readable)
