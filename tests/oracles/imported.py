@@ -39,10 +39,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """An oracle's price list as it comes into the books; those of its `models` that it is asked about."""
+    """An oracle's price list as it comes into the books; those of its `models` that it is asked about.
+
+    `untold`: what it has beside them, and the importer doesn't say why it was left out; as far as that can be seen.
+    """
 
     book: RateBook
     models: Sequence[Model]
+    untold: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +93,16 @@ def _genai(cards: Sequence[str]) -> Imported:
 
 def _litellm(text: str) -> Imported:
     """Each entry is imported alone, too, which tells its lines from those of another that is the same model to us."""
-    lines = litellm.read(text, "map").lines
-    known, models = set(lines), []
+    listing = litellm.read(text, "map")
+    known, doubles = set(listing.lines), {left.name for left in listing.left_out}
+    models, untold = [], []
     for key, entry in json.loads(text).items():
-        own = () if key == "sample_spec" else litellm.read(json.dumps({key: entry}), "map").lines
-        if own and known.issuperset(own):
-            models.append(Model((entry["litellm_provider"], key), own, entry))
-    return Imported(RateBook(lines), models)
+        alone = litellm.read(json.dumps({key: entry}), "map") if key != "sample_spec" else None
+        if alone and alone.lines and known.issuperset(alone.lines):
+            models.append(Model((entry["litellm_provider"], key), alone.lines, entry))
+        elif alone and (key not in doubles if alone.lines else not alone.left_out):
+            untold.append(key)
+    return Imported(RateBook(listing.lines), models, untold)
 
 
 def priced(oracle: str, listed: Imported) -> list[Price]:

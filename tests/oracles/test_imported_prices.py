@@ -9,7 +9,7 @@ import pytest
 from ..sdks.environments import EnvironmentMissing
 from .asking import ORACLES
 from .conftest import require
-from .imported import Price, imported, priced
+from .imported import Imported, Price, imported, priced
 from .otherwise import OTHERWISE, REFUSED, Otherwise, Refused, expected
 from .test_prices import same
 
@@ -21,6 +21,7 @@ MODELS = {"genai": 4_000, "litellm": 3_700}
 class Compared:
     """What each oracle that could be asked makes of its own list."""
 
+    lists: Mapping[str, Imported]
     prices: Mapping[str, Sequence[Price]]
     missing: Mapping[str, str]
 
@@ -32,13 +33,14 @@ class Compared:
 @pytest.fixture(scope="session")
 def compared() -> Compared:
     """Without an oracle's environment its tests are skipped, and with CI failed."""
-    prices, missing = {}, {}
+    lists, prices, missing = {}, {}, {}
     for oracle in ORACLES:
         try:
-            prices[oracle] = priced(oracle, imported(oracle))
+            lists[oracle] = imported(oracle)
+            prices[oracle] = priced(oracle, lists[oracle])
         except EnvironmentMissing as error:
             missing[oracle] = str(error)
-    return Compared(prices, missing)
+    return Compared(lists, prices, missing)
 
 
 def agree(oracle: str, ours: Decimal | None, call: Price) -> bool:
@@ -71,6 +73,11 @@ def test_each_reason_for_another_price_still_holds(reason: Otherwise, compared: 
 @pytest.mark.parametrize("reason", REFUSED, ids=lambda reason: reason.why)
 def test_each_reason_for_no_price_still_holds(reason: Refused, compared: Compared) -> None:
     assert any(is_refused(reason, reason.oracle, call) for call in compared.of(reason.oracle))
+
+
+def test_every_entry_of_a_price_map_is_compared_or_was_left_out_with_a_reason(compared: Compared) -> None:
+    assert compared.of("litellm")
+    assert compared.lists["litellm"].untold == []
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
