@@ -59,6 +59,17 @@ def test_a_price_far_off_all_of_its_family_is_asked_about() -> None:
     assert suspicious([line(model="lux-1", input_="0.9", output="0.9")], family) == []
 
 
+def test_of_those_named_alike_one_generation_counts_before_all_of_the_family() -> None:
+    family = [line(model="gpt-9-pro", input_="0.015", output="0.12"), line(model="gpt-1-huge", input_="0.06")]
+    assert classes(suspicious([line(model="gpt-9-turbo", input_="0.97", output="0.97")], family)) == ["input"]
+    assert suspicious([line(model="gpt-2-turbo", input_="0.97", output="0.97")], family) == []
+
+
+def test_a_price_beyond_all_there_ever_were_is_asked_about_though_the_family_is_dear() -> None:
+    dear = [line(model="gpt-9-pro", input_="0.075", output="0.6")]
+    assert classes(suspicious([line(model="gpt-9-turbo", input_="1.25", output="10")], dear)) == ["input", "output"]
+
+
 def test_the_models_own_past_counts_and_not_what_others_cost() -> None:
     insisted = line(input_="0.9", output="0.9")
     others = [line("elsewhere"), line(model="gpt-8")]
