@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Table
 
 from accounting import contributions, ratebook, ratestamps, resolution, restate
 from accounting.rates import ANY_TIER, STANDARD, Rate
@@ -122,7 +122,23 @@ def a_restatement_passes_over_a_project(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(restate, "_next_ids", next_ids)
 
 
+_shift, _signed = contributions._shift, contributions._signed
+
+
 def a_restatement_leaves_the_tags_as_they_are(patch: pytest.MonkeyPatch) -> None:
+    def shift(conn: Connection, table: Table, which: ColumnElement[bool], sign: int) -> Any:
+        return _shift(conn, table, sa.and_(which, calls.c.number < 0) if table is spend_by_tag else which, sign)
+
+    patch.setattr(contributions, "_shift", shift)
+    patch.setattr(contributions, "_shifts", {})
+
+
+def a_restatement_adds_what_it_should_take_out(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(contributions, "_signed", lambda table, which, _sign: _signed(table, which, +1))
+    patch.setattr(contributions, "_shifts", {})
+
+
+def a_change_of_few_calls_leaves_the_tags_as_they_are(patch: pytest.MonkeyPatch) -> None:
     tables = tuple(table for table in contributions.SPEND_TABLES if table is not spend_by_tag)
     patch.setattr(restate, "SPEND_TABLES", tables)
 
@@ -141,14 +157,14 @@ def a_restatement_adds_calls_that_are_not_rolled_up(patch: pytest.MonkeyPatch) -
 _moved = contributions.moved
 
 
-def a_restatement_takes_nothing_out(patch: pytest.MonkeyPatch) -> None:
+def a_change_of_few_calls_takes_nothing_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(contributions, "moved", lambda table, _before, after: _moved(table, [], after))
 
 
 _cost = contributions._cost
 
 
-def what_is_restated_costs_a_billionth_more(patch: pytest.MonkeyPatch) -> None:
+def what_changes_costs_a_billionth_more(patch: pytest.MonkeyPatch) -> None:
     def cost(one: contributions.Contribution, lines: Any) -> dict[str, Any]:
         found = _cost(one, lines)
         return found if not found["amount"] else found | {"amount": found["amount"] + _BILLIONTH}
@@ -172,7 +188,9 @@ PLANTS: tuple[Plant, ...] = (
     the_edition_stays,
     a_restatement_passes_over_a_project,
     a_restatement_leaves_the_tags_as_they_are,
+    a_restatement_adds_what_it_should_take_out,
+    a_change_of_few_calls_leaves_the_tags_as_they_are,
     a_restatement_adds_calls_that_are_not_rolled_up,
-    a_restatement_takes_nothing_out,
-    what_is_restated_costs_a_billionth_more,
+    a_change_of_few_calls_takes_nothing_out,
+    what_changes_costs_a_billionth_more,
 )

@@ -16,12 +16,13 @@ from accounting import aliasbook, ratebook, rerating, stamps
 from accounting.aliases import Aliases, Rule
 from accounting.errors import RateCardError
 from accounting.hours import hours
+from accounting.money import Money
 from accounting.periods import Period
 from accounting.rates import ANY_TIER, STANDARD, UNPRICED, Rate
 from accounting.rebuild import Repaired, rebuild
 from accounting.rerating import Which
 from accounting.resolution import is_for
-from accounting.restate import Order, restate
+from accounting.restate import Order, apply, begin
 from accounting.rollup import roll
 from accounting.store import reading, schema, writing
 from accounting.store.tables import calls, projects, rates, spend_days, spend_quarters, store
@@ -76,7 +77,8 @@ def usages(draw: st.DrawFn) -> Usage:
     tokens_in, tokens_out = draw(st.sampled_from(INPUTS)), draw(st.integers(0, 30))
     read, thought = draw(st.integers(0, tokens_in)), draw(st.none() | st.integers(0, tokens_out))
     said = used(tokens_in, tokens_out, read=read, thought=thought)
-    return draw(st.sampled_from((said, said, said, Usage())))
+    stated = said._replace(provider_cost=Money(draw(prices), draw(st.sampled_from(("USD", "CNY")))))
+    return draw(st.sampled_from((said, said, stated, Usage())))
 
 
 some_calls = st.lists(
@@ -164,7 +166,7 @@ class RatedBooks(RuleBasedStateMachine):
         self.edition = 0
 
     @initialize(some=st.lists(lines(), min_size=2, max_size=6), first=some_calls, is_rolled=st.booleans())
-    def begin(self, some: list[Rate], first: list[Call], is_rolled: bool) -> None:
+    def begin_with(self, some: list[Rate], first: list[Call], is_rolled: bool) -> None:
         emptied(self.books)
         with writing(self.books.engine) as conn:
             conn.execute(rates.delete().where(rates.c.provider == "p"))
@@ -373,10 +375,9 @@ class RatedBooks(RuleBasedStateMachine):
             project = conn.scalar(sa.select(projects.c.id).where(projects.c.name == to))
         if project is None:
             return
-        order = Order("project-moved", {"to": to}, WHO, "a test")
-        restate(self.books.engine, order, calls.c.id.in_(ids), lambda _, rows: {
-            row["id"]: {"project_id": project} for row in rows
-        }, clock)  # fmt: skip
+        order, said = Order("project-moved", {"to": to}, WHO, "a test"), {"project_id": project}
+        with writing(self.books.engine) as conn:
+            apply(conn, begin(conn, order, NOON), dict.fromkeys(ids, said))
         self.booked |= {id_: replace(self.booked[id_], project=to) for id_ in ids}
 
     def _rows(self) -> dict[UUID, dict[str, Any]]:

@@ -83,7 +83,7 @@ def story(books: Books) -> None:
 
 
 def steps(told: RatedBooks) -> Iterator[None]:
-    yield told.begin(LINES, calls_of(*MODELS), is_rolled=True)
+    yield told.begin_with(LINES, calls_of(*MODELS), is_rolled=True)
     for rule in RULES[:3]:
         yield told.name(rule)
     yield told.price_arrivals()
@@ -93,7 +93,7 @@ def steps(told: RatedBooks) -> Iterator[None]:
     yield told.rerate(None, unpriced=False)
     yield told.name_no_more(0)
     yield told.deliver(calls_of("x!ab"))
-    yield told.move(0, PROJECTS[1])
+    yield told.move(8, PROJECTS[1])  # of those that have a price
     yield told.end(_place(told, "ba"), LATER)
     yield told.there_and_back(replace(LINES[0], period=Period(LATER, None)))
     yield told.rebuild()
