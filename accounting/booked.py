@@ -16,10 +16,10 @@ from accounting.anomalies import NAMES, meaning
 from accounting.contributions import ANOMALY, ESTIMATES
 from accounting.errors import ConfigurationError
 from accounting.money import Money
-from accounting.rates import Rate, is_unknown, likely_cost, price
+from accounting.rates import UNPRICED, Rate, is_unknown, likely_cost, price
 from accounting.spend import unknown
 from accounting.stated import StatedAs
-from accounting.store import each_pair, each_text
+from accounting.store import each_pair, each_text, ratelines
 from accounting.store.tables import batches, calls, former_project_names, keys, projects, spend_by_tag
 from accounting.usage import COUNTED, Call, Outcome, Usage, UsageSource
 
@@ -101,6 +101,12 @@ def listed(conn: Connection, selection: Selection, limit: int = 50, before: UUID
 def of(conn: Connection, ids: Collection[UUID]) -> list[BookedCall]:
     """The calls of these ids, in their order; one that is not in the books is left out."""
     return _booked(conn, _selected(Selection()).where(calls.c.id.in_(ids)).order_by(calls.c.id))
+
+
+def rate_of(conn: Connection, call_id: UUID) -> Rate | None:
+    """The rate by which a call is priced; None where it has none."""
+    rate_id = conn.scalar(sa.select(calls.c.rate_id).where(calls.c.id == call_id))
+    return next(iter(ratelines.read(conn, withdrawn=True, ids=[rate_id or UNPRICED])), None)
 
 
 def every(conn: Connection, selection: Selection, before: UUID | None = None) -> Iterator[BookedCall]:

@@ -37,6 +37,14 @@ class RestatedCall:
     before: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One of the changes to a call: which restatement it was, and what the call said before, as JSON."""
+
+    by: Restatement
+    before: Mapping[str, Any]
+
+
 _COLUMNS = [column for column in log.c if column.name != "upto"]
 
 
@@ -61,3 +69,10 @@ def restated(conn: Connection, id_: int, limit: int = 50) -> list[RestatedCall]:
     of_this = sa.select(restated_calls.c.call_id, restated_calls.c.before).where(restated_calls.c.restatement_id == id_)
     found = conn.execute(of_this.order_by(restated_calls.c.call_id).limit(limit))
     return [RestatedCall(call_id, before) for call_id, before in found]
+
+
+def of_call(conn: Connection, call_id: UUID) -> list[Change]:
+    """What was changed in a call since it came into the books, the earliest first."""
+    changed = sa.select(*_COLUMNS, restated_calls.c.before).join(log, log.c.id == restated_calls.c.restatement_id)
+    rows = conn.execute(changed.where(restated_calls.c.call_id == call_id).order_by(log.c.id)).mappings()
+    return [Change(Restatement(**{c.name: row[c.name] for c in _COLUMNS}), row["before"]) for row in rows]

@@ -29,7 +29,7 @@ _UNREAD = 128 + 13
 
 _COMMANDS = {
     "report": "report:report",
-    "calls": "calls:calls",
+    "calls": "call:app",
     "verify": "verify:verify",
     "rebuild": "rebuild:rebuild",
     "doctor": "doctor:doctor",

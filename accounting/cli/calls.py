@@ -73,7 +73,12 @@ class _List:
     form: Form
 
 
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
 def calls(
+    context: typer.Context,
     since: Since = None,
     until: Until = None,
     month: Month = None,
@@ -117,8 +122,10 @@ def calls(
     likely used beyond what was stated, which are in no cost. A "sub-call of ID" is another model's work inside the
     call of that id: it has a line and a cost of its own, and is not counted as a call.
     """
+    if context.invoked_subcommand is not None:
+        return
     wanted = form(as_json, as_csv, as_excel)
-    below = None if before is None else _id(before)
+    below = None if before is None else call_id(before, "--before ")
     asked = periods.zone(tz) if tz else None
     if follow and (below or wanted.is_csv):
         raise ConfigurationError("--follow goes on with new calls, as text or --json; leave out --before and --csv.")
@@ -155,7 +162,7 @@ def _put(engine: Engine, asked: _List, limit: int | None, before: UUID | None) -
         found = booked.listed(conn, asked.chosen, size + 1, before)
     page, more = found[:size], len(found) > size
     if asked.form is Form.JSON:
-        put_json({"calls": [_fields(one) for one in page], "next": page[-1].call.id if more else None})
+        put_json({"calls": [call_fields(one) for one in page], "next": page[-1].call.id if more else None})
     else:
         _show(page, more, asked.days, asked.zone)
 
@@ -168,7 +175,7 @@ def _put_csv(found: Iterable[BookedCall], wanted: Form) -> None:
 def _told(number: int, one: BookedCall, told: Callable[[int], None]) -> list[object]:
     if number % booked.PAGE == 0:
         told(number)
-    return list(_fields(one).values())
+    return list(call_fields(one).values())
 
 
 def _follow(engine: Engine, asked: _List, last: int) -> None:
@@ -210,7 +217,7 @@ def _once_there(engine: Engine, read: Callable[[Connection], T], stopped: Event)
 
 def _objects(found: Iterable[BookedCall]) -> None:
     for one in found:
-        typer.echo(json_line(_fields(one)))
+        typer.echo(json_line(call_fields(one)))
 
 
 class _Lines:
@@ -300,11 +307,11 @@ def _estimated(one: BookedCall) -> list[str]:
     return [f"≈ {likely.input_tokens:,} in and {likely.output_tokens:,} out{cost}"]
 
 
-def _id(text: str) -> UUID:
+def call_id(text: str, option: str = "") -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise ConfigurationError(f"--before {text!r} is no id of a call; expected one like those listed.") from error
+        raise ConfigurationError(f"{option}{text!r} is no id of a call; expected one like those listed.") from error
 
 
 def _tag(text: str) -> tuple[str, str | None]:
@@ -323,7 +330,8 @@ _FIELDS = (
 """What programs get of a call, in this order."""
 
 
-def _fields(one: BookedCall) -> dict[str, Any]:
+def call_fields(one: BookedCall) -> dict[str, Any]:
+    """What programs get of a call."""
     call, usage = one.call, one.call.usage
     values = (
         *(getattr(call, name) for name in _OF_CALL),

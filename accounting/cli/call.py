@@ -1,0 +1,93 @@
+"""`accounting calls show`: one call, by which rate it is priced, and by which it was before."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+from sqlalchemy import Connection
+
+from accounting import booked, restatements
+from accounting.cli.books import AsJson, books, out, put_json
+from accounting.cli.calls import app, call_fields, call_id
+from accounting.errors import ConfigurationError
+from accounting.rates import UNPRICED, Rate
+from accounting.restatements import Change
+from accounting.sheets import Column, Sheet, instant, json_line, printable, say, show
+from accounting.store import ratelines, reading
+
+__all__ = ["app"]
+
+_COLUMNS = (
+    Column("restatement"),
+    Column("began", figure=False),
+    Column("kind", figure=False),
+    Column("who", figure=False, spare=1),
+    Column("why", figure=False, spare=2),
+    Column("said before", figure=False),
+)
+
+
+@app.command("show")
+def show_(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As accounting calls lists it.")],
+    as_json: AsJson = False,
+) -> None:
+    """One call: all that is known of it, the rate that it is priced by, and each rate that it was priced by before."""
+    wanted = call_id(id_)
+    with books() as engine, reading(engine) as conn:
+        found = booked.of(conn, [wanted])
+        if not found:
+            raise ConfigurationError(f"There is no call {wanted} in the books. See which there are: accounting calls")
+        rate, changes = booked.rate_of(conn, wanted), restatements.of_call(conn, wanted)
+        former = _rates(conn, changes)
+    if as_json:
+        put_json({**call_fields(found[0]), "rate": rate and _rate(rate), "changes": [_json(one) for one in changes]})
+        return
+    _say(call_fields(found[0]), _named(rate))
+    if changes:
+        say(out(), "", "What was changed in it since it came into the books:")
+        show(out(), Sheet(_COLUMNS, tuple(_cells(one, former) for one in changes)))
+
+
+def _rates(conn: Connection, changes: Sequence[Change]) -> dict[int, Rate]:
+    named = {one.before["rate_id"] for one in changes if "rate_id" in one.before}
+    return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids=named)}
+
+
+def _rate(rate: Rate) -> dict[str, Any]:
+    return {"id": rate.id, "rate": f"{rate}", "source": rate.source}
+
+
+def _json(one: Change) -> dict[str, Any]:
+    said = asdict(one.by)
+    return {name: said[name] for name in ("id", "kind", "who", "why", "began_at")} | {"before": one.before}
+
+
+def _say(fields: Mapping[str, Any], rate: str) -> None:
+    known = {name: value for name, value in fields.items() if value not in (None, "", (), {})} | {"rate": rate}
+    width = max(map(len, known))
+    say(out(), *(f"{name:{width}}  {printable(_spelt(value))}" for name, value in known.items()))
+
+
+def _spelt(value: object) -> str:
+    """As JSON has it, without quotes around a text."""
+    return value if isinstance(value, str) else json_line(value).strip('"')
+
+
+def _named(rate: Rate | None) -> str:
+    return "none: unpriced" if rate is None else f"{rate.id}: {rate}"
+
+
+def _cells(one: Change, rates: Mapping[int, Rate]) -> tuple[str | int, ...]:
+    by = one.by
+    before = ", ".join(_words(one.before, rates))
+    return by.id, instant(by.began_at), by.kind, printable(by.who), printable(by.why), printable(before)
+
+
+def _words(before: Mapping[str, Any], rates: Mapping[int, Rate]) -> Iterable[str]:
+    for name, value in before.items():
+        if name == "rate_id":
+            yield f"rate {_named(rates.get(value))}" if value in rates or value == UNPRICED else f"rate {value}"
+        else:
+            yield f"{name} {value if isinstance(value, str) and value else json_line(value)}"
