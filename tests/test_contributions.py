@@ -4,14 +4,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import BigInteger, Connection, Table, literal, select, true
+from sqlalchemy import BigInteger, Connection, Table, cast, literal, select, true
 
 from accounting import contributions, ratebook
 from accounting.contributions import FIGURES, SPEND_TABLES, STATED, beside, group_columns, of_calls
 from accounting.money import Money
 from accounting.periods import Period
 from accounting.rates import CLASSES, PRICES, REQUIRED, Rate, price
-from accounting.store import exact_cost, reading, writing
+from accounting.store import exact_cost, exact_negative, exact_sum, reading, writing
 from accounting.store.tables import calls, spend_by_tag
 from accounting.store.types import Exact
 from accounting.usage import Call, Outcome, Quantities, Usage
@@ -127,3 +127,11 @@ def test_the_database_prices_as_python_does(
     assert (
         found == price(Quantities(*quantities), Rate(provider="", model="", currency="", period=period, **named)).amount
     )
+
+
+@pytest.mark.parametrize("text", ["0", "1", "-1", "0.000000000000000000012", "-98765432109876543210.5", None])
+def test_an_amount_with_its_sign_turned_adds_up_to_nothing(books: Books, text: str | None) -> None:
+    amount = cast(literal(None if text is None else Decimal(text), Exact), Exact)
+    with reading(books.engine) as conn:
+        found = conn.execute(select(exact_negative(amount), exact_sum(amount, exact_negative(amount)))).one()
+    assert list(found) == ([None, None] if text is None else [-Decimal(text), 0])

@@ -2,8 +2,12 @@
 
     python -m tests.benchmarks.rerating [--rows 1000000] [--database sqlite|postgresql]
 
-Every call changes: it gets another rate, its former one goes to the log, and the spend tables follow. The promise: at
-least 10,000 calls a second, in memory that doesn't grow with them.
+Every call changes: it gets another rate, its former one goes to the log, and the spend tables follow. The aim is 10,000
+calls a second on a core of its own, in memory that doesn't grow with them.
+
+A million calls on SQLite took 108 µs of CPU each, the database's work included, which is 9,000 a second where nothing
+else runs (2,200 were seen on two cores with a load of 8); 200,000 on PostgreSQL 50 µs beside the server's (3,200 seen).
+The most memory was 85 MB for the million, and 82 MB for 20,000.
 """
 
 import argparse
