@@ -1,11 +1,11 @@
 """Books whose rate book changes all the time, held after every step against what is written down here beside them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from accounting.errors import RateCardError
 from accounting.hours import hours
 from accounting.money import Money
 from accounting.periods import Period
-from accounting.rates import ANY_TIER, STANDARD, UNPRICED, Rate
+from accounting.rates import ANY_TIER, STANDARD, Rate
 from accounting.rebuild import Repaired, rebuild
 from accounting.rerating import Which
 from accounting.resolution import is_for
@@ -29,12 +29,9 @@ from accounting.store.tables import calls, projects, rates, spend_days, spend_qu
 from accounting.usage import Call, Outcome, Usage
 from accounting.verify import verify
 from tests.books import NOON, Books, at, made, used
+from tests.expectations import Booked, added, stored
 from tests.rulings import Asked, winners
 from tests.spending import emptied, rolled_anew, spending
-
-ZONE = "Asia/Shanghai"
-AHEAD = timedelta(hours=8)
-"""Of UTC, all year."""
 
 MICROSECOND = timedelta(microseconds=1)
 BORDERS = tuple(map(at, ("2026-11-20 15:30", "2026-11-20 16:00", "2026-11-20 16:10:00.000001", "2026-11-21 15:30")))
@@ -98,56 +95,6 @@ some_calls = st.lists(
 )
 places = st.integers(0, 20)
 """Which of what there is, as often as it takes round and round."""
-
-
-@dataclass(frozen=True)
-class Booked:
-    """A call as the books should have it."""
-
-    call: Call
-    project: str
-    rate: Rate | None
-    is_served_unpriced: bool
-    """Whether only the tier that served it has no rate."""
-
-    @property
-    def rate_id(self) -> int:
-        return UNPRICED if self.rate is None else self.rate.id
-
-    @property
-    def billed_on(self) -> date:
-        return (self.call.started_at + AHEAD).date()
-
-    @property
-    def cost(self) -> Fraction | None:
-        """By common fractions; None without a rate."""
-        if self.rate is None:
-            return None
-        n, rate = self.call.usage.quantities, self.rate
-        read, thought = rate.cache_read_per_1k, rate.reasoning_per_1k
-        charged = (
-            (n.input - n.cache_read, rate.input_per_1k),
-            (n.cache_read, rate.input_per_1k if read is None else read),
-            (n.output - n.reasoning, rate.output_per_1k),
-            (n.reasoning, rate.output_per_1k if thought is None else thought),
-        )
-        return sum((count * Fraction(price) for count, price in charged), Fraction()) / 1000
-
-
-class Group(NamedTuple):
-    """What calls are added up by here."""
-
-    billed_on: date
-    project: str
-    model: str
-    rate_id: int
-
-
-class Sum(NamedTuple):
-    calls: int
-    input_tokens: int
-    output_tokens: int
-    amount: Fraction
 
 
 def clock() -> datetime:
@@ -395,33 +342,3 @@ class RatedBooks(RuleBasedStateMachine):
 
 def _round(some: Sequence[Any], place: int) -> Any:
     return some[place % len(some)]
-
-
-def added(some: Iterable[Booked]) -> dict[Group, Sum]:
-    """The sums of calls, one by one."""
-    found: dict[Group, Sum] = {}
-    for one in some:
-        n = one.call.usage.quantities
-        more = Sum(1, n.input, n.output, one.cost or Fraction())
-        group = Group(one.billed_on, one.project, one.call.model, one.rate_id)
-        found[group] = _sum(found.get(group), more)
-    return found
-
-
-def stored(rows: Iterable[Mapping[str, Any]], names: Mapping[int, str]) -> dict[Group, Sum]:
-    """The same as the rows of a spend table say it; what has no rate has no amount."""
-    found: dict[Group, Sum] = {}
-    for row in rows:
-        assert (row["amount"] is None) == (row["rate_id"] == UNPRICED)
-        amount = Fraction(row["amount"] or 0)
-        more = Sum(row["calls"], row["input_tokens"], row["output_tokens"], amount)
-        group = Group(row["billed_on"], names[row["project_id"]], row["model"], row["rate_id"])
-        found[group] = _sum(found.get(group), more)
-    return found
-
-
-def _sum(one: Sum | None, other: Sum) -> Sum:
-    if one is None:
-        return other
-    calls, tokens_in, tokens_out = one.calls + other.calls, one.input_tokens + other.input_tokens, one[2] + other[2]
-    return Sum(calls, tokens_in, tokens_out, one.amount + other.amount)

@@ -16,8 +16,9 @@ from accounting.rates import ANY_TIER, Rate
 from accounting.usage import Call
 from tests.books import Books, made, used
 from tests.conftest import NewBooks
+from tests.expectations import ZONE
 from tests.planted import PLANTS, Plant
-from tests.rated_books import BORDERS, HOURS, INPUTS, INSTANTS, MODELS, PROJECTS, RULES, SERVED, ZONE, RatedBooks
+from tests.rated_books import BORDERS, HOURS, INPUTS, INSTANTS, MODELS, PROJECTS, RULES, SERVED, RatedBooks
 
 # Without looking for the shortest steps that fail, which takes minutes.
 quickly = settings(

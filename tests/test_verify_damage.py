@@ -41,7 +41,7 @@ CHECKED: dict[Table, tuple[str, ...]] = {
     conflicts: ("payload", "digest"),
     repeats: ("number",),
     rates: (
-        *("provider", "model", "currency", "valid_from"),
+        *("provider", "model", "currency", "valid_from", "service_tier"),
         *PRICES,
     ),
     store: ("zone",),
