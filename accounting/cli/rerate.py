@@ -222,7 +222,7 @@ def _found(would: Rerated) -> Iterator[str]:
         f"else: {money(done.before)} before, {money(done.after)} after."
     )
     if would.unpriced_before or would.unpriced_after:
-        yield f"Of them {would.unpriced_before:,} are unpriced, and {would.unpriced_after:,} would be."
+        yield f"Unpriced among them: {would.unpriced_before:,} before, {would.unpriced_after:,} after."
 
 
 def _models(would: Rerated) -> str:

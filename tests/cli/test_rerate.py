@@ -65,7 +65,7 @@ def test_a_dry_run_shows_calls_and_money_by_project_and_month_and_changes_nothin
     assert ran.lines[:3] == [
         "Looked at 4 calls of wcode/nobody/knows, wcode/z-ai/glm-5.",
         "4 calls would get another rate, and 4 of them would cost something else: 0.054 CNY before, 0.109 CNY after.",
-        "Of them 1 are unpriced, and 0 would be.",
+        "Unpriced among them: 1 before, 0 after.",
     ]
     assert [fields(line) for line in ran.lines[4:]] == [
         ["project", "month", "currency", "calls_before", "calls_after", "before", "after", "difference"],
