@@ -171,7 +171,7 @@ def test_a_line_ends_before_the_instant_it_is_valid_until() -> None:
 def test_two_lines_that_begin_at_once_are_refused_with_both_prices() -> None:
     with pytest.raises(RateCardError, match=r"input 0\.02 \(source: new\) and input 0\.01 \(source: old\)") as refused:
         RateBook([a_rate(source="old"), a_rate(input_="0.02", source="new")])
-    assert "give the new line a later valid_from" in str(refused.value)
+    assert "give the newer a later valid_from" in str(refused.value)
     with pytest.raises(RateCardError, match=r"input 0\.01, output 0\.03 \(source: new\) and input 0\.01, output 0\.03"):
         RateBook([a_rate(source="old"), a_rate(source="new")])
     dear = replace(a_rate(source="new"), web_search_per_1k=Decimal(10))

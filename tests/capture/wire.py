@@ -130,8 +130,8 @@ def _dechunked(body: bytes) -> bytes:
 
 
 def head(status: int = 200, *lines: str) -> bytes:
-    """The start of an answer, up to its blank line."""
-    return "\r\n".join([f"HTTP/1.1 {status} Whatever", *lines, "", ""]).encode()
+    """The start of an answer, up to its blank line; it says that the connection ends, as no client else could know."""
+    return "\r\n".join([f"HTTP/1.1 {status} Whatever", "connection: close", *lines, "", ""]).encode()
 
 
 def chunked(body: bytes, size: int = 2**20) -> bytes:
