@@ -34,7 +34,8 @@ PRICES = (
 SPEND = ("spend_quarters", "spend_days", "spend_by_tag")
 CALLS_AT_ONCE = 1_000
 
-# As they are at this revision: the program's own tables move on.
+# The columns as they are at this revision: the program's own tables move on. What is said in them of a stated cost is
+# said by the program's rules of today, as of calls that come in today beside them.
 calls = sa.table(
     "calls",
     *(sa.column("id", sa.Uuid()), sa.column("provider"), sa.column("usage_source"), sa.column("usage_block")),
@@ -69,11 +70,15 @@ def rates_have_conditions() -> None:
 
 
 def lines_hold_for_the_tiers_that_they_priced() -> None:
-    """Before, a line was for whatever tier served a call: those that priced another than the standard one go on so."""
+    """Before, a line was for whatever tier served a call: all lines of models that another one served go on so.
+
+    All of a model, as a line that names a tier goes before a newer one for any. No two began at once until now.
+    """
     op.execute(
-        "UPDATE rates SET service_tier = '*' WHERE id IN (SELECT DISTINCT rate_id FROM calls "
-        "WHERE lower(coalesce(service_tier, '')) "
-        "NOT IN ('', 'default', 'standard', 'standard_only', 'auto', 'on_demand'))"
+        "UPDATE rates SET service_tier = '*' WHERE EXISTS (SELECT 1 FROM rates AS line "
+        "WHERE line.provider = rates.provider AND line.model = rates.model AND line.id IN "
+        "(SELECT DISTINCT rate_id FROM calls WHERE lower(coalesce(service_tier, '')) "
+        "NOT IN ('', 'default', 'standard', 'standard_only', 'auto', 'on_demand')))"
     )
 
 

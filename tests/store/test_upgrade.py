@@ -18,6 +18,7 @@ from accounting.backup import Holdings, back_up, restore
 from accounting.cli.store import upgrade
 from accounting.errors import SchemaMismatch
 from accounting.money import Money
+from accounting.rerating import Which, rerate
 from accounting.rollup import Rolled, roll_all
 from accounting.store import is_postgresql, open_engine, prepare, reading, schema, writing
 from accounting.store.tables import calls, metadata, rates, spend_by_tag
@@ -206,6 +207,42 @@ def test_everything_is_priced_after_an_upgrade_as_it_was(store_of: StoreOf, book
         upgraded.journal = Journal("after the upgrade")
         upgraded.deliver(priced(8, "any", "priority"), priced(9, "usual"), priced(10, "withdrawn"))
         assert [*rated(upgraded).values()][-3:] == [lines["any"], lines["usual"], 0]
+
+
+DEARER = """
+provider = "p"
+currency = "USD"
+source = "test"
+""" + "\n".join(
+    f'[[rate]]\nmodel = "m"\nvalid_from = {since}\ninput = {price}\noutput = 2\nservice_tier = "*"'
+    for since, price in (("2026-01-01", 10), ("2026-06-01", 1))
+)
+
+
+@pytest.mark.parametrize("served_flex", ["2026-03-01", "2026-11-20"])
+def test_a_models_newest_line_prices_every_tier_after_an_upgrade(
+    store_of: StoreOf, books: Books, served_flex: str
+) -> None:
+    def served(number: int, day: str, tier: str | None = None) -> Call:
+        return made(at(day), number, provider="p", request_model="m", service_tier=tier)
+
+    books.load(DEARER)
+    first, second = (row["id"] for row in books.rows(rates) if row["provider"] == "p")
+    books.deliver(served(1, served_flex, "flex"), served(2, "2026-03-02"), served(3, "2026-11-21"))
+    books.roll()
+    old = store_of("0003")
+    fill(old, books)
+    schema.upgrade(old)
+    with closing(Books(old.url.render_as_string(hide_password=False))) as upgraded:
+        with writing(upgraded.engine) as conn:
+            schema.finish_copy(conn)
+        upgraded.journal = Journal("after the upgrade")
+        upgraded.deliver(*(served(number, "2026-11-22", tier) for number, tier in ((4, None), (5, "flex"))))
+        assert rated(upgraded) == {**rated(books), 4: second, 5: second}
+        assert rated(books)[2] == first
+        upgraded.roll()
+        again = rerate(upgraded.engine, Which(), lambda: NOON, "ann@desk", dry_run=True)
+        assert (again.done.seen, again.done.changed) == (5, 0)
 
 
 def rated(books: Books) -> dict[int, int]:
