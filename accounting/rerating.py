@@ -39,6 +39,9 @@ Progress = Callable[[Restated], object]
 _UNPRICED = "unpriced"
 """What stands in the log of those that priced unpriced calls alone."""
 
+_RATES = "edition "
+"""What stands there before the number of the rates' edition."""
+
 _FAR = timedelta(days=2)
 """No zone's day is further off a day in UTC."""
 
@@ -56,6 +59,11 @@ class Which:
     first: datetime | None = None
     end: datetime | None = None
     unpriced_only: bool = False
+
+    def spans(self, first: datetime | None, end: datetime | None) -> bool:
+        """Whether all that began from `first`, included, to `end`, left out (None: open), is in this time."""
+        from_first = self.first is None or (first is not None and self.first <= first)
+        return from_first and (self.end is None or (end is not None and end <= self.end))
 
     def is_of(self, provider: str, model: str, aliases: Aliases) -> bool:
         if self.provider not in (None, provider):
@@ -129,7 +137,7 @@ def rerate(
         told = partial(_tell, progress, done)
         done += _price(engine, order, part, present.change, clock, dry_run=dry_run, progress=told)
     if which.unpriced_only and not dry_run:
-        _close(engine, clock(), partial(_is_done_with, which))
+        _close(engine, clock(), partial(_is_done_with, which, edition))
     with reading(engine) as conn:
         return Rerated(found, done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
 
@@ -191,7 +199,7 @@ def _price(
 ) -> Restated:
     span: dict[str, Any] = {"first": part.which.first, "end": part.which.end, "reads": _READS}
     if not dry_run:
-        _close(engine, clock(), partial(_is_of_other_rates, order.what))
+        _close(engine, clock(), partial(_is_of_former_rates, order.what))
         if part.which.unpriced_only and not would_change(engine, part.calls, change, **span, progress=progress):
             return Restated()  # leaves no trace: with every rate that arrives all unpriced calls are looked at
     return restate(engine, order, part.calls, change, clock, **span, dry_run=dry_run, progress=progress)
@@ -252,7 +260,7 @@ def _what(which: Which, edition: int) -> dict[str, str]:
         "since": which.first.isoformat() if which.first else "",
         "until": which.end.isoformat() if which.end else "",
         "calls": _UNPRICED if which.unpriced_only else "all",
-        "rates": f"edition {edition}",
+        "rates": f"{_RATES}{edition}",
     }
 
 
@@ -273,14 +281,26 @@ def _close(engine: Engine, now: datetime, is_over: Callable[[Mapping[str, str]],
         transact(engine, end)
 
 
-def _is_of_other_rates(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
-    """Whether the same calls were to be priced, by other rates."""
-    return begun["rates"] != what["rates"] and {**begun, "rates": ""} == {**what, "rates": ""}
+def _is_of_former_rates(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
+    """Whether the same calls were to be priced, by rates before these."""
+    return _edition_of(begun) < _edition_of(what) and {**begun, "rates": ""} == {**what, "rates": ""}
 
 
-def _is_done_with(which: Which, begun: Mapping[str, str]) -> bool:
-    """Whether it was about unpriced calls that are meant: what is left of it is done, or could not be."""
-    return begun["calls"] == _UNPRICED and which.is_of(begun["provider"], begun["model"], NO_ALIASES)
+def _is_done_with(which: Which, edition: int, begun: Mapping[str, str]) -> bool:
+    """Whether it was about unpriced calls that are all meant, by rates no newer than those of the edition.
+
+    Then what is left of it is done, or could not be. One about other calls, or by newer rates, may well be at work.
+    """
+    is_meant = begun["calls"] == _UNPRICED and which.is_of(begun["provider"], begun["model"], NO_ALIASES)
+    return is_meant and _edition_of(begun) <= edition and which.spans(*map(_instant, (begun["since"], begun["until"])))
+
+
+def _edition_of(what: Mapping[str, str]) -> int:
+    return int(what["rates"].removeprefix(_RATES))
+
+
+def _instant(text: str) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def models(conn: Connection, which: Which) -> tuple[Model, ...]:

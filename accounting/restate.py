@@ -150,7 +150,12 @@ def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
 
 def done_so_far(conn: Connection, id_: int) -> Restated:
     """What a restatement did, by its log."""
-    done = Restated(conn.execute(sa.select(restatements.c.seen).where(restatements.c.id == id_)).scalar_one())
+    seen, changed = conn.execute(
+        sa.select(restatements.c.seen, restatements.c.changed).where(restatements.c.id == id_)
+    ).one()
+    done = Restated(seen)
+    if not changed:
+        return done  # no index finds its calls in the log, which may be long
     logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
     of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=_READ_AT_ONCE)
     for rows in conn.execute(of_this).mappings().partitions():

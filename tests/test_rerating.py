@@ -425,3 +425,49 @@ def test_unpriced_calls_are_found_by_their_index(books: Books) -> None:
     assert all("ix_calls_unpriced" in "\n".join(books.plan(*one)) for one in of_calls)
     with reading(books.engine) as conn:
         assert rerating.models(conn, Which(unpriced_only=True)) == ()
+
+
+@pytest.mark.parametrize(
+    ("meant", "is_over"),
+    [
+        (Which(), True),
+        (Which(provider="elsewhere"), False),
+        (Which(model="nobody/knows", first=at("2026-03-01")), True),
+        (Which(model="nobody/knows", first=at("2026-03-02")), False),
+        (Which(model="nobody/knows", end=NOON), False),  # the calls began then
+    ],
+)
+def test_pricing_that_is_at_work_is_closed_by_nobody_who_did_not_do_all_of_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch, meant: Which, is_over: bool
+) -> None:
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 1))
+    books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(3)))
+    books.load(line(model="nobody/knows"))
+    meanwhile: list[Any] = []
+
+    def progress(done: Any) -> None:
+        if done.changed == 1 and not meanwhile:
+            again(books, replace(meant, unpriced_only=True))
+            meanwhile.extend(books.rows(restatements))
+
+    price_arrivals(books.engine, clock, WHO, progress)
+    assert bool(meanwhile[0]["ended_at"]) == is_over
+    assert 0 not in rate_ids(books)
+    assert all(row["ended_at"] for row in books.rows(restatements))
+
+
+def test_pricing_by_newer_rates_is_not_closed_by_one_that_began_before(books: Books) -> None:
+    books.deliver(made(number=1, request_model="one"), made(number=2, request_model="two"))
+    books.load(line(model="two"))
+
+    begun: list[int] = []
+
+    def progress(_done: Any) -> None:
+        if not begun:
+            begun.append(1)
+            books.load(line(model="one"))
+            with pytest.raises(Stop):
+                price_arrivals(books.engine, clock, WHO, stop(1))
+
+    price_arrivals(books.engine, clock, WHO, progress)
+    assert [row["ended_at"] for row in books.rows(restatements) if row["what"]["model"] == "one"] == [None]

@@ -332,6 +332,13 @@ def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkey
     assert spending(books) == rolled_anew(books)
 
 
+def test_a_new_restatement_does_not_read_the_log_of_others(books: Books) -> None:
+    books.deliver(made())
+    with books.asked() as asked:
+        restate(books.engine, ORDER, true(), to(project_id=7), clock)
+    assert not [statement for statement, _ in asked if "JOIN restated_calls" in statement]
+
+
 def test_another_order_does_not_go_on_with_one_that_was_killed(books: Books) -> None:
     books.deliver(made())
     with writing(books.engine) as conn:
