@@ -29,7 +29,7 @@ from typing import Any, TypeGuard
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.hours import Hours, hours
 from accounting.money import EXACT, PRICE_DECIMALS, currency, exact, plain
-from accounting.periods import Period
+from accounting.periods import EARLIEST, LATEST, Period
 from accounting.rates import CLASSES, REQUIRED, STANDARD, Rate, tier_of
 from accounting.usage import MAX_COUNT
 
@@ -175,9 +175,9 @@ def _instant(value: object, where: str) -> datetime:
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise RateCardError(f"{where} is {value}; add an offset, like {value.isoformat()}Z, or give a date.")
-        return _utc(value, where)
+        return _in_range(value, where)
     if isinstance(value, date):
-        return datetime.combine(value, time.min, UTC)
+        return _in_range(datetime.combine(value, time.min, UTC), where)
     raise RateCardError(f"{where}: expected a date like 2026-02-01, without quotes, found {value!r}.")
 
 
@@ -192,11 +192,20 @@ def instant(said: str, where: str) -> datetime:
     return _instant(found, where)
 
 
-def _utc(value: datetime, where: str) -> datetime:
+def _in_range(value: datetime, where: str) -> datetime:
+    found = _utc(value)
+    if found is None or not EARLIEST <= found.date() <= LATEST:
+        hint = " To have the line hold on, leave it out." if where.endswith("until") else ""
+        raise RateCardError(f"{where} is {value}; expected a time from {EARLIEST} to {LATEST} in UTC.{hint}")
+    return found
+
+
+def _utc(value: datetime) -> datetime | None:
+    """None where no time in UTC is that."""
     try:
         return value.astimezone(UTC)
-    except OverflowError as error:
-        raise RateCardError(f"{where} is {value}; expected a time within the years 1 to 9999 in UTC.") from error
+    except OverflowError:
+        return None
 
 
 def _is_text(value: object) -> TypeGuard[str]:

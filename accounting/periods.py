@@ -4,10 +4,13 @@ Instants are aware datetimes in UTC; days and months belong to a zone. Nothing h
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from accounting.errors import ConfigurationError
+
+EARLIEST, LATEST = date(1970, 1, 1), date(9998, 12, 31)
+"""Days outside of which a midnight in some zone is no date; no call is of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,17 @@ class Days:
 
     def _zones(self) -> list[tuple[date, ZoneInfo]]:
         return [(date.min, self.zone), *self.changes]
+
+
+def shifted(at: datetime, by: timedelta) -> datetime:
+    """The instant so much later, or the first or last that there is: what people typed may lie at the end of time."""
+    try:
+        return at + by
+    except OverflowError:
+        return _LAST if by > timedelta(0) else _FIRST
+
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 def quarter(at: datetime) -> datetime:

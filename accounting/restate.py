@@ -21,6 +21,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from accounting import contributions
 from accounting.contributions import SPEND_TABLES
 from accounting.money import plain
+from accounting.periods import shifted
 from accounting.rates import Rate
 from accounting.restated import Edit, Restated, Row, compared
 from accounting.store import Lock, hold, insert, is_postgresql, ratelines, reading, schema, transact
@@ -172,9 +173,9 @@ def _as_logged(row: Row) -> Row:
 def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:
     """A call's id begins with its start, give or take a minute, so the ids find the calls."""
     if first is not None:
-        yield from (calls.c.id >= least_id(first - APART), calls.c.started_at >= first)
+        yield from (calls.c.id >= least_id(shifted(first, -APART)), calls.c.started_at >= first)
     if end is not None:
-        yield from (calls.c.id < least_id(end + APART), calls.c.started_at < end)
+        yield from (calls.c.id < least_id(shifted(end, APART)), calls.c.started_at < end)
 
 
 def _tries(engine: Engine, work: _Work) -> Iterator[Restated]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from accounting import ratebook
 from accounting.aliases import Aliases
 from accounting.money import by_currency
-from accounting.periods import Period, quarter
+from accounting.periods import Period, quarter, shifted
 from accounting.pricelists import asks_no_more
 from accounting.rates import ANY_TIER, STANDARD, UNPRICED, Rate, price
 from accounting.resolution import RateBook
@@ -220,7 +220,7 @@ def _parts(lines: Iterable[Rate]) -> Iterator[tuple[Period, list[Rate]]]:
 
 
 def _rounded_up(end: datetime | None) -> datetime | None:
-    return None if end is None else -(-(end - _EPOCH) // _QUARTER) * _QUARTER + _EPOCH
+    return None if end is None else shifted(_EPOCH, -(-(end - _EPOCH) // _QUARTER) * _QUARTER)
 
 
 def _of_providers(conn: Connection, rates: Mapping[int, Rate], part: Period, lines: Collection[Rate]) -> list[_Spent]:

@@ -230,7 +230,7 @@ LINE = '[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = 1\noutput = 1\n'
     (CARD + LINE.replace("input = 1", "input = 1E-12"), "Round it to 9 decimals"),
     (CARD + LINE.replace("input = 1", f"input = {10**8}"), f"below 100,000,000 per 1000, found {10**8}"),
     (CARD + LINE.replace("input = 1", f"input = {'1234567890' * 5}12345.123"), "expected a price below"),
-    (CARD + LINE.replace("2026-03-01", "9999-12-31T23:59:59-12:00"), "within the years 1 to 9999"),
+    (CARD + LINE.replace("2026-03-01", "9999-12-31T23:59:59-12:00"), "a time from 1970-01-01 to 9998-12-31 in UTC"),
     (CARD + LINE.replace("2026-03-01", '"2026-03-01"'), "without quotes"),
     (CARD + LINE.replace("2026-03-01", "2026-03-01T00:00:00"), "add an offset"),
     (CARD + LINE.replace("2026-03-01", '"March"'), "expected a date"),

@@ -13,7 +13,7 @@ from accounting.cards import parse_card
 from accounting.errors import RateCardError
 from accounting.hours import Hours
 from accounting.money import EXACT
-from accounting.periods import Period
+from accounting.periods import EARLIEST, LATEST, Period
 from accounting.rates import CLASSES, REQUIRED, Rate
 from accounting.ratesheets import COLUMNS, read_csv, write_csv
 from tests.books import at
@@ -21,7 +21,7 @@ from tests.books import at
 HEADINGS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(str.strip)
 MODELS = HEADINGS.map(str.strip)
 PRICES = st.integers(0, 10**17 - 1).map(lambda units: EXACT.scaleb(Decimal(units), -9))
-TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)) | st.dates().map(  # noqa: DTZ001 - one zone for all
+TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)) | st.dates(EARLIEST, LATEST).map(  # noqa: DTZ001 - one zone for all
     lambda day: datetime(day.year, day.month, day.day)  # noqa: DTZ001
 )
 HOURS = st.builds(

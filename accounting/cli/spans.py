@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection, select
 
 from accounting.errors import ConfigurationError
-from accounting.periods import Days, next_month, parse_day, parse_month
+from accounting.periods import EARLIEST, LATEST, Days, next_month, parse_day, parse_month
 from accounting.periods import zone as named_zone
 from accounting.spend_sheet import Span
 from accounting.store.tables import store
@@ -22,8 +22,6 @@ Zone = Annotated[
     str | None,
     typer.Option("--tz", "-z", metavar="ZONE", help="Whose days: an IANA zone like Asia/Shanghai; else the books'."),
 ]
-
-_EARLIEST, _LATEST = date(1970, 1, 1), date(9998, 12, 31)
 
 
 def span(since: str | None, until: str | None, month: str | None, zone: str, today: date | None = None) -> Span:
@@ -73,7 +71,6 @@ def _month(text: str) -> tuple[date, date]:
 
 
 def _in_range(day: date) -> date:
-    """Outside these a day's midnight in some zone is no date."""
-    if not _EARLIEST <= day <= _LATEST:
-        raise ConfigurationError(f"{day} is out of range; expected a day from {_EARLIEST} to {_LATEST}.")
+    if not EARLIEST <= day <= LATEST:
+        raise ConfigurationError(f"{day} is out of range; expected a day from {EARLIEST} to {LATEST}.")
     return day

@@ -143,7 +143,17 @@ def _engine(url: URL) -> Engine:
         **_POOL,
     )
     event.listen(engine, "handle_error", _keep_values_out)
+    event.listen(engine, "connect", _speak_utc)
     return engine
+
+
+def _speak_utc(raw: Any, _record: object) -> None:
+    """By the server's own zone the last hours that the books hold would lie in the year 10000, which Python has not.
+
+    Said on the connection, as pgbouncer refuses options that it doesn't know, and follows this.
+    """
+    raw.execute("SET TIME ZONE 'UTC'")
+    raw.commit()
 
 
 @contextmanager

@@ -289,9 +289,12 @@ def test_a_database_that_can_t_hold_every_text_is_refused(postgresql: PostgresDa
     engine.dispose()
 
 
-def test_the_zone_of_the_server_changes_no_instant(engine: Engine) -> None:
-    with reading(engine) as conn:
-        assert conn.exec_driver_sql("SHOW timezone").scalar() == "Asia/Shanghai"
+def test_times_are_told_in_utc_whatever_the_zone_of_the_server_is(engine: Engine) -> None:
+    for connected in (reading, writing):
+        with connected(engine) as conn:
+            assert conn.exec_driver_sql("SHOW timezone").scalar() == "UTC"
+            servers = conn.exec_driver_sql("SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'")
+            assert servers.scalar() == "Asia/Shanghai"
 
 
 @pytest.mark.parametrize("script", ["add(engine, 'child', '1')", "amounts(engine)"])
