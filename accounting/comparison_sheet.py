@@ -48,7 +48,6 @@ def say_totals(console: Console, found: Comparison) -> None:
 
 
 def _cells(line: Line) -> tuple[Cell, ...]:
-    compared = line.compared
     return (
         line.model,
         line.provider,
@@ -56,10 +55,22 @@ def _cells(line: Line) -> tuple[Cell, ...]:
         line.part(StatedAs.EQUAL).calls,
         line.not_compared.calls,
         line.currency,
-        *((compared.ours, compared.stated, compared.difference) if compared.calls else (None, None, None)),
-        *((line.explained, line.unexplained) if compared.calls else (None, None)),
+        *_of_both(line).values(),
         _percent(line.share_explained),
     )
+
+
+def _of_both(line: Line) -> dict[str, Decimal | None]:
+    """What only calls that have both sums can say; None, not zero, where there are none."""
+    compared = line.compared
+    figures = {
+        "ours": compared.ours,
+        "stated": compared.stated,
+        "difference": compared.difference,
+        "explained": line.explained,
+        "unexplained": line.unexplained,
+    }
+    return {name: figure if compared.calls else None for name, figure in figures.items()}
 
 
 def _percent(share: Decimal | None) -> str | None:
@@ -113,7 +124,10 @@ def _covered(found: Comparison) -> list[str]:
 
 
 def comparison_json(found: Comparison, span: Span) -> dict[str, Any]:
-    """The same for programs. Shares are from 0 to 1, rounded down; null where nothing differs."""
+    """The same for programs. Shares are from 0 to 1, rounded down; null where nothing differs.
+
+    Where no call can be compared the sums are null.
+    """
     return {
         "model": [{"model": line.model, "provider": line.provider, **_fields(line)} for line in found.lines],
         "totals": [_fields(total) for total in found.totals],
@@ -127,16 +141,11 @@ def comparison_json(found: Comparison, span: Span) -> dict[str, Any]:
 
 
 def _fields(line: Line) -> dict[str, Any]:
-    compared = line.compared
     return {
         "currency": line.currency,
         "calls": line.calls,
-        "compared": compared.calls,
-        "ours": compared.ours,
-        "stated": compared.stated,
-        "difference": compared.difference,
-        "explained": line.explained,
-        "unexplained": line.unexplained,
+        "compared": line.compared.calls,
+        **_of_both(line),
         "share_explained": line.share_explained,
         "by_reason": {how: _figures(how, part) for how in StatedAs if (part := line.part(how)).calls},
     }

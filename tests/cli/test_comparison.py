@@ -12,6 +12,7 @@ from tests.books import Books, at, made, used
 from tests.cli.conftest import Run
 
 MORNING = at("2026-03-23 10:58:12")
+OF_BOTH = ("ours", "stated", "difference", "explained", "unexplained", "share_explained")
 COMPARE = ("report", "--compare-provider", "--month", "2026-03")
 
 
@@ -87,6 +88,8 @@ def test_json_has_every_reason_and_each_currency_by_itself(run: Run, stated: Boo
         ("USD", 1, 0),
     ]
     assert found["totals"][1]["by_reason"] == {"other_currency": {"calls": 1, "stated": "0.01"}}
+    for one in (*found["model"][1:], found["totals"][1]):
+        assert (one["compared"], *(one[name] for name in OF_BOTH)) == (0, *[None] * len(OF_BOTH))
     assert (found["calls"], found["since"], found["zone"]) == (6, "2026-03-01", "UTC")
 
 
@@ -98,6 +101,7 @@ def test_csv_has_a_column_for_each_reason_and_the_totals_beside(run: Run, stated
         ("nobody/knows", "CNY", "0", "0.5"),
         ("z-ai/glm-5", "USD", "0", "0"),
     ]
+    assert [[row[name] for name in OF_BOTH] for row in rows[1:]] == [[""] * len(OF_BOTH)] * 2
     assert "CNY: 3 calls cost 0.054" in ran.err
 
 
