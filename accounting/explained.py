@@ -132,9 +132,11 @@ def _nearer(taken: Considered, other: Considered) -> str:
     mine, its = taken.rate.model, other.rate.model
     if patterns.is_pattern(its) and not patterns.is_pattern(mine):
         return "it has a name, not a pattern"
-    if taken.name != other.name:
-        return "it is for a nearer name" if taken.rules else "it is for the name that was called"
-    return "its pattern says more of the name" if patterns.literals(mine) != patterns.literals(its) else ""
+    if patterns.is_pattern(mine) and patterns.literals(mine) != patterns.literals(its):
+        return "its pattern says more of the name"
+    if taken.name == other.name:
+        return ""
+    return "it is for a nearer name" if taken.rules else "it is for the name that was called"
 
 
 def _withdrawn(lines: Iterable[Line], asked: Asked, names: Sequence[Named]) -> Iterator[Passed]:

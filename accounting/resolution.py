@@ -1,10 +1,11 @@
 """Which rate holds for a call.
 
-A line that names the model beats one that names what the model is an alias of, and that beats the pattern that says
-the most of a name. Of one model's lines, or of patterns that say as much, one that names the tier that served the call
-beats one for any tier; then the newest that fits the call holds; of those that began at once one that is for certain
-hours, then the one for the largest input. So there is one rate or none at every instant: lines with nothing to choose
-between them are refused.
+A line that names the model beats one that names what the model is an alias of, the nearest name first, and that beats
+a pattern. Of the patterns that fit any of these names the one that says the most of it goes first; of those that say as
+much the one for the nearer name. Of one model's lines, or of patterns alike in that, one that names the tier that
+served the call beats one for any tier; then the newest that fits the call holds; of those that began at once one that
+is for certain hours, then the one for the largest input. So there is one rate or none at every instant: lines with
+nothing to choose between them are refused.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,9 +99,14 @@ class RateBook:
         names = self._aliases.names(provider, model)
         for name, rules in names:
             yield from (Considered(rate, name, rules) for rate in self._named.get((provider, name), ()))
-        for name, rules in ((model, ()), *names):
-            fitting = (rate for rate in self._patterns.get(provider, ()) if patterns.fits(rate.model, name))
-            yield from (Considered(rate, name, rules) for rate in fitting)
+        fitting = [
+            Considered(rate, name, rules)
+            for name, rules in ((model, ()), *names)
+            for rate in self._patterns.get(provider, ())
+            if patterns.fits(rate.model, name)
+        ]
+        # Where patterns say as much it stays as it is: the nearer name first, and of one name the lines in their order.
+        yield from sorted(fitting, key=lambda one: patterns.literals(one.rate.model), reverse=True)
 
     def __iter__(self) -> Iterator[Rate]:
         for lines in (*self._named.values(), *self._patterns.values()):

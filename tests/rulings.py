@@ -34,7 +34,7 @@ def rank(rate: Rate, call: Asked, names: Sequence[str]) -> tuple[Any, ...] | Non
         return (1, -names.index(rate.model), 0, *of_line) if rate.model in names else None
     expression = ".*".join(map(re.escape, rate.model.split("*")))
     fitting = [-place for place, name in enumerate(names) if re.fullmatch(expression, name, re.DOTALL)]
-    return (0, max(fitting), len(rate.model.replace("*", "")), *of_line) if fitting else None
+    return (0, len(rate.model.replace("*", "")), max(fitting), *of_line) if fitting else None
 
 
 def winners(some: Iterable[Rate], call: Asked, aliases: Aliases) -> list[Rate]:

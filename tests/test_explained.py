@@ -87,6 +87,8 @@ def test_all_conditions_that_are_not_met_are_told() -> None:
         ("v/m-2026-01-31", line(1, "v/m"), line(2), "it is for a nearer name"),
         ("v/m", line(1), line(2, "v/*"), "it has a name, not a pattern"),
         ("v/m", line(1, "v*"), line(2, "m*"), "it is for the name that was called"),
+        ("v/m-2026-01-31", line(1, "v*m"), line(2, "m-*"), "it is for a nearer name"),
+        ("v/m", line(1, "m*"), line(2, "*"), "its pattern says more of the name"),
         ("m", line(1, "m*"), line(2, "*"), "its pattern says more of the name"),
         ("m", line(1), line(2, service_tier="*"), "it names the service tier"),
         ("m", line(1, since="2026-02-01"), line(2), "it is newer, from 2026-02-01 00:00Z"),

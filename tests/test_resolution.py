@@ -225,6 +225,20 @@ def test_a_name_is_taken_before_an_alias_and_that_before_a_pattern_however_old_t
     ]
 
 
+def test_of_the_patterns_for_any_of_a_models_names_the_one_that_says_the_most_is_taken() -> None:
+    aliases = Aliases([Rule("", "{vendor}/{model}", "{model}"), Rule("", "{model}-{date}", "{model}")])
+    book = RateBook([line(model="*", source="rest"), line(model="glm-5*", source="family")], aliases)
+    models = ("glm-5", "z-ai/glm-5", "z-ai/glm-5-2026-01-01", "z-ai/gpt-5")
+    assert [which(book, at("2026-04-01"), model=model) for model in models] == ["family", "family", "family", "rest"]
+
+
+def test_of_patterns_that_say_as_much_the_one_for_the_nearer_name_is_taken_however_old_it_is() -> None:
+    aliases = Aliases([Rule("", "{vendor}/{model}", "{model}")])
+    book = RateBook([line(model="z/*", source="own"), line(model="m*", source="alias"),
+                     line(model="mm*", source="newer", start=at("2026-04-01"))], aliases)  # fmt: skip
+    assert [which(book, at("2026-05-01"), model=model) for model in ("z/m", "z/mm", "y/mm")] == ["own", "own", "newer"]
+
+
 def test_of_patterns_that_say_as_much_the_newest_is_taken() -> None:
     old, new = line(model="a*", source="old"), line(model="*b", source="new", start=at("2026-04-01"))
     for some in ([old, new], [new, old]):
