@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from zoneinfo import ZoneInfo
 
 from accounting import patterns
 from accounting.aliases import Aliases, Named, Rule
@@ -111,8 +110,7 @@ def _unmet(rate: Rate, asked: Asked) -> Iterator[str]:
     if rate.context_above and asked.input_tokens <= rate.context_above:
         yield f"is for more than {rate.context_above:,} input tokens, not {asked.input_tokens:,}"
     if rate.hours is not None and asked.at not in rate.hours:
-        there = asked.at.astimezone(ZoneInfo(rate.hours.zone))
-        yield f"is for {rate.hours}, and it was {there:%a %H:%M}"
+        yield f"is for {rate.hours}, and it was {rate.hours.local(asked.at):%a %H:%M}"
 
 
 def _precedence(taken: Considered, other: Considered) -> str:

@@ -1,11 +1,14 @@
 """Hours of the week in a zone, at which a price holds that holds at no others: `mon-fri 00:30-08:30 Asia/Shanghai`."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from accounting import periods
+from accounting.errors import ConfigurationError
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -29,11 +32,21 @@ class Hours:
     zone: str
 
     def __contains__(self, at: datetime) -> bool:
-        local = at.astimezone(ZoneInfo(self.zone))
+        local = self.local(at)
         minute, day = local.hour * 60 + local.minute, local.weekday()
         if self.start < self.end:
             return self.start <= minute < self.end and day in self.days
         return (self.start <= minute and day in self.days) or (minute < self.end and (day - 1) % 7 in self.days)
+
+    def local(self, at: datetime) -> datetime:
+        """The instant by the clock of the zone; raises `ConfigurationError` where this host doesn't know the zone."""
+        try:
+            return at.astimezone(_zone(self.zone))
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"A price holds {self}, and this host knows no zone {self.zone}. Bring its zones up to date: "
+                "pip install --upgrade tzdata"
+            ) from error
 
     def may_meet(self, other: "Hours") -> bool:
         """Whether both can hold at one instant. Of other zones that is not known, as their clocks drift apart."""
@@ -56,13 +69,32 @@ class Hours:
 
 def hours(text: str) -> Hours:
     """Read hours as cards write them; raises `ValueError`, and `ConfigurationError` for a zone that nobody knows."""
+    found = kept(text)
+    return replace(found, zone=_zone(found.zone).key)
+
+
+def kept(text: str) -> Hours:
+    """The same without a look at the zone, of hours in the books: another host may have known it that wrote them down.
+
+    Where this one doesn't, only calls that are held against these hours can't be priced.
+    """
     found = _FORM.fullmatch(" ".join(text.lower().split()[:-1] + text.split()[-1:]))
     if found is None:
         raise ValueError(f"{text!r} are no hours; {_EXPECTED}.")
     start, end = _minute(found["start"], text), _minute(found["end"], text)
     if start in (_DAY, end):
         raise ValueError(f"{text!r} begin and end at once; {_EXPECTED}. The whole day is 00:00-24:00.")
-    return Hours(_days(found["days"], text), start, end or _DAY, periods.zone(found["zone"]).key)
+    return Hours(_days(found["days"], text), start, end or _DAY, found["zone"])
+
+
+def _zone(name: str) -> ZoneInfo:
+    """Also of one in small letters, which some systems take as they are."""
+    return periods.zone(_spelt().get(name.lower(), name))
+
+
+@cache
+def _spelt() -> Mapping[str, str]:
+    return {name.lower(): name for name in available_timezones()}
 
 
 def _minute(text: str, whole: str) -> int:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError
 
 from accounting import keys, learning, periods, projects, ratebook, ratestamps
 from accounting.errors import RateCardError
@@ -235,5 +236,5 @@ def _rates(conn: Connection, models: Collection[tuple[str, str]]) -> RateBook | 
     # Not the whole book: a few thousand lines take longer to read than a small batch to store.
     try:
         return ratebook.book(conn, models)
-    except (RateCardError, ValueError):  # a line that contradicts another, or is no number: each call says so
+    except (RateCardError, ValueError, DataError):  # a line contradicts another, or can't be read: each call says so
         return None

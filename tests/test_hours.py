@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from accounting.errors import ConfigurationError
-from accounting.hours import DAYS, Hours, hours
-from tests.books import at
+from accounting.hours import DAYS, Hours, hours, kept
+from tests.books import NOON, at
 
 MICROSECOND = timedelta(microseconds=1)
 ZONES = ("UTC", "Asia/Shanghai", "Asia/Kathmandu", "Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe",
@@ -133,3 +133,16 @@ def test_whatever_is_no_hours_is_refused_with_what_was_found(text: str) -> None:
         refused = ""
         assert hours(str(own)) == own
     assert not refused or repr(text) in refused
+
+
+def test_a_zone_is_written_as_its_own_name_is() -> None:
+    assert hours("00:00-08:00 asia/SHANGHAI") == hours("00:00-08:00 Asia/Shanghai")
+    assert str(hours("00:00-08:00 utc")) == "00:00-08:00 UTC"
+
+
+def test_hours_that_another_host_wrote_down_are_read_and_miss_their_zone_where_they_count() -> None:
+    found = kept("00:00-08:00 America/Coyhaique2")
+    assert str(found) == "00:00-08:00 America/Coyhaique2"
+    with pytest.raises(ConfigurationError, match=r"this host knows no zone America/Coyhaique2\. .*upgrade tzdata"):
+        assert NOON in found
+    assert at("2026-11-23 00:30") in kept("08:00-09:00 asia/shanghai")

@@ -243,6 +243,41 @@ def test_rates_that_cannot_be_read_leave_calls_unpriced_and_flagged(books: Books
     assert (row["rate_id"], row["anomalies"]) == (0, ["total_mismatch", "stamping_failed"])
 
 
+HOURS = """
+provider = "p"
+currency = "USD"
+source = "list"
+""" + "".join(
+    f'[[rate]]\nmodel = "{model}"\nvalid_from = {since}\ninput = 1\noutput = 2\n{hours}\n'
+    for model, since, hours in (
+        ("other", "2026-01-01", ""),
+        ("m", "2026-01-01", ""),
+        ("m", "2026-11-01", 'hours = "00:00-08:00 UTC"'),
+    )
+)
+
+
+def test_a_zone_that_this_host_does_not_know_is_in_the_way_of_no_call_that_its_line_is_not_for(books: Books) -> None:
+    books.load(HOURS)
+    with writing(books.engine) as conn:
+        conn.execute(sa.update(rates).where(rates.c.hours != "").values(hours="00:00-08:00 America/Coyhaique2"))
+    known = {row["model"]: row["id"] for row in books.rows(rates) if not row["hours"]}
+    before = at("2026-10-01")
+    books.deliver(
+        made(provider="p", request_model="m"),
+        made(before, 2, provider="p", request_model="m"),
+        made(number=3, provider="p", request_model="other"),
+        made(number=4),
+    )
+    found = {row["id"].int % 2**16: (row["rate_id"], row["anomalies"]) for row in books.rows(calls)}
+    assert found == {
+        1: (0, ["stamping_failed"]),
+        2: (known["m"], []),
+        3: (known["other"], []),
+        4: (known["z-ai/glm-5"], []),
+    }
+
+
 def test_an_outcome_may_be_any_but_must_be_one(books: Books) -> None:
     books.deliver(*(made(number=number, outcome=outcome) for number, outcome in enumerate(Outcome)))
     assert [row["outcome"] for row in books.rows(calls)] == list(Outcome)

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting.hours import hours
+from accounting import hours
 from accounting.patterns import ANY
 from accounting.periods import Period
 from accounting.rates import PRICES, Rate
@@ -112,7 +112,7 @@ def _rate(row: sa.RowMapping) -> Rate:
         period=Period(row["valid_from"], row["valid_until"]),
         service_tier=row["service_tier"],
         context_above=row["context_above"],
-        hours=hours(row["hours"]) if row["hours"] else None,
+        hours=hours.kept(row["hours"]) if row["hours"] else None,
         source=row["source"],
         **{name: row[name] for name in PRICES},
     )
