@@ -4,9 +4,9 @@ A call gets what it would get if it came in today: the rate that holds for it, a
 What it had before is in the log of the restatement.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -130,7 +130,7 @@ def rerate(
     a `why` it is that there are these rates now. Raises `RateCardError` where the rates contradict each other.
     """
     with reading(engine) as conn:
-        edition, found, present = _edition(conn), models(conn, which), _Present(conn)
+        edition, found, present = _edition(conn), _found(conn, which), _Present(conn)
     done = Restated()
     for part in _parts(which, found, present.book):
         order = Order(KIND, _what(part.which, edition), who, why or part.why)
@@ -139,7 +139,7 @@ def rerate(
     if which.unpriced_only and not dry_run:
         _close(engine, clock(), partial(_is_done_with, which, edition))
     with reading(engine) as conn:
-        return Rerated(found, done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
+        return Rerated(tuple(found), done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
 
 
 def price_arrivals(engine: Engine, clock: Clock, who: str, progress: Progress | None = None) -> Rerated | None:
@@ -160,11 +160,19 @@ def price_arrivals(engine: Engine, clock: Clock, who: str, progress: Progress | 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Calls that are priced by one restatement; `why` that is, where nobody says."""
+    """Calls that are priced by one restatement; `why` that is, where nobody says.
+
+    Those that are meant all began in the span, which says where to look for them.
+    """
 
     which: Which
     calls: ColumnElement[bool]
+    span: "_Span"
     why: str = ""
+
+
+_Span = tuple[datetime | None, datetime | None]
+"""From the first instant, included, to the second, left out; None: open."""
 
 
 class _Present:
@@ -197,7 +205,8 @@ def _edition(conn: Connection) -> int:
 def _price(
     engine: Engine, order: Order, part: _Part, change: Change, clock: Clock, *, dry_run: bool, progress: Progress
 ) -> Restated:
-    span: dict[str, Any] = {"first": part.which.first, "end": part.which.end, "reads": _READS}
+    first, end = part.span
+    span: dict[str, Any] = {"first": first, "end": end, "reads": _READS}
     if not dry_run:
         _close(engine, clock(), partial(_is_of_former_rates, order.what))
         if part.which.unpriced_only and not would_change(engine, part.calls, change, **span, progress=progress):
@@ -210,17 +219,18 @@ def _tell(progress: Progress | None, before: Restated, more: Restated) -> None:
         progress(before + more)
 
 
-def _parts(which: Which, models: Sequence[Model], book: RateBook) -> Iterator[_Part]:
+def _parts(which: Which, models: Mapping[Model, _Span], book: RateBook) -> Iterator[_Part]:
     """All calls at once, in the order of their ids; unpriced ones by model, as their index finds them."""
     if not which.unpriced_only:
         if models:
-            yield _Part(which, _of_models(models))
+            yield _Part(which, _of_models(list(models)), _within(which, models.values()))
         return
     for provider, model in models:
         if lines := [one.rate for one in book.considered(provider, model)]:
-            first, end = _span(which, lines)
+            first, end = _within(which, [(line.valid_from, line.period.end) for line in lines])
             narrowed = replace(which, provider=provider, model=model, first=first, end=end)
-            yield _Part(narrowed, _WITHOUT_RATE & _of_models([(provider, model)]), _arrived(lines))
+            calls_of = _WITHOUT_RATE & _of_models([(provider, model)])
+            yield _Part(narrowed, calls_of, (first, end), _arrived(lines))
 
 
 # Not as a parameter: the database must see that this is what its index of unpriced calls is of.
@@ -239,12 +249,12 @@ def _of(provider: str, models: Sequence[str]) -> ColumnElement[bool]:
     return sa.and_(calls.c.provider == provider, named)
 
 
-def _span(which: Which, lines: Sequence[Rate]) -> tuple[datetime, datetime | None]:
-    """Of the calls that are meant, those that any of the lines could hold for."""
-    begin, ends = min(line.valid_from for line in lines), [line.period.end for line in lines]
-    end = None if None in ends else max(filter(None, ends))
-    latest = min(filter(None, (which.end, end)), default=None)
-    return begin if which.first is None else max(begin, which.first), latest
+def _within(which: Which, spans: Collection[_Span]) -> _Span:
+    """The time that is meant, as far as it is from the first start of a span to the last end of one."""
+    starts, ends = zip(*spans, strict=True)
+    first = None if None in starts else min(starts)
+    end = None if None in ends else max(ends)
+    return max(filter(None, (first, which.first)), default=None), min(filter(None, (end, which.end)), default=None)
 
 
 def _arrived(lines: Sequence[Rate]) -> str:
@@ -305,20 +315,40 @@ def _instant(text: str) -> datetime | None:
 
 def models(conn: Connection, which: Which) -> tuple[Model, ...]:
     """The models of the calls in the books that are meant."""
-    found = _unpriced_models(conn) if which.unpriced_only else _known_models(conn, which)
+    return tuple(_found(conn, which))
+
+
+def _found(conn: Connection, which: Which) -> dict[Model, _Span]:
+    """Each in its order, with the time in which its calls began, where that is known."""
+    found: Mapping[Model, _Span]
+    found = dict.fromkeys(_unpriced_models(conn), (None, None)) if which.unpriced_only else _known_models(conn, which)
     aliases = Aliases(aliaslines.read(conn, withdrawn=False))
-    return tuple(sorted(model for model in found if which.is_of(*model, aliases)))
+    return {model: found[model] for model in sorted(found) if which.is_of(*model, aliases)}
 
 
-def _known_models(conn: Connection, which: Which) -> set[Model]:
+def _known_models(conn: Connection, which: Which) -> dict[Model, tuple[datetime, datetime]]:
     """From the spend tables, and from the calls that are not in them yet."""
-    days = spend_days.c.billed_on
-    bounds = [] if which.first is None else [days >= which.first.date() - _FAR]
-    bounds += [] if which.end is None else [days <= which.end.date() + _FAR]
-    summed = sa.select(spend_days.c.provider, spend_days.c.model).where(*bounds)
-    waiting = sa.select(calls.c.provider, calls.c.model).join(batches, batches.c.id == calls.c.batch_id)
-    every = sa.union(summed, waiting.where(batches.c.rolled_at.is_(None)))
-    return {(provider, model) for provider, model in conn.execute(every)}
+    unrolled = sa.select(batches.c.id).where(batches.c.rolled_at.is_(None))
+    every = sa.union_all(_days(spend_days, which), _days(calls, which).where(calls.c.batch_id.in_(unrolled)))
+    found: dict[Model, tuple[datetime, datetime]] = {}
+    for provider, model, first, last in conn.execute(every):
+        span = _midnight(first - _FAR), _midnight(last + _FAR)
+        known = found.setdefault((provider, model), span)
+        found[provider, model] = min(known[0], span[0]), max(known[1], span[1])
+    return found
+
+
+def _days(table: sa.Table, which: Which) -> sa.Select[Any]:
+    """The first and the last that calls of each model were billed on, of those that may have begun when it is meant."""
+    day, model = table.c.billed_on, (table.c.provider, table.c.model)
+    days = sa.select(*model, sa.func.min(day), sa.func.max(day)).group_by(*model)
+    if which.first is not None:
+        days = days.where(day >= which.first.date() - _FAR)
+    return days if which.end is None else days.where(day <= which.end.date() + _FAR)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
 
 
 def _unpriced_models(conn: Connection) -> set[Model]:

@@ -412,6 +412,21 @@ def test_pricing_that_was_stopped_goes_on_and_is_one_restatement(books: Books, m
     assert balanced(books)
 
 
+def test_a_rare_model_is_looked_for_in_its_own_days(books: Books) -> None:
+    books.deliver(made(number=1), made(at("2026-10-05"), 2, request_model="rare"))
+    books.roll()
+    books.deliver(made(at("2026-10-06"), 3, request_model="rare"))
+    rare = Which(model="rare")
+    with books.asked() as statements:
+        assert again(books, rare, dry_run=True).done.seen == 2
+    assert all(
+        "calls.id >=" in one and "calls.id <" in one for one, _ in statements if "FROM calls" in one and "LIMIT" in one
+    )
+    asked = plans(books.engine, lambda conn: rerating.models(conn, rare))
+    assert "ix_batches_unrolled" in asked[0]
+    assert "ix_calls_batch_id" in asked[0]
+
+
 def test_unpriced_calls_are_found_by_their_index(books: Books) -> None:
     books.deliver(made(number=1), made(number=2, request_model="nobody/knows"))
     found: list[tuple[rerating.Model, ...]] = []
