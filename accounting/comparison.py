@@ -22,7 +22,7 @@ from accounting.spend_rows import Row, Scope, sliced
 from accounting.stated import Mark, StatedAs, marked
 from accounting.usage import COUNTED, Quantities
 
-EXPLAINED = (StatedAs.ROUNDING, StatedAs.BYOK, StatedAs.TOOLS, StatedAs.PARTIAL_USAGE)
+EXPLAINED = (StatedAs.ROUNDING, StatedAs.BYOK, StatedAs.BYOK_UNCHECKED, StatedAs.TOOLS, StatedAs.PARTIAL_USAGE)
 """Where the two differ and the reason is known."""
 
 NOT_COMPARED = (StatedAs.UNPRICED, StatedAs.OTHER_CURRENCY)

@@ -26,7 +26,7 @@ _COLUMNS = (
     Column("share explained", spare=4),
 )
 
-_DIFFERING = (*EXPLAINED, StatedAs.HIGHER, StatedAs.LOWER)
+_DIFFERING = (*EXPLAINED, StatedAs.BYOK_HIGHER, StatedAs.BYOK_LOWER, StatedAs.HIGHER, StatedAs.LOWER)
 
 
 def show_comparison(console: Console, found: Comparison, span: Span) -> None:

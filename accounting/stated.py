@@ -16,26 +16,41 @@ from accounting.usage import Quantities, UsageSource
 
 
 class StatedAs(StrEnum):
-    """How it stands; between the first and the last two are the reasons that are known for a difference."""
+    """As ours, apart from it for a reason that is known, beside nothing of ours, or apart and nobody knows why."""
 
     EQUAL = "equal"
     ROUNDING = "rounding"
     BYOK = "byok"
+    BYOK_UNCHECKED = "byok_unchecked"
     TOOLS = "tools"
     PARTIAL_USAGE = "partial_usage"
     UNPRICED = "unpriced"
     OTHER_CURRENCY = "other_currency"
+    BYOK_HIGHER = "byok_higher"
+    BYOK_LOWER = "byok_lower"
     HIGHER = "higher"
     LOWER = "lower"
 
 
 MEANINGS: Mapping[str, str] = {
     StatedAs.ROUNDING: "No more than the digits hide that the provider leaves out of its sum.",
-    StatedAs.BYOK: "The caller brought a key of its own: the sum is a fee, the tokens are on another provider's bill.",
+    StatedAs.BYOK: "The caller brought a key of its own: the sum is a fee, and the bill of that key is as ours.",
+    StatedAs.BYOK_UNCHECKED: (
+        "The caller brought a key of its own: the sum is a fee. What its tokens are on the bill of that key is not "
+        "stated, so nothing tells whether ours is right."
+    ),
     StatedAs.TOOLS: "Searches, sources or other units were used that our rate has no price for, and the sum is higher.",
     StatedAs.PARTIAL_USAGE: "Not all that the call used was stated, so ours is of a part of it.",
     StatedAs.UNPRICED: "We have no rate for the model, so nothing of ours stands beside it.",
     StatedAs.OTHER_CURRENCY: "Our rate is in another currency, so nobody can say what the difference is.",
+    StatedAs.BYOK_HIGHER: (
+        "The caller brought a key of its own, and the bill of that key is higher than ours; the difference is to the "
+        "fee. Look at our rate: accounting rates explain MODEL."
+    ),
+    StatedAs.BYOK_LOWER: (
+        "The caller brought a key of its own, and the bill of that key is lower than ours; the difference is to the "
+        "fee. Look at our rate: accounting rates explain MODEL."
+    ),
     StatedAs.HIGHER: "They ask for more, and nobody knows why. Look at our rate: accounting rates explain MODEL.",
     StatedAs.LOWER: "They ask for less, and nobody knows why. Look at our rate: accounting rates explain MODEL.",
 }
@@ -59,13 +74,13 @@ def standing(said: Statement, rate: Rate | None) -> StatedAs:
     ours = price(Quantities(*(count or 0 for count in said.counts)), rate)
     if ours.currency != said.cost.currency:
         return StatedAs.OTHER_CURRENCY
+    if _BYOK.search(said.block or ""):
+        return _by_own_key(said, rate, ours.amount)
     beyond = EXACT.subtract(said.cost.amount, ours.amount)
     return _reason(said, rate, beyond) if beyond else StatedAs.EQUAL
 
 
 def _reason(said: Statement, rate: Rate, beyond: Decimal) -> StatedAs:
-    if _BYOK.search(said.block or ""):
-        return StatedAs.BYOK
     if beyond.copy_abs() <= hidden(said.cost.amount, said.provider):
         return StatedAs.ROUNDING
     if beyond > 0 and _is_beside_tokens(said, rate):
@@ -73,6 +88,21 @@ def _reason(said: Statement, rate: Rate, beyond: Decimal) -> StatedAs:
     if said.usage_source != UsageSource.PROVIDER:
         return StatedAs.PARTIAL_USAGE
     return StatedAs.HIGHER if beyond > 0 else StatedAs.LOWER
+
+
+def _by_own_key(said: Statement, rate: Rate, ours: Decimal) -> StatedAs:
+    """By the bill of the key, where it is stated. OpenRouter's fee comes on top, and our rate may have it in or not."""
+    stated = _BILL.search(said.block or "")
+    if stated is None:
+        return StatedAs.BYOK_UNCHECKED
+    bill = Decimal(stated[1])
+    sums = (bill, EXACT.add(bill, said.cost.amount))
+    if any(EXACT.subtract(one, ours).copy_abs() <= hidden(one, said.provider) for one in sums):
+        return StatedAs.BYOK
+    is_higher = bill > ours
+    if said.usage_source != UsageSource.PROVIDER or (is_higher and _is_beside_tokens(said, rate)):
+        return StatedAs.BYOK_UNCHECKED
+    return StatedAs.BYOK_HIGHER if is_higher else StatedAs.BYOK_LOWER
 
 
 def _is_beside_tokens(said: Statement, rate: Rate) -> bool:
@@ -84,6 +114,9 @@ def _is_beside_tokens(said: Statement, rate: Rate) -> bool:
 
 # Not parsed: a block that was too large is cut, and what stood at its beginning still tells.
 _BYOK = re.compile(r'"is_byok"\s*:\s*true\b')
+
+_BILL = re.compile(r'"upstream_inference_cost"\s*:\s*"?(\d{1,9}(?:\.\d{1,20})?(?:[eE]-[01]?\d)?)"?\s*[,}]')
+"""What the provider that OpenRouter asked charges the key; of so many digits that sums of it are exact."""
 
 _UNCOUNTED = re.compile(
     r'"(?:num_sources_used|num_server_side_tools_used|(?!web_search_)[a-z_]+_requests)"\s*:\s*[1-9]'

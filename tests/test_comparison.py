@@ -116,6 +116,21 @@ def test_openrouter_s_fee_for_a_key_of_one_s_own_and_its_searches_are_explained(
     assert found.share_explained == Decimal("0.970")
 
 
+def test_a_key_of_one_s_own_explains_no_price_that_is_wrong(books: Books) -> None:
+    books.load(OPENROUTER)
+    cheaper, unsaid = ({"cost_details": {"upstream_inference_cost": bill}} for bill in (0.0001, None))
+    books.deliver(answered(1, OWN_KEY | cheaper), answered(2, OWN_KEY | unsaid), answered(3, OWN_KEY))
+    found = line(compared(books), "anthropic/claude")
+    apart = Decimal("-0.0225")
+    assert {how: part.difference for how, part in found.parts.items()} == {
+        StatedAs.BYOK_LOWER: apart,
+        StatedAs.BYOK_UNCHECKED: apart,
+        StatedAs.BYOK: apart,
+    }
+    assert (found.explained, found.unexplained) == (2 * -apart, -apart)
+    assert verify(books.engine).differences == ()
+
+
 def stating(number: int, cost: str, currency: str = "CNY", **changes: Any) -> Call:
     """Of 0.018 CNY by the shipped rate, if nothing else is said."""
     return made(number=number, usage=used(1000, 200)._replace(provider_cost=Money(Decimal(cost), currency)), **changes)
@@ -177,7 +192,8 @@ def test_no_call_is_read_however_many_there_are(books: Books) -> None:
 
 
 COSTS = st.decimals(0, 1, places=6) | st.sampled_from((Decimal("0.018"), Decimal("0.0180000000000000001")))
-BLOCKS = st.sampled_from((None, '{"is_byok":true}', '{"num_sources_used":3}', '{"request_cost":0.01}'))
+OWN = '{"is_byok":true,"cost_details":{"upstream_inference_cost":0.018}}'
+BLOCKS = st.sampled_from((None, OWN, '{"is_byok":true}', '{"num_sources_used":3}', '{"request_cost":0.01}'))
 
 
 @st.composite

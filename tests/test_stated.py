@@ -98,15 +98,57 @@ def test_perplexity_adds_up_parts_of_five_decimals() -> None:
 BYOK = '{"prompt_tokens":1000,"cost":0.05,"is_byok":true,"cost_details":{"upstream_inference_cost":1}}'
 
 
+def with_own_key(bill: str) -> str:
+    return BYOK.replace('cost":1}', f'cost":{bill}}}')
+
+
 def test_where_the_caller_brought_a_key_the_cost_is_a_fee() -> None:
     assert standing(said("0.05", block=BYOK), RATE) == StatedAs.BYOK
     assert standing(said("0", block=BYOK), RATE) == StatedAs.BYOK
     assert standing(said("0.05", block=BYOK.replace("true", "false")), RATE) == StatedAs.LOWER
-    assert standing(said("1", block=BYOK), RATE) == StatedAs.EQUAL
+
+
+@pytest.mark.parametrize(
+    ("bill", "expected"),
+    [
+        ("1.0000", StatedAs.BYOK),
+        ('"1"', StatedAs.BYOK),  # as a fraction is kept that was read to its last digit
+        ("1.0000000000000002", StatedAs.BYOK),
+        ("0.95", StatedAs.BYOK),  # our rate has the fee in it
+        ("0.97", StatedAs.BYOK_LOWER),
+        ("1.000001", StatedAs.BYOK_HIGHER),
+        ("20", StatedAs.BYOK_HIGHER),
+        ("0.0001", StatedAs.BYOK_LOWER),
+        ('"1E-7"', StatedAs.BYOK_LOWER),
+        ("1e-05", StatedAs.BYOK_LOWER),
+        ("0", StatedAs.BYOK_LOWER),
+        ("null", StatedAs.BYOK_UNCHECKED),
+        ("-1", StatedAs.BYOK_UNCHECKED),
+        ("1e99", StatedAs.BYOK_UNCHECKED),
+        ("true", StatedAs.BYOK_UNCHECKED),
+    ],
+)
+def test_of_a_key_of_one_s_own_it_is_the_other_bill_that_ours_is_held_against(bill: str, expected: StatedAs) -> None:
+    assert standing(said("0.05", block=with_own_key(bill)), RATE) == expected
+
+
+def test_a_fee_that_happens_to_be_ours_tells_nothing_of_the_other_bill() -> None:
+    assert standing(said("1", block=with_own_key("20")), RATE) == StatedAs.BYOK_HIGHER
+    assert standing(said("1", block=with_own_key("null")), RATE) == StatedAs.BYOK_UNCHECKED
+
+
+def test_another_bill_for_more_than_we_price_checks_nothing() -> None:
+    searched = with_own_key("1.01")[:-1] + ',"num_sources_used":14}'
+    assert standing(said("0.05", block=searched), RATE) == StatedAs.BYOK_UNCHECKED
+    assert standing(said("0.05", block=searched.replace("1.01", "0.9")), RATE) == StatedAs.BYOK_LOWER
+    assert standing(said("0.05", block=with_own_key("2"), source=UsageSource.PARTIAL), RATE) == StatedAs.BYOK_UNCHECKED
+    assert standing(said("0.05", block=with_own_key("1"), source=UsageSource.PARTIAL), RATE) == StatedAs.BYOK
 
 
 def test_a_block_that_was_cut_or_says_so_in_a_text_is_read_as_far_as_it_is_one() -> None:
-    assert standing(said("0.05", block=BYOK[:50]), RATE) == StatedAs.BYOK
+    long = with_own_key("1.25")
+    for end in range(long.index("true") + len("true"), long.index("1.25") + len("1.25") + 1):
+        assert standing(said("0.05", block=long[:end]), RATE) == StatedAs.BYOK_UNCHECKED
     assert standing(said("0.05", block='{"note":"\\"is_byok\\":true"}'), RATE) == StatedAs.LOWER
 
 

@@ -26,7 +26,7 @@ def stating(number: int, cost: str, currency: str = "CNY", block: str | None = N
 def stated(books: Books) -> Books:
     books.deliver(
         stating(1, "0.018"),
-        stating(2, "0.001", block='{"is_byok":true}'),
+        stating(2, "0.001", block='{"is_byok":true,"cost_details":{"upstream_inference_cost":0.018}}'),
         stating(3, "0.019"),
         stating(4, "0.5", request_model="nobody/knows"),
         stating(5, "0.01", "USD"),

@@ -118,8 +118,8 @@ def by_id(books: Books) -> dict[Any, Any]:
     return {row["id"]: row for row in books.rows(calls)}
 
 
-def charged(number: int, cost: str, model: str = "z-ai/glm-5") -> Call:
-    usage = used(1000, 200)._replace(provider_cost=Money(Decimal(cost), "CNY"))
+def charged(number: int, cost: str, model: str = "z-ai/glm-5", block: str | None = None) -> Call:
+    usage = used(1000, 200)._replace(provider_cost=Money(Decimal(cost), "CNY"), block=block)
     return made(number=number, usage=usage, request_model=model, tags={"feature": "rerank"})
 
 
@@ -130,7 +130,8 @@ def test_what_providers_stated_to_an_older_store_is_in_its_sums_after_an_upgrade
     costs = ("0.018", "0.0180000000000000001", "0.02", "0.01")
     books.deliver(*(charged(number, cost) for number, cost in enumerate(costs)), charged(5, "0.3", "nobody/knows"))
     books.roll()
-    books.deliver(charged(6, "7"), made(number=7))
+    own_key = '{"is_byok":true,"cost_details":{"upstream_inference_cost":0.2}}'
+    books.deliver(charged(6, "7"), made(number=7), charged(8, "0.01", block=own_key))
     fill(old, books)
     with writing(old) as conn:
         conn.execute(spend_by_tag.delete().where(spend_by_tag.c.tag == "stated"))  # nobody rolled them up then
@@ -148,6 +149,7 @@ def test_what_providers_stated_to_an_older_store_is_in_its_sums_after_an_upgrade
             "rounding": Decimal("0.0180000000000000001"),
             "higher": Decimal("7.02"),
             "lower": Decimal("0.01"),
+            "byok_higher": Decimal("0.01"),
             "unpriced": Decimal("0.3"),
         }
         assert verify(upgraded.engine).differences == ()
