@@ -66,12 +66,31 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to change, as the log tells it: `kind` like key-moved, `what` its particulars."""
+    """What is to change, as the log tells it: `kind` like key-moved, `what` its particulars.
+
+    A job is the same `who` on every host: see `by_job`.
+    """
 
     kind: str
     what: Mapping[str, str]
     who: str
     why: str
+
+    def goes_on_with(self, row: sa.Row[Any]) -> bool:
+        """Whether it is this order, of the same person for the same reason, that was begun."""
+        return row.why == self.why and (row.who == self.who or (_is_job(row.who) and _is_job(self.who)))
+
+
+_JOB = ", scheduler"
+
+
+def by_job(host: str) -> str:
+    """Who gives an order, where it is a job on that host."""
+    return f"{host}{_JOB}"
+
+
+def _is_job(who: str) -> bool:
+    return who.endswith(_JOB)
 
 
 def restate(
@@ -89,9 +108,9 @@ def restate(
 ) -> Restated:
     """Change calls that began from `first`, included, to `end`, left out (None: open), in the order of their ids.
 
-    One transaction after the other, each whole. An unfinished one of the same kind and `what` goes on where it
-    was, and the sums returned include what it did before. A dry run changes nothing and says what would. `reads` are
-    the columns that the change reads or sets; the fewer, the faster.
+    One transaction after the other, each whole. An unfinished one of the same order goes on where it was, and ends
+    where somebody else gives it, or for another reason. The sums returned are of what is done here. A dry run changes
+    nothing and says what would. `reads` are the columns that the change reads or sets; the fewer, the faster.
 
     Calls that are on their way into the books while it runs are stamped by ingest: what decides about them must be
     committed before, in a transaction that holds `Lock.INGEST`, or one could slip in by the old rule behind it.
@@ -191,21 +210,27 @@ def _tries(engine: Engine, work: _Work) -> Iterator[Restated]:
 
 
 def _steps(engine: Engine, order: Order, work: _Work, clock: Callable[[], datetime]) -> Iterator[Restated]:
-    id_ = transact(engine, lambda conn: _open(conn, order, clock()))
-    with reading(engine) as conn:
-        yield done_so_far(conn, id_)
+    id_, earlier = transact(engine, lambda conn: _open(conn, order, clock()))
+    yield earlier
     while found := _next(engine, id_, work.chosen):
         yield transact(engine, partial(_step, id_=id_, found=found, work=work))
     transact(engine, lambda conn: finish(conn, id_, clock()))
 
 
-def _open(conn: Connection, order: Order, now: datetime) -> int:
-    """The id of the restatement of this order that is not finished, else of a new one."""
+def _open(conn: Connection, order: Order, now: datetime) -> tuple[int, Restated]:
+    """The id of the restatement of this order that is not finished, and what it did; else of a new one.
+
+    One that others began is whole as far as it came. It ends, or what is done now would stand under their names.
+    """
     unfinished = sa.select(restatements).where(restatements.c.kind == order.kind, restatements.c.ended_at.is_(None))
-    for row in conn.execute(unfinished.order_by(restatements.c.id)):
-        if row.what == dict(order.what):
-            return int(row.id)
-    return begin(conn, order, now)
+    begun = [row for row in conn.execute(unfinished.order_by(restatements.c.id)) if row.what == dict(order.what)]
+    own = next(filter(order.goes_on_with, begun), None)
+    for row in begun:
+        if row is not own:
+            finish(conn, row.id, now)
+    if own is None:
+        return begin(conn, order, now), Restated()
+    return own.id, Restated(seen_earlier=own.seen, changed_earlier=own.changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a restatement did: to how many calls, and to what they cost."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from operator import itemgetter
@@ -53,6 +53,7 @@ class Restated:
 
     Of the changed ones `recosted` cost something else, or have a price only before or only after; the others say
     something else at the same cost. `costs_before` and `costs_after` are theirs, too, place by place.
+    `seen_earlier` and `changed_earlier` are in none of these: by then so many were done by what is gone on with.
     """
 
     seen: int = 0
@@ -62,11 +63,17 @@ class Restated:
     recosted: int = field(default=0, compare=False)
     costs_before: Costs = field(default_factory=dict, compare=False)
     costs_after: Costs = field(default_factory=dict, compare=False)
+    seen_earlier: int = field(default=0, kw_only=True)
+    changed_earlier: int = field(default=0, kw_only=True)
 
     def __add__(self, other: "Restated") -> "Restated":
         before, after = added(self.costs_before, other.costs_before), added(self.costs_after, other.costs_after)
         counts = (self.seen + other.seen, self.changed + other.changed, self.recosted + other.recosted)
-        return _restated(*counts, before, after)
+        return replace(
+            _restated(*counts, before, after),
+            seen_earlier=self.seen_earlier + other.seen_earlier,
+            changed_earlier=self.changed_earlier + other.changed_earlier,
+        )
 
 
 def compared(seen: int, edits: Sequence[Edit], rates: Mapping[int, Rate]) -> Restated:

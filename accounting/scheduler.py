@@ -21,6 +21,7 @@ from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Connection, Engine, or_, select, update
 
 from accounting import delivery, learning, rerating, rollup
+from accounting.restate import by_job
 from accounting.restated import Restated
 from accounting.settings import whoami
 from accounting.sheets import counted
@@ -107,9 +108,9 @@ def _price(desk: Desk) -> str:
             raise _Enough
 
     try:
-        rerating.price_arrivals(desk.engine, desk.clock, f"{whoami()}, scheduler", progress)
+        rerating.price_arrivals(desk.engine, desk.clock, by_job(whoami()), progress)
     except _Enough:
-        return f"priced {counted(done.changed, 'call')} so far; the next run goes on"
+        return f"priced {counted(done.changed, 'call')}; the next run goes on"
     return f"priced {counted(done.changed, 'call')}" if done.changed else ""
 
 

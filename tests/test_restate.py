@@ -19,7 +19,7 @@ from accounting.contributions import SPEND_TABLES
 from accounting.errors import SchemaMismatch
 from accounting.ingest import ingest
 from accounting.money import Money
-from accounting.restate import Order, apply, begin, finish, restate
+from accounting.restate import Order, apply, begin, by_job, finish, restate
 from accounting.restated import Restated, Row
 from accounting.store import reading, writing
 from accounting.store.tables import calls, restated_calls, restatements, spend_days
@@ -324,8 +324,9 @@ def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkey
     def change(_conn: Connection, rows: Sequence[Row]) -> Changes:
         return {row["id"]: {"project_id": 7} for row in rows if next(looked_at) >= 0}
 
-    cost = {"CNY": Decimal("0.126")}
-    assert restate(books.engine, ORDER, true(), change, clock) == Restated(7, 7, cost, cost)
+    cost = {"CNY": Decimal("0.054")}
+    done = restate(books.engine, ORDER, true(), change, clock)
+    assert done == Restated(3, 3, cost, cost, seen_earlier=4, changed_earlier=4)
     assert next(looked_at) == 3
     assert [(row["seen"], row["changed"], row["ended_at"]) for row in books.rows(restatements)] == [(7, 7, LATER)]
     assert len(books.rows(restated_calls)) == 7
@@ -345,6 +346,37 @@ def test_another_order_does_not_go_on_with_one_that_was_killed(books: Books) -> 
         begin(conn, ORDER, NOON)
     restate(books.engine, Order(ORDER.kind, {"to": "elsewhere"}, "bob", ""), true(), to(project_id=7), clock)
     assert [row["ended_at"] for row in books.rows(restatements)] == [None, LATER]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "ended"),
+    [
+        (("ann@laptop", "the team was split"), ("ann@laptop", "the team was split"), [2]),
+        (("ann@laptop", "the team was split"), ("bob@desk", "the team was split"), [1, 1]),
+        (("ann@laptop", "the team was split"), ("ann@laptop", "bob left"), [1, 1]),
+        ((by_job("root@one"), "a rate"), (by_job("root@two"), "a rate"), [2]),
+        ((by_job("root@one"), "a rate"), (by_job("root@two"), "another"), [1, 1]),
+        ((by_job("root@one"), "a rate"), ("root@one", "a rate"), [1, 1]),
+    ],
+)
+def test_what_is_done_stands_under_the_name_and_the_reason_of_whoever_did_it(
+    books: Books, monkeypatch: pytest.MonkeyPatch, first: tuple[str, str], then: tuple[str, str], ended: list[int]
+) -> None:
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 1))
+    books.deliver(made(number=1), made(number=2))
+
+    def stop(done: Restated) -> None:
+        if done.seen == 1:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        restate(books.engine, Order("moved", {}, *first), true(), to(project_id=7), clock, progress=stop)
+    done = restate(books.engine, Order("moved", {}, *then), true(), to(project_id=7), clock)
+    assert (done.changed, done.changed_earlier) == (1, 2 - len(ended))
+    logged = books.rows(restatements)
+    assert [row["changed"] for row in logged] == ended
+    assert [(row["who"], row["why"]) for row in logged] == [first, then][: len(ended)]
+    assert all(row["ended_at"] == LATER for row in logged)
 
 
 def test_restatements_rollups_and_deliveries_at_once_keep_the_books_in_balance(

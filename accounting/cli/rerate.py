@@ -125,7 +125,7 @@ class _Work:
                 def progress(so_far: Restated) -> None:
                     nonlocal seen
                     seen = so_far.seen
-                    told(seen)
+                    told(so_far.seen_earlier + seen)
                     # Between two steps, so that each is whole and no connection is hit half-way.
                     if self.stopped.is_set():
                         raise _Stopped
@@ -241,10 +241,16 @@ def _cells(one: Recost) -> tuple[Cell, ...]:
 
 def _tell(done: Rerated, command: str) -> None:
     costs = f"{money(done.done.before)} before, {money(done.done.after)} after"
-    say(out(), "", f"Priced {counted(done.done.changed, 'call')} again: {costs}.")
+    say(out(), "", f"Priced {counted(done.done.changed, 'call')} again: {costs}.", *_earlier(done.done))
     say(out(), "Which rate each had before: accounting restatements list --kind rerated")
     if done.overtaken:
         say(err(), "The rates changed meanwhile, and some calls may have been priced before. To make sure:", command)
+
+
+def _earlier(done: Restated) -> Iterator[str]:
+    if earlier := done.changed_earlier:
+        were = "was" if earlier == 1 else "were"
+        yield f"{earlier:,} {were} before it was interrupted: {earlier + done.changed:,} in all."
 
 
 def _fields(done: Rerated, *, dry_run: bool) -> dict[str, Any]:
@@ -253,6 +259,7 @@ def _fields(done: Rerated, *, dry_run: bool) -> dict[str, Any]:
         "models": [{"provider": provider, "model": name} for provider, name in done.models],
         "calls": done.done.seen,
         "changed": done.done.changed,
+        "changed_in_all": done.done.changed_earlier + done.done.changed,
         "recosted": done.done.recosted,
         "unpriced_before": done.unpriced_before,
         "unpriced_after": done.unpriced_after,

@@ -116,6 +116,7 @@ def test_programs_get_amounts_as_text_and_must_say_yes(run: Run, books: Books) -
         "dry_run": False,
         "calls": 1,
         "changed": 1,
+        "changed_in_all": 1,
         "recosted": 1,
         "unpriced_before": 1,
         "unpriced_after": 0,
@@ -202,7 +203,8 @@ def test_ctrl_c_leaves_whole_steps_and_the_command_that_goes_on(
     assert [(row["seen"], row["ended_at"]) for row in books.rows(restatements)] == [(2, None)]
     monkeypatch.setattr(restate, "CALLS_AT_ONCE", dict.fromkeys(restate.CALLS_AT_ONCE, 1))
     ran = run(*words, "--yes")
-    assert "Priced 3 calls again: 0.054 CNY before, 0.108 CNY after." in ran.lines
+    assert "Priced 1 call again: 0.018 CNY before, 0.036 CNY after." in ran.lines
+    assert "2 were before it was interrupted: 3 in all." in ran.lines
     (log,) = books.rows(restatements)
     assert log["changed"] == 3
     assert log["ended_at"] > NOON
