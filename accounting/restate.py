@@ -169,7 +169,11 @@ def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
 
 
 def done_so_far(conn: Connection, id_: int) -> Restated:
-    """What a restatement did, by its log."""
+    """What a restatement did, by its log.
+
+    What was done to its calls by those begun later is left out, as if each had come after: the log can't tell which of
+    two came first that were at the same calls at once.
+    """
     seen, changed = conn.execute(
         sa.select(restatements.c.seen, restatements.c.changed).where(restatements.c.id == id_)
     ).one()
@@ -179,14 +183,30 @@ def done_so_far(conn: Connection, id_: int) -> Restated:
     logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
     of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=_READ_AT_ONCE)
     for rows in conn.execute(of_this).mappings().partitions():
-        done += _compared(conn, 0, [Edit(_as_logged(row), row, tuple(row["before"])) for row in rows])
+        done += _compared(conn, 0, list(_as_logged(conn, id_, rows)))
     return done
 
 
-def _as_logged(row: Row) -> Row:
+def _as_logged(conn: Connection, id_: int, rows: Sequence[Row]) -> Iterator[Edit]:
+    later = _changed_later(conn, id_, [row["id"] for row in rows])
+    for row in rows:
+        after = _when_it_said({**row}, later.get(row["id"], {}))
+        yield Edit(_when_it_said(after, row["before"]), after, tuple(row["before"]))
+
+
+def _changed_later(conn: Connection, id_: int, ids: Collection[UUID]) -> dict[UUID, dict[str, Any]]:
+    """What the calls said before later restatements: of each column, before the first of them that changed it."""
+    since = restated_calls.c.restatement_id > id_, restated_calls.c.call_id.in_(ids)
+    said = sa.select(restated_calls.c.call_id, restated_calls.c.before).where(*since)
+    found: dict[UUID, dict[str, Any]] = {}
+    for call_id, before in conn.execute(said.order_by(restated_calls.c.restatement_id)):
+        found[call_id] = {**before, **found.get(call_id, {})}
+    return found
+
+
+def _when_it_said(row: Row, said: Mapping[str, Any]) -> Row:
     """The call as it was, as far as its cost depends on it."""
-    before = row["before"]
-    return {**row, **before, "billed_on": date.fromisoformat(before.get("billed_on", f"{row['billed_on']}"))}
+    return {**row, **said, "billed_on": date.fromisoformat(said.get("billed_on", f"{row['billed_on']}"))}
 
 
 def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:

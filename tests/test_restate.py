@@ -333,6 +333,21 @@ def test_a_restatement_that_was_killed_goes_on_where_it_was(books: Books, monkey
     assert spending(books) == rolled_anew(books)
 
 
+def test_what_one_did_is_told_without_what_later_ones_did(books: Books) -> None:
+    books.load(DOLLARS)
+    books.deliver(made(number=1), made(number=2, request_model="nobody/knows"))
+    done = [
+        restate(books.engine, Order("rates", {"to": f"{rate}"}, "ann", ""), true(), to(rate_id=rate, **also), clock)
+        for rate, also in ((2, {}), (1, {"billed_on": date(2026, 12, 1), "project_id": 7}), (0, {}))
+    ]
+    assert done[0].after == done[1].before == {"USD": Decimal("4.920000002")}
+    with reading(books.engine) as conn:
+        told = [module.done_so_far(conn, id_) for id_ in (1, 2, 3)]
+    assert [(one.before, one.after) for one in told] == [(one.before, one.after) for one in done]
+    places = [(one.costs_before, one.costs_after, one.recosted) for one in told]
+    assert places == [(one.costs_before, one.costs_after, one.recosted) for one in done]
+
+
 def test_a_new_restatement_does_not_read_the_log_of_others(books: Books) -> None:
     books.deliver(made())
     with books.asked() as asked:
