@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from difflib import get_close_matches
 
 from accounting import patterns
 from accounting.aliases import Aliases, Named, Rule
+from accounting.periods import moment
 from accounting.rates import ANY_TIER, STANDARD, Rate
 from accounting.resolution import Considered, RateBook
 from accounting.store.ratelines import Line
@@ -102,9 +103,9 @@ def _called(rate: Rate) -> str:
 def _unmet(rate: Rate, asked: Asked) -> Iterator[str]:
     """What of its conditions the call does not meet."""
     if asked.at < rate.valid_from:
-        yield f"begins {_time(rate.valid_from)}"
+        yield f"begins {moment(rate.valid_from)}"
     if rate.period.end is not None and asked.at >= rate.period.end:
-        yield f"ended {_time(rate.period.end)}"
+        yield f"ended {moment(rate.period.end)}"
     if rate.service_tier not in (ANY_TIER, asked.service_tier):
         yield f"is for the {rate.service_tier or 'standard'} tier, not the {asked.service_tier or 'standard'} one"
     if rate.context_above and asked.input_tokens <= rate.context_above:
@@ -121,7 +122,7 @@ def _precedence(taken: Considered, other: Considered) -> str:
     if mine.service_tier != its.service_tier:
         return "it names the service tier"
     if mine.valid_from != its.valid_from:
-        return f"it is newer, from {_time(mine.valid_from)}"
+        return f"it is newer, from {moment(mine.valid_from)}"
     return "it is for certain hours" if mine.hours and not its.hours else "it is for more input"
 
 
@@ -146,7 +147,7 @@ def _withdrawn(lines: Iterable[Line], asked: Asked, names: Sequence[Named]) -> I
 
 
 def _withdrawal(line: Line) -> str:
-    at = _time(line.withdrawn_at) if line.withdrawn_at else ""
+    at = moment(line.withdrawn_at.replace(microsecond=0)) if line.withdrawn_at else ""
     by = f" by {line.withdrawn_by}" if line.withdrawn_by else ""
     why = f": {line.withdrawn_why}" if line.withdrawn_why else ""
     return f"was withdrawn {at}{by}{why}"
@@ -175,7 +176,3 @@ def _alike(names: Iterable[str], models: Iterable[str]) -> tuple[str, ...]:
 
 def _bare(model: str) -> str:
     return model.rpartition("/")[2]
-
-
-def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}Z"

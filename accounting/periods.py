@@ -39,6 +39,13 @@ def billed_on(at: datetime, where: ZoneInfo) -> date:
     return at.astimezone(where).date()
 
 
+def moment(at: datetime) -> str:
+    """The instant in UTC, to the minute, or as exactly as it is: 2026-03-01 00:00Z, 2026-03-01 00:00:30.000001Z."""
+    utc = at.astimezone(UTC)
+    exactly = "minutes" if not (utc.second or utc.microsecond) else "auto"
+    return f"{utc.replace(tzinfo=None).isoformat(' ', exactly)}Z"
+
+
 @dataclass(frozen=True, slots=True)
 class Days:
     """Days in a zone, and, from later days on, in other zones: the earliest of `changes` first.

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from accounting.periods import moment
 from accounting.rates import ANY_TIER, Rate
 
 _Place = tuple[str, str, str]
@@ -23,7 +24,7 @@ class Replaced:
     def __str__(self) -> str:
         named = f"line {self.older.id}, {self.older}," if self.older.id else str(self.older)
         return (
-            f"From {self.line.valid_from:%Y-%m-%d %H:%M}Z on {named} prices no call any more: of one model's lines the "
+            f"From {moment(self.line.valid_from)} on {named} prices no call any more: of one model's lines the "
             "newest that fits holds. If it still should, give the newer list such a line, too."
         )
 

@@ -11,6 +11,7 @@ from accounting import aliases, cards, patterns
 from accounting.aliases import Aliases
 from accounting.charges import Charge, charge, contradictions, parts_of
 from accounting.errors import ConfigurationError, RateMissing, UsageInvalid, UsageMissing
+from accounting.periods import moment
 from accounting.rates import ANY_TIER, Rate, is_unknown, tier_of
 from accounting.resolution import RateBook
 from accounting.usage import MAX_COUNT, Quantities, Usage, UsageSource, counted
@@ -210,4 +211,4 @@ def _not_then(lines: list[Rate], at: datetime, tier: str) -> str:
         tiers = sorted({rate.service_tier or "the standard one" for rate in lines})
         return f"its lines are not for the service tier {tier or 'of calls as usual'!r}, but for {_listed(tiers)}"
     told = "; ".join(str(rate) for rate in of_tier[:_NEAR])
-    return f"at {at.astimezone(UTC):%Y-%m-%d %H:%M}Z none of its lines holds: {told}"
+    return f"at {moment(at)} none of its lines holds: {told}"

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting.errors import RateCardError
-from accounting.periods import Period
+from accounting.periods import Period, moment
 from accounting.rates import UNPRICED, Rate
 from accounting.resolution import RateBook
 from accounting.store import Lock, aliaslines, hold, ratelines
@@ -135,12 +135,12 @@ def _listed(ids: Iterable[int]) -> str:
 def _refuse_end(rate: Rate, at: datetime) -> None:
     if at <= rate.valid_from:
         raise RateCardError(
-            f"Rate {rate.id}, {rate}, can't end at {at:%Y-%m-%d %H:%M}Z: it begins no earlier. Give a later time, or "
+            f"Rate {rate.id}, {rate}, can't end at {moment(at)}: it begins no earlier. Give a later time, or "
             f"withdraw it: accounting rates withdraw {rate.id} --why …"
         )
     if rate.period.end is not None and at >= rate.period.end:
         raise RateCardError(
-            f"Rate {rate.id}, {rate}, has an end that is no later than {at:%Y-%m-%d %H:%M}Z. Give an earlier time; to "
+            f"Rate {rate.id}, {rate}, has an end that is no later than {moment(at)}. Give an earlier time; to "
             "have it hold longer, withdraw it and add it anew: accounting rates withdraw, accounting rates add"
         )
 

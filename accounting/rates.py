@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from accounting.hours import Hours
 from accounting.money import EXACT, Money
-from accounting.periods import Period
+from accounting.periods import Period, moment
 from accounting.usage import Quantities
 
 UNPRICED = 0
@@ -148,9 +148,9 @@ class Rate:
         )
 
     def __str__(self) -> str:
-        until = f" until {self.period.end:%Y-%m-%d %H:%M}Z" if self.period.end else ""
+        until = f" until {moment(self.period.end)}" if self.period.end else ""
         conditions = f" ({self.conditions})" if self.conditions else ""
-        return f"{self.provider}/{self.model}{conditions} from {self.valid_from:%Y-%m-%d %H:%M}Z{until}"
+        return f"{self.provider}/{self.model}{conditions} from {moment(self.valid_from)}{until}"
 
 
 def price(quantities: Quantities, rate: Rate) -> Money:

@@ -11,6 +11,7 @@ from accounting.periods import (
     Period,
     billed_on,
     midnight,
+    moment,
     next_month,
     parse_day,
     parse_month,
@@ -33,6 +34,24 @@ def test_a_period_holds_its_start_and_leaves_out_its_end(start: datetime, length
     assert start - MICROSECOND not in period
     assert start + length - MICROSECOND in period
     assert start + length not in period
+
+
+@given(INSTANTS, INSTANTS)
+def test_no_two_instants_are_told_alike(one: datetime, other: datetime) -> None:
+    assert (moment(one) == moment(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("2026-03-01T00:00+00:00", "2026-03-01 00:00Z"),
+        ("2026-03-01T00:00+08:00", "2026-02-28 16:00Z"),
+        ("2026-03-01T00:00:30+00:00", "2026-03-01 00:00:30Z"),
+        ("2026-03-01T00:00:00.000001+00:00", "2026-03-01 00:00:00.000001Z"),
+    ],
+)
+def test_an_instant_is_told_to_the_minute_or_as_exactly_as_it_is(at: str, told: str) -> None:
+    assert moment(datetime.fromisoformat(at)) == told
 
 
 @given(INSTANTS, INSTANTS)

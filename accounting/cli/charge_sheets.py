@@ -9,9 +9,10 @@ from rich.console import Console
 from accounting.charges import Charge, Part
 from accounting.cli.bills import Bill, Priced
 from accounting.money import EXACT, Money, by_currency, plain
+from accounting.periods import moment
 from accounting.rates import CLASSES, Rate
 from accounting.resolution import Considered
-from accounting.sheets import Cell, Column, Sheet, instant, printable, say, show
+from accounting.sheets import Cell, Column, Sheet, printable, say, show
 
 _TOKENS = {each.name for each in CLASSES if each.parent is not None} | {"input", "output"}
 
@@ -47,7 +48,7 @@ def _headings(bill: Bill, rate: Rate, line: Considered | None) -> Iterator[str]:
     yield f"Source: {printable(rate.source)}"
     if line and line.rules:
         yield f"Found as {printable(line.name)}, by the alias " + ", ".join(map(str, line.rules))
-    yield f"At {instant(bill.asked.at)}"
+    yield f"At {moment(bill.asked.at)}"
 
 
 def _sheet(charge: Charge) -> Sheet:

@@ -10,14 +10,14 @@ from sqlalchemy import Connection
 from accounting import aliasbook, ratebook
 from accounting.cli.aliases import rule_fields
 from accounting.cli.books import AsJson, books, now, out, put_json
-from accounting.cli.rate_sheets import fields, moment, price_sheet
+from accounting.cli.rate_sheets import day_or_moment, fields, price_sheet
 from accounting.cli.said import count, instant
 from accounting.explained import Asked, Explanation, Near, Passed, explained
 from accounting.money import EXACT
+from accounting.periods import moment
 from accounting.rates import CLASSES, REQUIRED, Rate, tier_of
 from accounting.resolution import Considered
 from accounting.sheets import Cell, Column, Sheet, printable, say, show
-from accounting.sheets import instant as told_instant
 from accounting.store import reading
 
 _NO_RATE = 1
@@ -81,7 +81,7 @@ def _show(found: Explanation) -> None:
 def _asked(asked: Asked) -> str:
     tier = f", served as {asked.service_tier}" if asked.service_tier else ""
     tokens = f", {asked.input_tokens:,} tokens in" if asked.input_tokens else ""
-    return f"{asked.provider}/{asked.model} at {told_instant(asked.at)}{tokens}{tier}"
+    return f"{asked.provider}/{asked.model} at {moment(asked.at)}{tokens}{tier}"
 
 
 def _show_taken(taken: Considered) -> None:
@@ -115,7 +115,7 @@ def _row(one: Passed) -> tuple[Cell, ...]:
         rate.id,
         rate.model,
         rate.conditions or None,
-        moment(rate.valid_from),
+        day_or_moment(rate.valid_from),
         line.name,
         by or None,
         "; ".join(one.why),

@@ -19,9 +19,10 @@ from accounting.cli.rate_effects import (
     show_replaced,
     show_touched,
 )
-from accounting.cli.rate_sheets import moment, price_sheet
+from accounting.cli.rate_sheets import price_sheet
 from accounting.errors import RateCardError
 from accounting.money import EXACT, exact
+from accounting.periods import moment
 from accounting.ratebook import Loaded
 from accounting.ratechanges import Change
 from accounting.rates import CLASSES, PARENTS, REQUIRED, Rate

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from accounting.money import EXACT
+from accounting.periods import moment
 from accounting.pricelists import successor
 from accounting.ratebook import Line
 from accounting.rates import CLASSES, PRICES, UNPRICED, Class, Rate
@@ -33,11 +34,15 @@ def explained(lines: Sequence[Line]) -> list[str]:
     return [_WITHOUT, *([f"Prices per 1000 {units}, as their columns say; - is no known price."] if units else [])]
 
 
-def sheet(lines: Sequence[Line]) -> Sheet:
-    """A row a line; conditions and withdrawals where there are any."""
+def sheet(lines: Sequence[Line], hold: Collection[int]) -> Sheet:
+    """A row a line; conditions, withdrawals and which of them hold now, by their ids, where they differ in it."""
     rates = [line.rate for line in lines]
     priced = _priced(rates)
-    said = any(rate.conditions for rate in rates), any(line.withdrawn_at for line in lines)
+    said = (
+        any(rate.conditions for rate in rates),
+        None if all(rate.id in hold for rate in rates) else hold,
+        any(line.withdrawn_at for line in lines),
+    )
     columns = (
         Column("id"),
         Column("provider", figure=False),
@@ -45,23 +50,28 @@ def sheet(lines: Sequence[Line]) -> Sheet:
         *([Column("only", figure=False)] if said[0] else []),
         Column("valid from", figure=False),
         Column("valid until", figure=False, spare=1),
+        *([] if said[1] is None else [Column("holds now", figure=False)]),
         Column("currency", figure=False),
         *(Column(_title(each), spare=_SPARE.get(each.name, 0 if each in _USUAL else _SELDOM)) for each in priced),
-        *([Column("withdrawn", figure=False)] if said[1] else []),
+        *([Column("withdrawn", figure=False)] if said[2] else []),
         Column("source", figure=False, spare=4),
     )
     return Sheet(columns, tuple(_row(line, priced, *said) for line in lines))
 
 
-def _row(line: Line, priced: Sequence[Class], conditions: bool, withdrawn: bool) -> tuple[Cell, ...]:
+def _row(
+    line: Line, priced: Sequence[Class], conditions: bool, hold: Collection[int] | None, withdrawn: bool
+) -> tuple[Cell, ...]:
     rate = line.rate
-    until = moment(rate.period.end) if rate.period.end else None
+    until = day_or_moment(rate.period.end) if rate.period.end else None
     return (
         *(rate.id, rate.provider, rate.model),
         *([rate.conditions or None] if conditions else []),
-        *(moment(rate.valid_from), until, rate.currency),
+        *(day_or_moment(rate.valid_from), until),
+        *([] if hold is None else ["yes" if rate.id in hold else None]),
+        rate.currency,
         *(_own(rate, each) for each in priced),
-        *([moment(line.withdrawn_at) if line.withdrawn_at else None] if withdrawn else []),
+        *([instant(line.withdrawn_at) if line.withdrawn_at else None] if withdrawn else []),
         rate.source,
     )
 
@@ -103,14 +113,14 @@ def heading(line: Line, others: Collection[Rate], at: datetime) -> str:
 
 def _validity(line: Line, others: Collection[Rate], at: datetime) -> str:
     rate = line.rate
-    since = f"from {moment(rate.valid_from)}"
+    since = f"from {day_or_moment(rate.valid_from)}"
     if line.withdrawn_at is not None:
         return f"{since}, withdrawn"
     later = successor(rate, others)
     if later is not None:
-        until, end = f"until {moment(later.valid_from)}, when line {later.id} takes over", later.valid_from
+        until, end = f"until {day_or_moment(later.valid_from)}, when line {later.id} takes over", later.valid_from
     elif rate.period.end:
-        until, end = f"until {moment(rate.period.end)}", rate.period.end
+        until, end = f"until {day_or_moment(rate.period.end)}", rate.period.end
     else:
         until, end = "until a later rate takes over", None
     holds = at in rate.period and (end is None or at < end) and (rate.hours is None or at in rate.hours)
@@ -129,9 +139,9 @@ def _by(who: str | None, why: str | None) -> str:
     return (f" by {who}" if who else "") + (f": {why}" if why else "")
 
 
-def moment(at: datetime) -> str:
-    """The day where the time is midnight UTC, as most cards write it; else the time."""
-    return f"{at:%Y-%m-%d}" if f"{at:%H:%M:%S}" == "00:00:00" else f"{at:%Y-%m-%d %H:%M}Z"
+def day_or_moment(at: datetime) -> str:
+    """The day where the time is midnight UTC, as most cards write it; else the time, as exactly as it is."""
+    return moment(at).removesuffix(" 00:00Z")
 
 
 def line_fields(line: Line) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def list_(
     if as_json:
         put_json({"rates": [line_fields(line) for line in chosen]})
     elif chosen:
-        show(out(), sheet(chosen))
+        show(out(), sheet(chosen, _hold(lines, now())))
         say(out(), "", *explained(chosen))
     elif lines:
         say(out(), f"None of {counted(len(lines), 'rate')} is such a one. To see them: accounting rates list")
@@ -132,6 +132,12 @@ def _chosen(lines: Sequence[Line], provider: str | None, model: str | None, at: 
         and (model is None or _is_named(line.rate, model))
     )
     return sorted(found, key=lambda line: (line.rate.provider, line.rate.model, line.rate.valid_from, line.rate.id))
+
+
+def _hold(lines: Sequence[Line], at: datetime) -> set[int]:
+    """The lines by which a call that begins then may be priced, by their ids."""
+    held = in_force((line.rate for line in lines if line.withdrawn_at is None), at)
+    return {rate.id for rate in held if rate.hours is None or at in rate.hours}
 
 
 def _is_named(rate: Rate, model: str) -> bool:

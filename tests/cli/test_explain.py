@@ -65,7 +65,7 @@ def test_the_rate_that_holds_is_shown_per_1000_and_per_million_with_the_rules_th
     ran = run(*EXPLAIN)
     assert ran.code == 0
     assert ran.lines[:5] == [
-        "acme/v/large at 2026-11-23 12:00:00 UTC",
+        "acme/v/large at 2026-11-23 12:00Z",
         "Line 2 holds: acme/large from 2026-01-01 00:00Z.",
         "Source: price list",
         "It is found under the name large, by",
@@ -107,7 +107,7 @@ def test_the_input_the_tier_and_the_time_choose_the_line(run: Run) -> None:
     ]
     assert taken == [2, 3, 4, 2, 5]
     assert run(*EXPLAIN, "--input", "1.5M", "--tier", "batch").lines[0] == (
-        "acme/v/large at 2026-11-23 12:00:00 UTC, 1,500,000 tokens in, served as batch"
+        "acme/v/large at 2026-11-23 12:00Z, 1,500,000 tokens in, served as batch"
     )
 
 

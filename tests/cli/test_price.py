@@ -81,7 +81,7 @@ def test_each_part_is_shown_per_1000_and_per_million_and_from_where_the_prices_a
     assert ran.out == (
         "acme/large from 2026-03-01 00:00Z, of acme.toml\n"
         "Source: price list of March\n"
-        "At 2026-03-02 00:00:00 UTC\n"
+        "At 2026-03-02 00:00Z\n"
         "\n"
         "what        quantity  USD_per_1000  USD_per_million     USD\n"
         "input            500        0.0020              2.0  0.0010\n"

@@ -254,6 +254,50 @@ def test_of_a_model_it_is_shown_which_line_takes_over_from_which(run: Run, loade
     assert "Line 5, acme/large: from 2026-06-01, withdrawn" in run("rates", "show", "large", "--withdrawn").lines
 
 
+CLOSE = """
+provider = "acme"
+currency = "USD"
+source = "list"
+
+[[rate]]
+model = "large"
+valid_from = 2026-01-01T10:00:00Z
+input = 1
+output = 2
+
+[[rate]]
+model = "large"
+valid_from = 2026-01-01T10:00:30.000001Z
+input = 2
+output = 3
+
+[[rate]]
+model = "large"
+valid_from = 2026-01-01T10:00:00.5Z
+valid_until = 2026-02-01
+service_tier = "batch"
+input = 1
+output = 1
+"""
+
+
+def test_lines_of_one_minute_can_be_told_apart_and_which_of_them_holds(run: Run, books: Books) -> None:
+    books.load(CLOSE)
+    titles, two, other, three = run("rates", "list", "--model", "large").lines[:4]
+    assert titles.split()[4:8] == ["valid_from", "valid_until", "holds_now", "currency"]
+    assert two.split()[4:9] == ["2026-01-01", "10:00Z", "-", "-", "USD"]
+    assert three.split()[4:9] == ["2026-01-01", "10:00:30.000001Z", "-", "yes", "USD"]
+    assert other.split()[4:9] == ["2026-01-01", "10:00:00.500000Z", "2026-02-01", "-", "USD"]
+    assert "from 2026-01-01 10:00Z until 2026-01-01 10:00:30.000001Z, when line 3" in run("rates", "show", "2").out
+    ran = run("rates", "explain", "large", "-p", "acme", "--at", "2026-01-01T10:00:30Z")
+    assert "acme/large at 2026-01-01 10:00:30Z\nLine 2 holds: acme/large from 2026-01-01 10:00Z." in ran.out
+    assert "begins 2026-01-01 10:00:30.000001Z" in ran.out
+
+
+def test_where_each_line_holds_now_the_list_says_nothing_of_it(run: Run, books: Books) -> None:
+    assert "holds_now" not in run("rates", "list").lines[0]
+
+
 def held(books: Books) -> set[Rate]:
     with reading(books.engine) as conn:
         return {replace(line.rate, id=0) for line in ratebook.lines(conn, withdrawn=False)}
