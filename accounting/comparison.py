@@ -59,8 +59,9 @@ _NOTHING = Part()
 class Line:
     """One model's calls whose provider stated a cost in the currency, by how it stands to ours; or all models' calls.
 
-    `explained` and `unexplained` are what the two differ by, above and below alike: of several models' calls what one
-    is over does not make up for what another is under.
+    `explained` and `unexplained` are what the two differ by, without signs: what one model or one reason is over does
+    not make up for what another is under. Within one reason of one model it does, as only sums are kept: pluses and
+    minuses of rounding even out. Of a caller's own key it is the fee that ours is set beside.
     """
 
     provider: str
@@ -84,7 +85,7 @@ class Line:
 
     @property
     def share_explained(self) -> Decimal | None:
-        """From 0 to 1, in thousandths, 1 only where nothing is left; None where nothing differs."""
+        """From 0 to 1, in thousandths, 1 only where nothing is left; None where nothing differs or all evens out."""
         apart = EXACT.add(self.explained, self.unexplained)
         if not apart:
             return None

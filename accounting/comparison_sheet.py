@@ -103,8 +103,12 @@ def _compared(total: Line) -> str:
 def _apart(total: Line) -> str:
     share = _percent(total.share_explained)
     if share is None:
-        return "nothing differs"
+        return "what some calls differ by evens out" if _differing(total) else "nothing differs"
     return f"{share} of what differs is explained, {amount(total.unexplained)} is not"
+
+
+def _differing(total: Line) -> int:
+    return sum(total.part(how).calls for how in _DIFFERING)
 
 
 def _signed(part: Part) -> str:
@@ -124,7 +128,7 @@ def _covered(found: Comparison) -> list[str]:
 
 
 def comparison_json(found: Comparison, span: Span) -> dict[str, Any]:
-    """The same for programs. Shares are from 0 to 1, rounded down; null where nothing differs.
+    """The same for programs. Shares are from 0 to 1, rounded down; null where nothing differs, or all of it evens out.
 
     Where no call can be compared the sums are null.
     """

@@ -33,7 +33,7 @@ class StatedAs(StrEnum):
 
 
 MEANINGS: Mapping[str, str] = {
-    StatedAs.ROUNDING: "No more than the digits hide that the provider leaves out of its sum.",
+    StatedAs.ROUNDING: "No more than the digits hide that the provider leaves out. Pluses and minuses even out.",
     StatedAs.BYOK: "The caller brought a key of its own: the sum is a fee, and the bill of that key is as ours.",
     StatedAs.BYOK_UNCHECKED: (
         "The caller brought a key of its own: the sum is a fee. What its tokens are on the bill of that key is not "

@@ -116,6 +116,16 @@ def test_openrouter_s_fee_for_a_key_of_one_s_own_and_its_searches_are_explained(
     assert found.share_explained == Decimal("0.970")
 
 
+def test_of_one_reason_and_model_pluses_and_minuses_even_out(books: Books) -> None:
+    books.load(XAI)
+    ticks = (GROK | {"cost_in_usd_ticks": 425_368_500 + by} for by in (1, -1))
+    books.deliver(*(answered(number, block, "xai", "grok-4.3") for number, block in enumerate(ticks)))
+    found = line(compared(books), "grok-4.3")
+    cost = Decimal("0.08507370")
+    assert found.parts == {StatedAs.ROUNDING: Part(2, cost, cost)}
+    assert (found.explained, found.share_explained) == (ZERO, None)
+
+
 def test_a_key_of_one_s_own_explains_no_price_that_is_wrong(books: Books) -> None:
     books.load(OPENROUTER)
     cheaper, unsaid = ({"cost_details": {"upstream_inference_cost": bill}} for bill in (0.0001, None))

@@ -63,6 +63,22 @@ def test_the_totals_are_in_words_each_reason_with_its_meaning(run: Run, stated: 
     assert "Open calls: 0. Complete until 2026-11-23 12:00:00 UTC." in lines
 
 
+def test_what_evens_out_is_not_said_to_be_equal(run: Run, books: Books) -> None:
+    books.deliver(stating(1, "0.0180000000000000001"), stating(2, "0.0179999999999999999"))
+    lines = run(*COMPARE).lines
+    assert (
+        "CNY: 2 calls cost 0.036 by our rates and 0.036 as stated, a difference of 0; what some calls differ by evens "
+        "out."
+    ) in lines
+    assert any(line.startswith("  rounding: 2 calls, 0. No more than") and "even out" in line for line in lines)
+
+
+def test_where_all_are_equal_nothing_differs(run: Run, books: Books) -> None:
+    books.deliver(stating(1, "0.018"), stating(2, "0.5", request_model="nobody/knows"))
+    (said,) = (line for line in run(*COMPARE).lines if line.startswith("CNY: 1 call "))
+    assert said.endswith("; nothing differs.")
+
+
 def test_json_has_every_reason_and_each_currency_by_itself(run: Run, stated: Books) -> None:
     found = json.loads(run(*COMPARE, "--json").out)
     assert found["model"][0] == {
