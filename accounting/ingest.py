@@ -140,11 +140,12 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     refused = [each for each in looked if isinstance(each, Refused)]
     read, first = versions.best_first([each for each in looked if isinstance(each, Read)])
     batch_id = _begin_batch(conn, source_id, first, len(looked), now)
-    met = Met({})
+    met, known = Met({}), None
     if first:
         known = stamps.load(conn, [each.call for each in first], now)
         rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
         if bulk.insert_calls(conn, _COLUMNS, rows) == len(looked):
+            stamps.see_again(conn, known)
             return {each.number: Verdict.INSERTED for each in read}
         met = versions.meet(conn, source_id, batch_id, read, known, now)
     verdicts = met.verdicts | {each.number: Verdict.REJECTED for each in refused}
@@ -156,6 +157,8 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
         _correct_batch(conn, batch_id, verdicts.values(), inserted)
     else:
         conn.execute(sa.delete(batches).where(batches.c.id == batch_id))
+    if known is not None:
+        stamps.see_again(conn, known)
     return verdicts
 
 

@@ -221,6 +221,7 @@ def _accept(conn: Connection, id_: int, why: str, who: str, now: datetime) -> Co
     restate.apply(conn, restatement, {read.call.id: versions.contents(read, known)})
     restate.finish(conn, restatement, now)
     _settle(conn, tables.conflicts, id_, f"accepted by {who}: {why}", now)
+    stamps.see_again(conn, known)
     return _conflict(row)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError
@@ -98,6 +99,8 @@ class Stamps:
     times: dict[tuple[int, int], tuple[datetime, date]] = field(default_factory=dict)
     """What `_times` found so far; a batch spans few quarter hours."""
     learned: Snapshot = NOTHING
+    failed: list[UUID] = field(default_factory=list)
+    """Calls that no rate could be looked for, through a fault of ours: see `see_again`."""
 
     def row(self, call: Call) -> dict[str, Any]:
         """The call's row in `calls`, but for how it came here."""
@@ -176,6 +179,7 @@ class Stamps:
                 raise RateCardError("The rates can't be read.")
             return ratestamps.by_rate(self.rates, rated)
         except Exception:  # noqa: BLE001 - a price can be found later, a call that was refused would be lost
+            self.failed.append(call.id)
             return ratestamps.without_rate(rated)
 
     def _estimated(self, call: Call, usage: Usage) -> tuple[int | None, int | None]:
@@ -216,6 +220,15 @@ def load(conn: Connection, calls: Collection[Call], now: datetime) -> Stamps:
         payers=payers,
         learned=learning.snapshot(conn, lacking) if lacking else NOTHING,
     )
+
+
+def see_again(conn: Connection, stamps: Stamps) -> None:
+    """Have calls that could not be priced be looked at again as if rates had come in since; last in a transaction.
+
+    A row is changed that all who stamp share. And whoever prices such calls has not seen these, if it does so now.
+    """
+    if stamps.failed:
+        ratebook.new_edition(conn)
 
 
 def decide(engine: Engine, work: Callable[[Connection], T]) -> T:

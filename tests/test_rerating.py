@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounting import ratebook, rerating
+from accounting import ratebook, rerating, stamps
 from accounting import restate as restating
 from accounting.aliases import Rule
 from accounting.ingest import ingest
@@ -426,6 +426,21 @@ def test_a_rare_model_is_looked_for_in_its_own_days(books: Books) -> None:
     asked = plans(books.engine, lambda conn: rerating.models(conn, rare))
     assert "ix_batches_unrolled" in asked[0]
     assert "ix_calls_batch_id" in asked[0]
+
+
+def test_calls_that_could_not_be_priced_through_a_fault_of_ours_are_priced_once_they_can(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price_arrivals(books.engine, clock, WHO)
+    with monkeypatch.context() as patch:
+        patch.setattr(stamps, "_rates", lambda *_: None)
+        books.deliver(made(number=1))
+        books.deliver(made(number=1), made(number=2))  # of which one is there
+    assert [row["anomalies"] for row in books.rows(calls)] == [["stamping_failed"]] * 2
+    price_arrivals(books.engine, clock, WHO)
+    assert rate_ids(books) == [1, 1]
+    assert [row["anomalies"] for row in books.rows(calls)] == [[], []]
+    assert price_arrivals(books.engine, clock, WHO) is None
 
 
 def test_unpriced_calls_are_found_by_their_index(books: Books) -> None:
