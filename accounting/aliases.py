@@ -100,9 +100,10 @@ Named = tuple[str, tuple[Rule, ...]]
 
 
 class Aliases:
-    """Finds the names that a model's rate may stand under."""
+    """Finds the names that a model's rate may stand under: the nearest, so many at most."""
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule], most: float = NAMES) -> None:
+        self._most = most
         self._exact: dict[str, list[Rule]] = {}
         self._open: list[Rule] = []
         for rule in sorted(rules, key=_particular):
@@ -132,7 +133,7 @@ class Aliases:
             made = [(name, rule, target) for name in latest for rule, target in self._made(provider, name)]
             latest = []
             for name, rule, target in made:
-                if target not in led and len(led) <= NAMES:
+                if target not in led and len(led) <= self._most:
                     led[target] = (*led[name], rule)
                     latest.append(target)
                     yield target, led[target]

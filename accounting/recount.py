@@ -120,7 +120,9 @@ class Rates(dict[int, Held]):
         edition = conn.scalar(sa.select(store.c.rates_edition))
         if edition != self._edition or not self.keys() >= {*ids} - {UNPRICED}:
             # By whatever led from one name to another at any time: a call keeps the rate that it once got by it.
-            aliases = Aliases(rule for rule in aliaslines.read(conn, withdrawn=True) if not rule.keeps)
+            # And however many names that makes: those that were in the way of others then may be withdrawn since.
+            ever = (rule for rule in aliaslines.read(conn, withdrawn=True) if not rule.keeps)
+            aliases = Aliases(ever, most=math.inf)
             self.update((line.rate.id, _held(line, aliases)) for line in ratebook.lines(conn, withdrawn=True))
             self._edition = edition
 

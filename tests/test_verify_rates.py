@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from accounting import aliasbook, ratebook
-from accounting.aliases import Rule
+from accounting.aliases import NAMES, Rule
 from accounting.store import aliaslines, writing
 from accounting.store.tables import calls, rates
 from accounting.usage import Call
@@ -131,3 +131,16 @@ def test_a_rule_that_leads_there_no_more_explains_what_was_priced_by_it(books: B
     assert verify(books.engine).differences == ()
     books.deliver(call(number=2, request_model="x~other"))
     assert [row["rate_id"] for row in books.rows(calls) if row["number"] == 2] == [0]
+
+
+def test_a_name_that_led_to_many_others_over_time_is_priced_by_the_one_that_it_led_to_then(books: Books) -> None:
+    with writing(books.engine) as conn:
+        for number in range(NAMES + 1):
+            rule = aliasbook.add(conn, Rule("p", "house", f"a{number:02}", "tried"), NOON, "ann@desk")
+            assert rule is not None
+            aliasbook.withdraw(conn, [rule.id], NOON, "ann@desk", "not that one")
+        aliasbook.add(conn, Rule("p", "house", "other", "that one"), NOON, "ann@desk")
+    books.deliver(call(request_model="house"))
+    assert [row["rate_id"] for row in books.rows(calls)] == [line(books, OTHER)]
+    books.roll()
+    assert verify(books.engine).differences == ()
