@@ -41,10 +41,13 @@ def load(
     dry_run: bool = False,
     progress: Progress = lambda _done, _all: None,
 ) -> Loaded:
-    """Add the rates that are not there yet; or, raising `FxRateError` for one that contradicts another, none.
+    """Add the rates that are not there yet. Raises `FxRateError` where one contradicts another, and adds none then.
+
+    Unless the other came into the books meanwhile: rates are written in portions, the earliest days first, and those
+    before it stay. So it is with loading that was interrupted, which can be done again.
 
     A pair's rate of a day that is there already is left as it is, whoever says it. The opposite pair is another: banks
-    buy at one rate and sell at the other. Loading that was interrupted can be done again.
+    buy at one rate and sell at the other.
     """
     some = list(_portions(distinct(rates, now)))
     every = sum(map(len, some))

@@ -101,6 +101,15 @@ def test_a_long_history_is_loaded_in_portions_and_loading_it_again_does_nothing(
     assert len(books.rows(fx_rates)) == 3000
 
 
+def test_of_a_long_history_the_portions_before_a_contradiction_that_came_in_meanwhile_stay(books: Books) -> None:
+    days = [DAY - timedelta(days=number) for number in reversed(range(1500))]
+    rates = [rate(pair, "2", day) for day in days for pair in ("EUR/USD", "EUR/CNY")]
+    meanwhile = rate("EUR/USD", "3", DAY)
+    with pytest.raises(FxRateError, match="Two rates of one day"):
+        fxbook.load(books.engine, rates, NOON, "ada@host", progress=lambda done, _: load(books, meanwhile))
+    assert {row["day"] for row in books.rows(fx_rates)} == {*days[:1000], DAY}
+
+
 @pytest.mark.parametrize("other", ["7.1", "7.2"])
 def test_of_two_that_load_at_once_the_second_knows_the_rates_of_the_first(books: Books, other: str) -> None:
     row = {"base": "USD", "quote": "CNY", "day": DAY, "source": "bank", "loaded_at": NOON, "loaded_by": "bob@host"}
