@@ -31,6 +31,7 @@ from accounting.hours import Hours, hours
 from accounting.money import EXACT, PRICE_DECIMALS, currency, exact, plain
 from accounting.periods import EARLIEST, LATEST, Period
 from accounting.rates import CLASSES, REQUIRED, STANDARD, Rate, tier_of
+from accounting.texts import text_of
 from accounting.usage import MAX_COUNT
 
 PRICE_LIMIT = Decimal(10**8)
@@ -50,17 +51,7 @@ def shipped() -> list[Rate]:
 
 def read(file: Path) -> list[Rate]:
     """The lines of a card's file. Raises `RateCardError`, and `ConfigurationError` where it can't be opened."""
-    return parse_card(text(file), file.name)
-
-
-def text(file: Path) -> str:
-    """What the file says. Raises as `read` does."""
-    try:
-        return file.read_text(encoding="utf-8-sig")  # Windows' Notepad begins a file with a byte order mark
-    except UnicodeDecodeError as error:
-        raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
-    except OSError as error:
-        raise ConfigurationError(f"Can't read the rate card {file}: {error.strerror}.") from error
+    return parse_card(text_of(file, RateCardError), file.name)
 
 
 def parse_card(text: str, name: str, currency: str = "") -> list[Rate]:

@@ -17,6 +17,7 @@ from accounting.fxsheets import FxSheet
 from accounting.settings import whoami
 from accounting.sheets import Column, Sheet, counted, instant, printable, say, show
 from accounting.store import reading, writing
+from accounting.texts import text_of
 
 app = typer.Typer(help="Exchange rates by day, for reports in one currency.", no_args_is_help=True)
 
@@ -54,7 +55,7 @@ def load(
     It may also be the European Central Bank's (Date,USD,JPY,…), where one euro is so many; TOML has [[fx]] with the
     same names. A rate that contradicts one in the books is refused.
     """
-    sheets = [(file, fxsheets.read(_text(file), file.name, source)) for file in files]
+    sheets = [(file, fxsheets.read(text_of(file, FxRateError), file.name, source)) for file in files]
     fxbook.distinct((rate for _, sheet in sheets for rate in sheet.rates), now())  # raises before a file is loaded
     done: list[dict[str, Any]] = []
     with books() as engine:
@@ -77,15 +78,6 @@ def _load(engine: Engine, sheet: FxSheet, dry_run: bool) -> Loaded:
             dry_run=dry_run,
             progress=lambda done, every: told("Loading", done, every),
         )
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FxRateError(f"{file} is no UTF-8 text: {error}.") from error
-    except OSError as error:
-        raise ConfigurationError(f"Can't read {file}: {error.strerror}.") from error
 
 
 def _told(file: Path, sheet: FxSheet, loaded: Loaded, dry_run: bool) -> str:

@@ -29,6 +29,7 @@ from accounting.rates import CLASSES, PARENTS, REQUIRED, Rate
 from accounting.settings import whoami
 from accounting.sheets import counted, printable, say, show
 from accounting.store import reading
+from accounting.texts import text_of
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Add prices that look a thousand times off, too.")]
@@ -175,7 +176,7 @@ def end(
 
 def _lines(file: Path) -> list[Rate]:
     if file.suffix.lower() == ".csv":
-        return ratesheets.read_csv(cards.text(file), file.name)
+        return ratesheets.read_csv(text_of(file, RateCardError), file.name)
     return cards.read(file)
 
 

@@ -12,6 +12,7 @@ from accounting.money import currency as known_currency
 from accounting.ratesheets import read_csv
 from accounting.ratesources import genai_prices, litellm
 from accounting.ratesources.listing import LeftOut, Listing, Place, place
+from accounting.texts import text_of
 
 __all__ = ["FORMATS", "LeftOut", "Listing", "Place", "place", "read"]
 
@@ -33,7 +34,7 @@ def read(source: str, form: str | None = None, currency: str = "", told: Progres
         _refuse_currency(currency)
         return genai_prices.read(told)
     file = Path(source)
-    text = _text(file)
+    text = text_of(file, RateCardError)
     if form == "litellm":
         return litellm.read(text, file.name, currency or "USD", told)
     lines = (read_csv if form == "csv" else parse_card)(text, file.name, currency)
@@ -55,12 +56,3 @@ def _form(source: str) -> str:
 def _refuse_currency(currency: str) -> None:
     if currency:
         raise ConfigurationError(f"{genai_prices.SOURCE} has its prices in USD; leave out --currency.")
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RateCardError(f"{file} is no UTF-8 text: {error}.") from error
-    except OSError as error:
-        raise ConfigurationError(f"Can't read the price list {file}: {error.strerror}.") from error

@@ -167,7 +167,7 @@ def test_the_form_is_named_where_the_files_name_does_not_tell(run: Run, books: B
         ("bad.csv", SHEET + "acme,x,USD,2026-02-01,cheap,1,,list\n", "line 5 (x): input: 'cheap'"),
         ("bad.toml", CARD, "currency is missing"),
         ("bad.json", "{", "bad.json is no JSON"),
-        ("none.csv", None, "Can't read the price list"),
+        ("none.csv", None, "none.csv: No such file"),
     ],
 )
 def test_a_bad_file_is_refused_and_loses_nothing_that_was_there(
