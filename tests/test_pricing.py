@@ -170,7 +170,7 @@ def test_a_model_without_a_rate_is_answered_with_what_is_near_and_what_to_do(
 
 
 def test_before_the_first_rate_there_is_none_and_the_error_says_which_there_are(card: Path) -> None:
-    with pytest.raises(RateMissing, match=r"at 2026-02-28 23:59Z none .* acme/large from 2026-05-01"):
+    with pytest.raises(RateMissing, match=r"at 2026-02-28 23:59:59Z none .* acme/large from 2026-05-01"):
         accounting.price(THOUSAND, "large", MARCH - SECOND, rates=card)
 
 
