@@ -54,6 +54,9 @@ def exact(text: str | int | Decimal) -> Decimal:
     """
     if isinstance(text, bool) or not isinstance(text, str | int | Decimal):
         raise ValueError(f'{text!r} is a {type(text).__name__}; expected a decimal number as text, like "0.011".')
+    if isinstance(text, str) and not text.isascii():
+        # Decimal takes digits of every script, and a full-width one is more likely a slip than a price.
+        raise ValueError(f"{text!r} is not a decimal number; expected digits from 0 to 9, and a point.")
     try:
         number = EXACT.create_decimal(text)
     except DecimalException as error:

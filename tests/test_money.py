@@ -35,7 +35,7 @@ def test_an_amount_is_written_in_full_without_padding(amount: str, text: str) ->
 
 @pytest.mark.parametrize("not_a_number", [
     0.011, True, None, "", "0.01.1", "NaN", "sNaN", "-Infinity", "1" * 61, "1e9999999", "1e-9999999", "0e-9999999",
-    b"1",
+    b"1", "１", "0.٣", "1\u00a0",
 ])  # fmt: skip
 def test_only_a_finite_decimal_number_is_an_amount(not_a_number: object) -> None:
     with pytest.raises(ValueError, match=r"decimal number|finite"):
