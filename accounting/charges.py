@@ -29,8 +29,8 @@ class Charge:
     """What was used, at one rate. The parts add up to the total, to the last digit.
 
     `unpriced` are searches, images or seconds of audio that the rate has no price for, by their names in `Usage`: they
-    cost something that nobody knows, beside the total. `is_partial`: not all was stated that was used, as of a stream
-    that was cut.
+    cost something that nobody knows, beside the total. `is_partial`: not all that was used is stated, as of a stream
+    that was cut, or where the output is unknown.
     """
 
     total: Money

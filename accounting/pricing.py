@@ -94,8 +94,13 @@ def charged(quantities: Quantities, rate: Rate, is_partial: bool = False) -> Cha
 
 
 def is_partial(usage: Usage | Quantities) -> bool:
-    """Whether more was used than is stated, as of a stream that was cut."""
-    return isinstance(usage, Usage) and usage.source is UsageSource.PARTIAL
+    """Whether more was used than is stated: of a stream that was cut, or where the input or the output is unknown.
+
+    Both are where only images or seconds are charged; what has no output, like embeddings, states 0.
+    """
+    if not isinstance(usage, Usage):
+        return False
+    return usage.source == UsageSource.PARTIAL or (usage.input_tokens is None) != (usage.output_tokens is None)
 
 
 def _quantities(usage: object) -> Quantities:

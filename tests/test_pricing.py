@@ -187,6 +187,22 @@ def test_of_usage_that_is_known_in_part_the_price_is_the_least() -> None:
     assert not accounting.price(part, "z-ai/glm-5").is_whole
     assert accounting.price(part._replace(source=UsageSource.PROVIDER), "z-ai/glm-5").is_whole
     assert accounting.price(Usage(input_tokens=15, output_tokens=1), "z-ai/glm-5").is_whole
+    assert not accounting.price(part._replace(source="partial"), "z-ai/glm-5").is_whole  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("usage", "is_whole"),
+    [
+        (Usage(input_tokens=5), False),
+        (Usage(output_tokens=5), False),
+        (Usage(input_tokens=5, output_tokens=0), True),
+        (Usage(images=1), True),
+        (Quantities(input=5), True),
+    ],
+)
+def test_an_output_that_nobody_stated_is_not_an_output_of_0(usage: Usage | Quantities, is_whole: bool) -> None:
+    line = replace(a_rate("acme", "m"), image_per_1k=Decimal(40))
+    assert accounting.price(usage, "m", rates=line).is_whole is is_whole
 
 
 @pytest.mark.parametrize(

@@ -36,12 +36,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """The charge for a model, and the line that was found for it; or why there is none."""
+    """The charge for a model, and the line that was found for it; or why there is none.
+
+    `anomalies` name what was off with the usage, as in `Usage`.
+    """
 
     model: str
     charge: Charge | None
     line: Considered | None = None
     why: str = ""
+    anomalies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +139,16 @@ def _priced(book: RateBook, asked: Asked) -> Priced:
         *(asked.usage, asked.model, asked.at), provider=asked.provider, service_tier=asked.service_tier, rates=book
     )
     lines = book.considered(charge.rate.provider, asked.model)
-    return Priced(asked.model, charge, next((one for one in lines if one.rate is charge.rate), None))
+    line = next((one for one in lines if one.rate is charge.rate), None)
+    return Priced(asked.model, charge, line, anomalies=_anomalies(asked.usage))
 
 
 def _known(book: RateBook, asked: Asked) -> Priced:
     try:
         return _priced(book, asked)
     except AccountingError as error:
-        return Priced(asked.model, None, why=str(error))
+        return Priced(asked.model, None, why=str(error), anomalies=_anomalies(asked.usage))
+
+
+def _anomalies(usage: Usage | Quantities) -> tuple[str, ...]:
+    return usage.anomalies if isinstance(usage, Usage) else ()

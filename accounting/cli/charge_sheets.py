@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from accounting.anomalies import meaning
 from accounting.charges import Charge, Part
 from accounting.cli.bills import Bill, Priced
 from accounting.money import EXACT, Money, by_currency, plain
@@ -38,7 +39,7 @@ def _show(console: Console, bill: Bill, one: Priced) -> None:
         return
     say(console, *_headings(bill, one.charge.rate, one.line), "")
     show(console, _sheet(one.charge))
-    if notes := list(_notes(one.charge)):
+    if notes := [*_notes(one.charge), *map(_told, one.anomalies)]:
         say(console, "", *notes)
 
 
@@ -83,7 +84,12 @@ def _notes(charge: Charge) -> Iterator[str]:
     for name, count in charge.unpriced.items():
         yield f"Beside it {count:,} {_words(name)}, for which the rate has no price: it cost more."
     if charge.is_partial:
-        yield "Not all was stated that was used, as the answer was cut: it cost at least this."
+        yield "Not all that was used is stated: it cost at least this."
+
+
+def _told(anomaly: str) -> str:
+    known = meaning(anomaly)
+    return f"{printable(anomaly)}: {known.what} {known.rule}" if known else printable(anomaly)
 
 
 def bill_fields(bill: Bill) -> dict[str, Any]:
@@ -106,13 +112,14 @@ def _money(money: Money) -> dict[str, Any]:
 def _charge_fields(one: Priced) -> dict[str, Any]:
     charge = one.charge
     if charge is None:
-        return {"model": one.model, "total": None, "why": one.why}
+        return {"model": one.model, "total": None, "why": one.why, "anomalies": one.anomalies}
     return {
         "model": one.model,
         "total": _money(charge.total),
         "parts": [_part_fields(part) for part in charge.parts],
         "unpriced": dict(charge.unpriced),
         "is_partial": charge.is_partial,
+        "anomalies": one.anomalies,
         "rate": _rate_fields(charge.rate),
         "found_as": one.line and one.line.name,
         "aliases": [] if one.line is None else [[rule.pattern, rule.target] for rule in one.line.rules],

@@ -180,6 +180,29 @@ def test_a_saved_answer_says_itself_what_it_used(run: Run, card: Path, answer: P
     assert ran.lines[-1] == "The provider states 0.004 USD."
 
 
+@pytest.mark.parametrize(
+    ("usage", "told", "is_whole"),
+    [
+        (
+            {"prompt_tokens": 10, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 20}},
+            ["cached_exceeds_input"],
+            True,
+        ),
+        ({"prompt_tokens": 10}, ["output_missing"], False),
+    ],
+)
+def test_what_was_off_with_the_usage_is_told_with_its_price(
+    run: Run, card: Path, answer: Path, usage: dict[str, Any], told: list[str], is_whole: bool
+) -> None:
+    answer.write_text(json.dumps({**ANSWER, "usage": usage}))
+    asked = ("price", "--usage", answer, "--rates", card, "--at", "2026-03-02")
+    ran = run(*asked)
+    assert [line.partition(":")[0] for line in ran.lines if line.partition(":")[0] in told] == told
+    assert ("Not all that was used is stated: it cost at least this." in ran.lines) is not is_whole
+    fields = json.loads(run(*asked, "--json").out)
+    assert (fields["charges"][0]["anomalies"], fields["is_whole"]) == (told, is_whole)
+
+
 def test_the_answer_may_come_by_the_input(run: Run, card: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(json.dumps(ANSWER).encode())))
     assert total(run, "--usage", "-", "--rates", card, "--at", "2026-03-02") == "0.005"
