@@ -1,8 +1,9 @@
 """What an import makes of the rate book: the difference between what a source says now and what it said before.
 
 It touches lines of its own source alone. Of a model that another source's line prices, a hand-made one as any, nothing
-is taken: that line was chosen. History does not move: a price that its source gives no date changes from now on, and
-lines that are gone from it end now.
+is taken: that line was chosen. Nor is a line that somebody withdrew, or had end, as long as the source says the same.
+History does not move: a price that its source gives no date changes from now on, and lines that are gone from it end
+now.
 """
 
 from collections import defaultdict
@@ -22,6 +23,7 @@ from accounting.rates import ANY_TIER, UNPRICED, Rate
 from accounting.ratesources.listing import Listing, Place, place
 from accounting.resolution import RateBook
 from accounting.store import aliaslines, ratelines
+from accounting.store.ratelines import Line
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,14 @@ class Beaten:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """A line of the source that is not taken, for somebody withdrew it from the books, or had it end."""
+
+    rate: Rate
+    line: Line
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What an import would do. `kept` lines stay as they are; `gone` are those that end now, or never begin.
 
@@ -53,6 +63,7 @@ class Plan:
     gone: tuple[Rate, ...] = ()
     kept: int = 0
     beaten: tuple[Beaten, ...] = ()
+    refused: tuple[Refused, ...] = ()
     withdrawn: tuple[Rate, ...] = ()
     appended: tuple[Rate, ...] = ()
     edition: int = 0
@@ -85,12 +96,14 @@ def plan(
     wanted: Wanted = Wanted(),
     aliases: Aliases = NO_ALIASES,
     told: Progress = lambda _done, _of: None,
+    taken_back: Iterable[Line] = (),
 ) -> Plan:
-    """`held` are all lines in force."""
+    """`held` are all lines in force, and those `taken_back` that people withdrew, see `by_people`."""
     mine, others = _apart(held, source)
     ours, theirs = _by_place(mine, wanted), _by_place(source.lines, wanted)
     book = RateBook(others, aliases)
     left_alone = _Left(source)
+    decided = _Decided(taken_back, mine, source)
     made = _Made()
     for done, there in enumerate(sorted({*ours, *theirs})):
         told(done, len(ours) + len(theirs))
@@ -98,28 +111,54 @@ def plan(
         if by is not None:
             made.beaten += [Beaten(there, by)] if there in theirs else []
         elif there in theirs:
-            _List(ours.get(there, []), theirs[there], source.always, now).compare(made)
+            made.refused += decided.refused(theirs[there])
+            taken = decided.taken(theirs[there], now)
+            if taken:
+                _List(ours.get(there, []), taken, source.always, now).compare(made)
+            else:
+                made.kept += len(ours.get(there, []))
         elif there not in left_alone:
             _end(ours[there], now, made)
     return made.plan()
 
 
 def of_books(conn: Connection, source: Listing, now: datetime, wanted: Wanted, told: Progress) -> Plan:
-    """What an import would do to the books."""
+    """What an import would do to the books. Raises `RateCardError` where its lines would contradict others."""
     edition = ratebook.edition(conn)
     aliases = Aliases(aliaslines.read(conn, withdrawn=False))
-    held = ratelines.read(conn, withdrawn=False)
-    return replace(plan(held, source, now, wanted, aliases, told), edition=edition)
+    lines = ratelines.lines(conn)
+    held = [line.rate for line in lines if line.withdrawn_at is None]
+    made = plan(held, source, now, wanted, aliases, told, by_people(lines))
+    _refuse_contradictions(held, made)
+    return replace(made, edition=edition)
 
 
-def apply(conn: Connection, made: Plan, now: datetime, by: str, why: str) -> None:
-    """Do it, or raise `RateCardError` and do nothing, in the caller's transaction. See `stamps.decide`."""
+def _refuse_contradictions(held: Iterable[Rate], made: Plan) -> None:
+    gone = {rate.id for rate in made.withdrawn}
+    RateBook([*(rate for rate in held if rate.id not in gone), *made.appended])
+
+
+def apply(conn: Connection, made: Plan, now: datetime, by: str, source: str, why: str = "") -> None:
+    """Do it, or raise `RateCardError` and do nothing, in the caller's transaction. See `stamps.decide`.
+
+    The plan was checked with the books of its edition. So nothing is checked here, while no call can come in.
+    """
     if ratebook.edition(conn) != made.edition:
         raise RateCardError("Somebody else changed the rates meanwhile. Nothing was imported; run it again.")
-    if made.withdrawn:
-        ratebook.withdraw(conn, [rate.id for rate in made.withdrawn], now, by, why)
-    if made.appended:
-        ratebook.load(conn, made.appended, now, by, why)
+    reason = f"{_IMPORT}{source}" + (f": {why}" if why else "")
+    ratelines.withdraw(conn, [rate.id for rate in made.withdrawn], now, by, reason)
+    ratelines.append(conn, made.appended, now, by, reason)
+    if not made.is_nothing:
+        ratebook.new_edition(conn)
+
+
+_IMPORT = "Import of "
+"""With this a reason begins in the books that an import gave, and not somebody."""
+
+
+def by_people(lines: Iterable[Line]) -> list[Line]:
+    """Of lines in the books those that somebody withdrew, or had end, and not an import."""
+    return [line for line in lines if line.withdrawn_at and not (line.withdrawn_why or "").startswith(_IMPORT)]
 
 
 @dataclass(slots=True)
@@ -131,6 +170,7 @@ class _Made:
     gone: list[Rate] = field(default_factory=list)
     kept: int = 0
     beaten: list[Beaten] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     withdrawn: list[Rate] = field(default_factory=list)
     appended: list[Rate] = field(default_factory=list)
 
@@ -141,6 +181,7 @@ class _Made:
             gone=tuple(self.gone),
             kept=self.kept,
             beaten=tuple(self.beaten),
+            refused=tuple(self.refused),
             withdrawn=tuple(self.withdrawn),
             appended=tuple(self.appended),
         )
@@ -156,6 +197,36 @@ class _Left:
 
     def __contains__(self, there: Place) -> bool:
         return there in self._places or there[:2] in self._models
+
+
+class _Decided:
+    """What people took back of a source's lines. What is in the books again, to the same end, they added again."""
+
+    def __init__(self, taken_back: Iterable[Line], held: Iterable[Rate], source: Listing) -> None:
+        self._always = source.always
+        self._lines = {key: line for line in taken_back if source.owns(line.rate) for key in _ways(line.rate)}
+        self._held = {(key, rate.period.end) for rate in held for key in _ways(rate)}
+
+    def taken(self, lines: Sequence[Rate], now: datetime) -> list[Rate]:
+        """Those of a list that nobody took back; none, where that is what all calls would cost now."""
+        if any(_is_plain(line) and self._of(line) for line in in_force(lines, now)):
+            return []
+        return [line for line in lines if not self._of(line)]
+
+    def refused(self, lines: Iterable[Rate]) -> list[Refused]:
+        return [Refused(rate, line) for rate in lines if (line := self._of(rate))]
+
+    def _of(self, rate: Rate) -> Line | None:
+        """One without a date is the same whenever it came into the books."""
+        at_any_time, then = _ways(rate)
+        key = at_any_time if rate.valid_from == self._always else then
+        return None if (key, rate.period.end) in self._held else self._lines.get(key)
+
+
+def _ways(rate: Rate) -> tuple[tuple[Rate, datetime | None], tuple[Rate, datetime | None]]:
+    """What the line says, whenever it begins and from just then on."""
+    said = _said(rate)
+    return (said, None), (said, rate.valid_from)
 
 
 class _List:
@@ -316,7 +387,7 @@ def _apart(held: Iterable[Rate], source: Listing) -> tuple[list[Rate], list[Rate
     mine: list[Rate] = []
     others: list[Rate] = []
     for rate in held:
-        (mine if rate.source in source.sources else others).append(rate)
+        (mine if source.owns(rate) else others).append(rate)
     return mine, others
 
 

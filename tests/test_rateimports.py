@@ -218,6 +218,18 @@ def test_a_price_that_is_left_out_keeps_no_model_that_is_gone() -> None:
     assert Held(line(2)).take(undated(left_out=[LeftOut("acme", "large", "no", "per_pixel")])).gone
 
 
+def of_file(*lines: Rate) -> Listing:
+    headings = frozenset((rate.provider, rate.source) for rate in lines)
+    return Listing(frozenset(source for _, source in headings), lines, headings=headings)
+
+
+def test_a_file_ends_no_line_of_a_provider_that_it_does_not_name_though_the_source_be_called_the_same() -> None:
+    held = Held(line(2), line(2, provider="beta"), line(2, "small"))
+    made = held.take(of_file(line(3)))
+    assert [(rate.provider, rate.model) for rate in made.gone] == [("acme", "small")]
+    assert {rate.provider for rate in made.withdrawn} == {"acme"}
+
+
 PRICES = st.integers(1, 3)
 DAYS = st.sampled_from([ALWAYS, at("2026-06-01"), at("2026-11-01"), NOON, LATER, at("2027-01-01")])
 CONDITIONS = st.sampled_from([(0, None), (1000, None), (0, hours("22:00-06:00 UTC"))])
@@ -254,7 +266,7 @@ def test_an_import_is_in_the_books_with_who_and_why(books: Books) -> None:
     def imported(source: Listing, now: datetime) -> Plan:
         with reading(books.engine) as conn:
             made = rateimports.of_books(conn, source, now, Wanted(), lambda _done, _of: None)
-        stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, now, "zoe", "weekly"))
+        stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, now, "zoe", "list", "weekly"))
         return made
 
     imported(undated(line(2), line(8, "small")), NOON)
@@ -272,7 +284,7 @@ def test_an_import_is_in_the_books_with_who_and_why(books: Books) -> None:
     ]
     assert [(one.withdrawn_at, one.withdrawn_by, one.withdrawn_why) for one in lines] == [
         (None, None, None),
-        (LATER, "zoe", "weekly"),
+        (LATER, "zoe", "Import of list: weekly"),
         (None, None, None),
         (None, None, None),
     ]
@@ -285,6 +297,84 @@ def test_what_somebody_else_changed_meanwhile_is_not_changed_back(books: Books) 
         made = rateimports.of_books(conn, undated(line(2)), NOON, EVERYTHING, lambda _done, _of: None)
     stamps.decide(books.engine, lambda conn: ratebook.add(conn, line(9, source="contract"), NOON, "zoe"))
     with pytest.raises(RateCardError, match="run it again"):
-        stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, NOON, "zoe", "weekly"))
+        stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, NOON, "zoe", "list"))
     with reading(books.engine) as conn:
         assert [rate.source for rate in ratebook.rates(conn) if rate.provider == "acme"] == ["contract"]
+
+
+def taken(books: Books, source: Listing, now: datetime) -> Plan:
+    with reading(books.engine) as conn:
+        made = rateimports.of_books(conn, source, now, EVERYTHING, lambda _done, _of: None)
+    stamps.decide(books.engine, lambda conn: rateimports.apply(conn, made, now, "zoe", "list"))
+    return made
+
+
+def ids(books: Books, *prices: int) -> list[int]:
+    """Of the lines in force at these prices of input."""
+    with reading(books.engine) as conn:
+        rates = [one.rate for one in ratebook.lines(conn, withdrawn=False) if one.rate.provider == "acme"]
+    return [rate.id for rate in rates if rate.input_per_1k in prices]
+
+
+def withdraw(books: Books, *which: int) -> None:
+    stamps.decide(books.engine, lambda conn: ratebook.withdraw(conn, which, NOON, "ann", "not our price"))
+
+
+def refused(made: Plan) -> list[tuple[int, str | None]]:
+    return [(int(one.rate.input_per_1k), one.line.withdrawn_by) for one in made.refused]
+
+
+def test_a_line_that_somebody_withdrew_does_not_come_back_while_the_source_says_the_same(books: Books) -> None:
+    taken(books, undated(line(2)), NOON)
+    withdraw(books, *ids(books, 2))
+    again = taken(books, undated(line(2)), LATER)
+    assert (again.is_nothing, refused(again)) == (True, [(2, "ann")])
+    assert taken(books, undated(line(3)), LATER).added
+
+
+def test_a_line_that_an_import_put_in_an_older_ones_place_stays_withdrawn_and_the_older_one_stays(books: Books) -> None:
+    taken(books, undated(line(2)), NOON)
+    taken(books, undated(line(3)), LATER)
+    withdraw(books, *ids(books, 3))
+    again = taken(books, undated(line(3)), LATER)
+    assert (again.is_nothing, again.kept, refused(again)) == (True, 1, [(3, "ann")])
+
+
+def test_of_a_list_the_line_that_somebody_withdrew_is_left_out_and_the_others_are_kept_up(books: Books) -> None:
+    taken(books, undated(line(2), line(4, context_above=1000)), NOON)
+    withdraw(books, *ids(books, 4))
+    made = taken(books, undated(line(3), line(4, context_above=1000)), LATER)
+    assert [(rate.input_per_1k, rate.context_above) for rate in made.appended] == [(3, 0)]
+    assert refused(made) == [(4, "ann")]
+
+
+def test_a_line_with_a_date_that_somebody_withdrew_stays_away_from_that_date_alone(books: Books) -> None:
+    source = dated(line(2), line(3, since=at("2026-06-01")), line(2, since=at("2026-10-01")))
+    taken(books, source, NOON)
+    withdraw(books, ids(books, 2)[0])
+    again = taken(books, source, LATER)
+    assert (again.is_nothing, again.kept, refused(again)) == (True, 2, [(2, "ann")])
+
+
+@pytest.mark.parametrize("until", [NOON + timedelta(days=1), LATER + timedelta(days=30)])
+def test_a_line_that_somebody_had_end_ends(books: Books, until: datetime) -> None:
+    taken(books, undated(line(2)), NOON)
+    (id_,) = ids(books, 2)
+    stamps.decide(books.engine, lambda conn: ratebook.end(conn, id_, until, NOON, "ann", "we left"))
+    again = taken(books, undated(line(2)), LATER)
+    assert (again.is_nothing, refused(again)) == (True, [(2, "ann")])
+
+
+def test_what_somebody_added_again_is_the_sources_again(books: Books) -> None:
+    taken(books, undated(line(2)), NOON)
+    withdraw(books, *ids(books, 2))
+    stamps.decide(books.engine, lambda conn: ratebook.add(conn, line(2), NOON, "ann"))
+    assert refused(taken(books, undated(line(2)), LATER)) == []
+    assert len(taken(books, undated(line(3)), LATER).changed) == 1
+
+
+def test_what_an_import_withdrew_comes_back_with_the_source(books: Books) -> None:
+    taken(books, undated(line(2), line(5, since=LATER)), NOON)
+    taken(books, undated(line(2)), NOON)
+    made = taken(books, undated(line(2), line(5, since=LATER)), NOON)
+    assert (len(made.appended), made.refused) == (1, ())

@@ -28,16 +28,27 @@ _FEW = 3
 
 def insist(suspicious: Sequence[Suspicion], yes: bool) -> None:
     """Ask whether these prices are right, where somebody is there; raises `RateCardError` unless they are."""
-    if not suspicious or yes:
-        return
-    said = _doubts(suspicious)
-    count = counted(len(suspicious), "price looks", "prices look")
+    if suspicious and not yes:
+        count = counted(len(suspicious), "price looks", "prices look")
+        _ask(_doubts(suspicious), f"{count} a thousand times off", "Add the lines as they are?", "nothing was added")
+
+
+def insist_on_ends(ending: Sequence[Rate], yes: bool) -> None:
+    """Ask whether these lines shall end, where somebody is there; raises `RateCardError` unless they shall."""
+    if ending and not yes:
+        count = counted(len(ending), "line of the source is", "lines of the source are")
+        named = [f"{rate} would end." for rate in ending[:_NAMED]]
+        more = [f"And so would {len(ending) - _NAMED:,} more: --dry-run names all."] if len(ending) > _NAMED else []
+        _ask([*named, *more], f"{count} not in it any more", "Have them end?", "nothing was imported")
+
+
+def _ask(said: Sequence[str], found: str, question: str, otherwise: str) -> None:
     if not asks():
         lines = "\n".join(map(printable, said))
-        raise RateCardError(f"{lines}\n{count} a thousand times off, so nothing was added. If right, insist: --yes")
+        raise RateCardError(f"{lines}\n{found}, so {otherwise}. If right, insist: --yes")
     say(err(), *map(printable, said))
-    if not typer.confirm(f"{count} a thousand times off. Add the lines as they are?", err=True):
-        raise RateCardError("Nothing was added.")
+    if not typer.confirm(f"{found}. {question}", err=True):
+        raise RateCardError(f"{otherwise.capitalize()}.")
 
 
 def _doubts(suspicious: Sequence[Suspicion]) -> list[str]:

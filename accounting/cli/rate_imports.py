@@ -9,12 +9,12 @@ from sqlalchemy import Connection, Engine
 
 from accounting import rateimports, ratesources, stamps
 from accounting.cli.books import AsJson, books, measuring, now, out, put_json
-from accounting.cli.rate_effects import insist, show_touched, touched_fields
+from accounting.cli.rate_effects import insist, insist_on_ends, show_touched, touched_fields
 from accounting.cli.rate_sheets import fields
 from accounting.errors import ConfigurationError
 from accounting.money import plain
 from accounting.ratechecks import Suspicion, suspicious
-from accounting.rateimports import Change, Plan, Wanted
+from accounting.rateimports import Change, Plan, Refused, Wanted
 from accounting.rates import CLASSES, Rate
 from accounting.ratesources import FORMATS, LeftOut, Listing, place
 from accounting.settings import whoami
@@ -38,7 +38,9 @@ def import_(
     ] = None,
     currency: Annotated[str, typer.Option(metavar="CODE", help="Of prices where the source names none.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Also where prices look a thousand times off.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Also where prices look a thousand times off, or lines end.")
+    ] = False,
     why: Annotated[str, typer.Option(help="The reason, kept with lines that it adds or withdraws.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +49,6 @@ def import_(
     Only lines of the same source change. What another source prices, or somebody by hand, stays as it is.
     """
     _refuse_form(form)
-    why = why or f"Import of {source}"
     wanted = Wanted(tuple(providers or ()), tuple(models or ()))
     with measuring() as told:
         found = ratesources.read(source, form, currency, lambda done, of: told("Reading", done, of))
@@ -55,11 +56,12 @@ def import_(
         planned = _Planned(engine, found, wanted)
         if not as_json:
             say(out(), *planned.headings(source))
-            planned.show(why, dry_run)
+            planned.show(why or f"Import of {source}", dry_run)
         does = not (dry_run or planned.plan.is_nothing)
         if does:
             insist(planned.suspicious, yes)
-            planned.carry_out(why)
+            insist_on_ends(planned.plan.gone, yes)
+            planned.carry_out(source, why)
         if as_json:
             put_json({"imported": does, **planned.answer()})
         else:
@@ -124,12 +126,15 @@ class _Planned:
         yield "Changed", _changed(self.plan.changed)
         yield "Gone: they end now", _gone(self.plan.gone)
         yield "Not taken, as another source's line prices them", _beaten(self.plan)
+        yield "Not taken, as somebody withdrew them or had them end", _refused(self.plan.refused)
         yield "Left out", _left_out(self._left_out)
 
-    def carry_out(self, why: str) -> None:
+    def carry_out(self, source: str, why: str) -> None:
         with measuring() as told:
             told("Writing", 0, 1)
-            stamps.decide(self._engine, lambda conn: rateimports.apply(conn, self.plan, self._at, whoami(), why))
+            stamps.decide(
+                self._engine, lambda conn: rateimports.apply(conn, self.plan, self._at, whoami(), source, why)
+            )
 
     def answer(self) -> dict[str, Any]:
         plan = self.plan
@@ -143,6 +148,7 @@ class _Planned:
                 {"provider": one.place[0], "model": one.place[1], "service_tier": one.place[2], "by": fields(one.by)}
                 for one in plan.beaten
             ],
+            "refused": [_refusal(one) for one in plan.refused],
             "left_out": [
                 {"provider": one.provider, "model": one.model, "price": one.name or None, "reason": one.reason}
                 | ({"detail": one.detail} if one.detail else {})
@@ -212,6 +218,21 @@ def _beaten(plan: Plan) -> Sheet:
     for one in plan.beaten:
         found[one.by.source][f"{one.place[0]}/{one.place[1]}"] = None
     return Sheet(columns, tuple((source, len(models), _such_as(models)) for source, models in sorted(found.items())))
+
+
+def _refused(ones: Iterable[Refused]) -> Sheet:
+    columns = (*_LINE, Column("line"), Column("withdrawn by", figure=False), Column("why", figure=False))
+    rows = (
+        (rate.provider, rate.model, rate.conditions or None, line.rate.id, line.withdrawn_by, line.withdrawn_why)
+        for rate, line in ((one.rate, one.line) for one in ones)
+    )
+    return Sheet(columns, tuple(rows))
+
+
+def _refusal(one: Refused) -> dict[str, Any]:
+    line = one.line
+    how = {"at": line.withdrawn_at, "by": line.withdrawn_by, "why": line.withdrawn_why}
+    return {"line": fields(one.rate), "withdrawn": {"id": line.rate.id, **how}}
 
 
 def _left_out(ones: Iterable[LeftOut]) -> Sheet:

@@ -3,12 +3,13 @@
 `genai_prices` and `litellm` have forms of their own; sheets and cards are ours, see `ratesheets` and `cards`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from accounting.cards import parse_card
 from accounting.errors import ConfigurationError, RateCardError
 from accounting.money import currency as known_currency
+from accounting.rates import Rate
 from accounting.ratesheets import read_csv
 from accounting.ratesources import genai_prices, litellm
 from accounting.ratesources.listing import LeftOut, Listing, Place, place
@@ -37,8 +38,13 @@ def read(source: str, form: str | None = None, currency: str = "", told: Progres
     text = text_of(file, RateCardError)
     if form == "litellm":
         return litellm.read(text, file.name, currency or "USD", told)
-    lines = (read_csv if form == "csv" else parse_card)(text, file.name, currency)
-    return Listing(frozenset(line.source for line in lines), tuple(lines))
+    return _of_file((read_csv if form == "csv" else parse_card)(text, file.name, currency))
+
+
+def _of_file(lines: Sequence[Rate]) -> Listing:
+    """A file says nothing of other providers' lines, though they be of a source that bears the same name."""
+    headings = frozenset((line.provider, line.source) for line in lines)
+    return Listing(frozenset(line.source for line in lines), tuple(lines), headings=headings)
 
 
 def _form(source: str) -> str:

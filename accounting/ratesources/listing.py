@@ -43,17 +43,23 @@ class LeftOut:
 class Listing:
     """All prices of a source that are wanted. Lines that bear one of its `sources` are its own, also in the books.
 
-    Where it is `undated`, of lines from `ALWAYS` it says only that they hold now.
+    With `headings`, providers and sources, it speaks of these alone. Where it is `undated`, of lines from `ALWAYS` it
+    says only that they hold now.
     """
 
     sources: frozenset[str]
     lines: tuple[Rate, ...]
     left_out: tuple[LeftOut, ...] = ()
     undated: bool = False
+    headings: frozenset[tuple[str, str]] | None = None
 
     @property
     def always(self) -> datetime | None:
         return datetime(ALWAYS.year, ALWAYS.month, ALWAYS.day, tzinfo=UTC) if self.undated else None
+
+    def owns(self, rate: Rate) -> bool:
+        """Whether the line, in the books as any, is for the source to change."""
+        return rate.source in self.sources and (self.headings is None or (rate.provider, rate.source) in self.headings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def test_who_withdrew_a_line_and_why_is_kept(run: Run, books: Books, sheet: Path
     run("rates", "import", written(sheet.parent, "list.csv", SHEET.replace("0.002,,", "0.003,,")), "--why", "a typo")
     with reading(books.engine) as conn:
         (line,) = [one for one in ratebook.lines(conn, withdrawn=True) if one.withdrawn_at]
-    assert (line.rate.model, line.withdrawn_why) == ("small", "a typo")
+    assert (line.rate.model, line.withdrawn_why) == ("small", f"Import of {sheet}: a typo")
     assert line.withdrawn_by
 
 
@@ -143,6 +143,48 @@ def test_prices_that_look_a_thousand_times_off_are_imported_only_where_somebody_
     assert in_force(books) == []
     assert run("rates", "import", sheet, "--yes").code == 0
     assert len(in_force(books)) == 3
+
+
+def card(tmp_path: Path, provider: str, *models: str) -> Path:
+    head, _, rate = (
+        CARD.replace("acme", provider)
+        .replace('source = "list"', 'source = "list"\ncurrency = "USD"')
+        .partition("[[rate]]")
+    )
+    rates = "".join(f"[[rate]]{rate}".replace("large", model) for model in models)
+    return written(tmp_path, f"{provider}.toml", head + rates)
+
+
+def test_a_card_ends_no_line_of_another_provider_whose_source_has_the_same_name(
+    run: Run, books: Books, tmp_path: Path
+) -> None:
+    one, other = card(tmp_path, "acme", "large"), card(tmp_path, "beta", "large")
+    run("rates", "load", one, other)
+    assert run("rates", "import", one).lines[-1].startswith("Nothing to import: 1 line")
+    assert [rate.period.end for rate in in_force(books, "beta")] == [None]
+
+
+def test_lines_end_only_where_somebody_insists(run: Run, books: Books, tmp_path: Path) -> None:
+    run("rates", "import", card(tmp_path, "acme", "large", "small"))
+    shorter = card(tmp_path, "acme", "large")
+    ran = run("rates", "import", shorter)
+    assert ran.code == 2
+    assert "acme/small from 2026-02-01 00:00Z would end." in ran.err
+    assert "1 line of the source is not in it any more, so nothing was imported." in ran.err
+    assert [rate.period.end for rate in in_force(books)] == [None, None]
+    assert run("rates", "import", shorter, "--yes").lines[-1].endswith("1 gone; 1 line as before.")
+
+
+def test_a_line_that_somebody_withdrew_is_not_imported_again_and_named(run: Run, books: Books, tmp_path: Path) -> None:
+    file = card(tmp_path, "acme", "large")
+    run("rates", "import", file)
+    (line,) = in_force(books)
+    run("rates", "withdraw", line.id, "--why", "not ours")
+    ran = run("rates", "import", file)
+    assert any(row.split()[:4] == ["acme", "large", "-", str(line.id)] and "not ours" in row for row in ran.lines)
+    assert in_force(books) == []
+    (told,) = json.loads(run("rates", "import", file, "--json").out)["refused"]
+    assert (told["line"]["model"], told["withdrawn"]["id"], told["withdrawn"]["why"]) == ("large", line.id, "not ours")
 
 
 def test_a_currency_is_given_where_a_file_has_none(run: Run, books: Books, tmp_path: Path) -> None:
