@@ -194,7 +194,8 @@ CARDS = st.lists(
     ),
     min_size=1,
     max_size=3,
-    unique_by=lambda card: (card.split("input")[0], card.split("output")[1]),
+    # an image's price is no condition: a line with one and a line without contradict each other
+    unique_by=lambda card: (card.split("input")[0], card.split("output")[1].replace("image = 0.5\n", "")),
 )
 SOME = st.lists(
     st.builds(
