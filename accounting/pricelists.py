@@ -5,11 +5,11 @@ list before it, also of what it said for much input or for certain hours.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from accounting.periods import moment
-from accounting.rates import ANY_TIER, Rate
+from accounting.rates import ANY_TIER, STANDARD, Rate
 
 _Place = tuple[str, str, str]
 
@@ -22,11 +22,29 @@ class Replaced:
     older: Rate
 
     def __str__(self) -> str:
-        named = f"line {self.older.id}, {self.older}," if self.older.id else str(self.older)
         return (
-            f"From {moment(self.line.valid_from)} on {named} prices no call any more: of one model's lines the "
-            "newest that fits holds. If it still should, give the newer list such a line, too."
+            f"From {moment(self.line.valid_from)} on {_named(self.older)} prices no call any more: of one model's "
+            "lines the newest that fits holds. If it still should, give the newer list such a line, too."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """An older line for any tier that a newer one takes the calls of the standard tier from, and no others."""
+
+    line: Rate
+    older: Rate
+
+    def __str__(self) -> str:
+        return (
+            f"From {moment(self.line.valid_from)} on {_named(self.older)} still prices calls of other service tiers, "
+            "as the newer line is for the standard one. If its price is none of theirs any more, end it: "
+            'accounting rates end. Or have the newer one be for any tier, "*".'
+        )
+
+
+def _named(older: Rate) -> str:
+    return f"line {older.id}, {older}," if older.id else f"{older}"
 
 
 def asks_no_more(other: Rate, rate: Rate) -> bool:
@@ -62,6 +80,28 @@ def replaced(lines: Iterable[Rate], held: Iterable[Rate]) -> list[Replaced]:
     lists = _by_place([*held, *new])
     found = {older: Replaced(line, older) for line in new for older in _lost(line, lists[_place(line)])}
     return list(found.values())
+
+
+def staying(lines: Iterable[Rate], held: Iterable[Rate]) -> list[Staying]:
+    """What lines to come leave only other tiers than the standard one to, that no line before them left these to."""
+    new = list(lines)
+    models: dict[tuple[str, str], list[Rate]] = {}
+    for one in (*held, *new):
+        models.setdefault((one.provider, one.model), []).append(one)
+    found = {older: Staying(line, older) for line in new for older in _left(line, models[line.provider, line.model])}
+    return list(found.values())
+
+
+def _left(line: Rate, lines: Sequence[Rate]) -> Iterator[Rate]:
+    start = line.valid_from
+    before = [one for one in lines if one.valid_from < start and start in one.period]
+    for older in in_force((one for one in lines if one.service_tier == ANY_TIER and one.valid_from <= start), start):
+        if older in before and _takes_standard(line, older) and not any(_takes_standard(one, older) for one in before):
+            yield older
+
+
+def _takes_standard(line: Rate, older: Rate) -> bool:
+    return line.service_tier == STANDARD and asks_no_more(line, replace(older, service_tier=STANDARD))
 
 
 def _lost(line: Rate, lines: Sequence[Rate]) -> Iterator[Rate]:

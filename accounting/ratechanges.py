@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from accounting import pricelists, ratebook, ratechecks
 from accounting.patterns import is_pattern
-from accounting.pricelists import Replaced, asks_no_more
+from accounting.pricelists import Replaced, Staying, asks_no_more
 from accounting.ratechecks import Suspicion
 from accounting.rates import Rate
 from accounting.touched import Touched, priced_by, touched
@@ -28,6 +28,7 @@ class Change:
     touched: Touched = field(default_factory=Touched)
     suspicious: tuple[Suspicion, ...] = ()
     replaced: tuple[Replaced, ...] = ()
+    staying: tuple[Staying, ...] = ()
     ending: tuple[Rate, ...] = ()
 
 
@@ -42,6 +43,7 @@ def loading(conn: Connection, lines: Iterable[Rate]) -> Change:
         touched=touched(conn, new),
         suspicious=tuple(ratechecks.suspicious(new, held)),
         replaced=tuple(pricelists.replaced(new, held)),
+        staying=tuple(pricelists.staying(new, held)),
     )
 
 

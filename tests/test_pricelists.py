@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accounting.cards import parse_card
 from accounting.periods import Period
-from accounting.pricelists import in_force, replaced, successor
+from accounting.pricelists import in_force, replaced, staying, successor
 from accounting.rates import ANY_TIER, Rate
 from accounting.resolution import RateBook
 from tests.books import at
@@ -77,17 +77,62 @@ def test_the_message_names_the_line_and_from_when() -> None:
     )
 
 
+STARTS = [at(text) for text in (MAY, JUNE, JULY)]
+CONDITIONS = ("", MUCH, "context_above = 100", NIGHTS, 'service_tier = "batch"', f'service_tier = "{ANY_TIER}"')
+LINES = [line(since, said) for since, said in product((MAY, JUNE, JULY), CONDITIONS)]
+ANY = f'service_tier = "{ANY_TIER}"'
+
+
+def left(new: list[Rate], held: list[Rate]) -> list[Rate]:
+    return [one.older for one in staying(new, held)]
+
+
+def test_a_line_for_any_tier_goes_on_for_the_others_where_a_newer_one_is_for_the_standard_tier() -> None:
+    held = [line(said=ANY)]
+    assert left([line(JUNE)], held) == held
+    assert older([line(JUNE)], held) == []
+    (one,) = staying([line(JUNE)], held)
+    assert str(one).startswith(
+        "From 2026-06-01 00:00Z on acme/m (any service tier) from 2026-05-01 00:00Z still prices calls of other"
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "held"),
+    [
+        ([line(JUNE, ANY)], [line(said=ANY)]),
+        ([line(JUNE), line(JUNE, ANY)], [line(said=ANY)]),
+        ([line(JUNE, 'service_tier = "batch"')], [line(said=ANY)]),
+        ([line(JUNE, MUCH)], [line(said=ANY)]),
+        ([line(JUNE, model="other")], [line(said=ANY)]),
+        ([line(JULY)], [line(said=ANY), line(JUNE)]),
+        ([line(JUNE)], [line(said=f"{ANY}\nvalid_until = {JUNE}")]),
+        ([line()], [line(JUNE, ANY)]),
+    ],
+)
+def test_a_line_for_any_tier_is_not_named_where_nothing_new_is_left_to_it(new: list[Rate], held: list[Rate]) -> None:
+    assert left(new, held) == []
+
+
+@given(st.lists(st.sampled_from(LINES), unique=True), st.sampled_from(LINES))
+def test_a_line_that_goes_on_prices_other_tiers_and_no_more_the_standard_one(held: list[Rate], new: Rate) -> None:
+    book = RateBook([*held, new] if new not in held else held)
+    for one in left([new], held):
+        for hour, much in product((0, 12, 20), (0, 101, 10**6)):
+            when = new.valid_from + timedelta(hours=hour)
+            assert book.find("acme", "m", when, much) != one
+        assert any(
+            book.find("acme", "m", new.valid_from + timedelta(hours=hour), much, "flex") == one
+            for hour, much in product((0, 12, 20), (0, 101, 10**6))
+        )
+
+
 def test_the_successor_is_the_first_that_takes_over() -> None:
     first, much, last = line(), line(JUNE, MUCH), line(JULY)
     assert successor(first, [last, much, first]) == last
     assert successor(much, [first, much, last]) == last
     assert successor(last, [first, much, last]) is None
     assert successor(line(said=f"valid_until = {JULY}"), [last]) is None
-
-
-STARTS = [at(text) for text in (MAY, JUNE, JULY)]
-CONDITIONS = ("", MUCH, "context_above = 100", NIGHTS, 'service_tier = "batch"', f'service_tier = "{ANY_TIER}"')
-LINES = [line(since, said) for since, said in product((MAY, JUNE, JULY), CONDITIONS)]
 
 
 @given(st.lists(st.sampled_from(LINES), unique=True), st.sampled_from(STARTS), st.sampled_from([0, 101, 10**6]))

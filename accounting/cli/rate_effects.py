@@ -67,6 +67,9 @@ def show_replaced(change: Change) -> None:
     say(out(), *(printable(str(one)) for one in change.replaced[:_NAMED]))
     if (more := len(change.replaced) - _NAMED) > 0:
         say(out(), f"And so do {more:,} more older lines: --dry-run --json names all.")
+    say(out(), *(printable(str(one)) for one in change.staying[:_NAMED]))
+    if (more := len(change.staying) - _NAMED) > 0:
+        say(out(), f"And so do {more:,} more lines for any tier: --dry-run --json names all.")
 
 
 def show_touched(touched: Touched, why: str | None) -> None:
@@ -136,6 +139,7 @@ def change_fields(change: Change, *, dry_run: bool, added: Sequence[Rate] | None
         "touched": touched_fields(change.touched),
         "suspicious": [_suspicion_fields(one) for one in change.suspicious],
         "replaced": [{"line": fields(one.older), "by": fields(one.line)} for one in change.replaced],
+        "staying": [{"line": fields(one.older), "beside": fields(one.line)} for one in change.staying],
         "without_rate_now": [{"provider": rate.provider, "model": rate.model} for rate in change.ending],
     }
 

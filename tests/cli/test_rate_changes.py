@@ -309,6 +309,18 @@ def test_a_dry_run_asks_nobody(run: Run, books: Books) -> None:
     assert len(held(books)) == 1
 
 
+def test_a_line_for_any_tier_that_a_newer_one_takes_the_standard_calls_from_is_named(
+    run: Run, books: Books, card: Path
+) -> None:
+    added(run, "input=0.005", "output=0.02", *SINCE, "--tier", "*")
+    later = ("input=0.002", "output=0.02", "--valid-from", "2026-11-01")
+    (staying,) = json.loads(added(run, *later, "--dry-run", "--json").out)["staying"]
+    assert (staying["line"]["id"], staying["beside"]["valid_from"]) == (2, "2026-11-01T00:00:00Z")
+    for options in (("--dry-run",), ()):
+        said = "From 2026-11-01 00:00Z on line 2, acme/large (any service tier)"
+        assert any(line.startswith(said) for line in added(run, *later, *options).lines)
+
+
 def test_a_newer_line_that_replaces_those_with_conditions_says_so(run: Run, books: Books, card: Path) -> None:
     run("rates", "load", card)
     added(run, "input=0.005", "output=0.02", *SINCE, "--context-above", "200000")
