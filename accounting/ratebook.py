@@ -52,13 +52,25 @@ def load(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "", w
     # Two cards that contradict each other, loaded at once, would each find the books without the other's lines.
     hold(conn, Lock.INGEST)
     lines = list(lines)
-    held = ratelines.read(conn, withdrawn=False)
+    held = _beside(conn, lines)
     new = fresh(lines, held)
     RateBook([*held, *new])
     added = ratelines.append(conn, new, now, by, why)
     if added:
         new_edition(conn)
     return Loaded(added=len(added), unchanged=len(lines) - len(added), lines=tuple(added))
+
+
+def _beside(conn: Connection, lines: Collection[Rate]) -> list[Rate]:
+    """All lines in force that these could be among, or contradict: not the whole book, while no call can come in."""
+    models = {(line.provider, line.model) for line in lines}
+    if len(models) <= _FEW:
+        return ratelines.of_models(conn, models)
+    return ratelines.read(conn, withdrawn=False, providers={provider for provider, _ in models})
+
+
+_FEW = 500
+"""So many models are asked for by name: databases take some thousands of parameters."""
 
 
 def fresh(lines: Iterable[Rate], held: Iterable[Rate]) -> list[Rate]:
@@ -77,7 +89,7 @@ def add(conn: Connection, line: Rate, now: datetime, by: str, why: str = "") -> 
 
 def there_already(conn: Connection, line: Rate) -> RateCardError:
     """What is wrong with adding a line that the books have."""
-    same = next(rate for rate in ratelines.read(conn, withdrawn=False) if _content(rate) == _content(line))
+    same = next(rate for rate in _beside(conn, [line]) if _content(rate) == _content(line))
     return RateCardError(f"{same} is in the books already, with these prices, as line {same.id}. Nothing was added.")
 
 

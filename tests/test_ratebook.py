@@ -6,6 +6,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 
 from accounting import ratebook
 from accounting.cards import parse_card
@@ -72,6 +73,32 @@ def test_a_card_with_a_line_that_contradicts_the_books_adds_nothing(books: Books
     with pytest.raises(RateCardError, match="Two rates"):
         load(books, HEAD + JUNE + MAY.replace("0.002", "0.003"))
     assert len(held(books)) == 1
+
+
+def test_a_pattern_that_contradicts_one_in_the_books_adds_nothing(books: Books) -> None:
+    load(books, HEAD + MAY.replace('"m"', '"m*"'))
+    with pytest.raises(RateCardError, match="nothing to choose between them"):
+        load(books, HEAD + MAY.replace('"m"', '"*m"'))
+    assert len(held(books)) == 1
+
+
+def test_a_line_is_loaded_without_a_look_at_other_providers_lines(books: Books) -> None:
+    """There may be thousands, and no call comes in meanwhile: so one that can't be read is not in its way."""
+    load(books, (HEAD + MAY).replace("acme", "beta"))
+    with writing(books.engine) as conn:
+        conn.execute(sa.update(rates).where(rates.c.provider == "beta").values(hours="never"))
+    assert load(books, HEAD + MAY) == Loaded(added=1, unchanged=0)
+
+
+@pytest.mark.parametrize("few", [1, 500])
+def test_many_lines_are_held_against_those_of_their_providers(
+    books: Books, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(ratebook, "_FEW", few)
+    card = HEAD + MAY + MAY.replace('"m"', '"n"')
+    assert [load(books, card).added for _ in range(2)] == [2, 0]
+    with pytest.raises(RateCardError, match="Two rates for acme/m"):
+        load(books, card.replace("0.001", "5"))
 
 
 def test_a_withdrawn_line_prices_nothing_more_but_keeps_its_name(books: Books) -> None:

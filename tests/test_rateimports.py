@@ -344,7 +344,7 @@ def test_of_a_list_the_line_that_somebody_withdrew_is_left_out_and_the_others_ar
     taken(books, undated(line(2), line(4, context_above=1000)), NOON)
     withdraw(books, *ids(books, 4))
     made = taken(books, undated(line(3), line(4, context_above=1000)), LATER)
-    assert [(rate.input_per_1k, rate.context_above) for rate in made.appended] == [(3, 0)]
+    assert [(int(rate.input_per_1k), rate.context_above) for rate in made.appended] == [(3, 0)]
     assert refused(made) == [(4, "ann")]
 
 
