@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 
 from accounting import patterns
 from accounting.aliases import Aliases, Named, Rule
+from accounting.nearness import near
 from accounting.periods import moment
 from accounting.rates import ANY_TIER, STANDARD, Rate
 from accounting.resolution import Considered, RateBook
@@ -157,7 +157,7 @@ def _near(book: RateBook, asked: Asked, names: Sequence[str]) -> Near:
     models = sorted({rate.model for rate in book if rate.provider == asked.provider})
     others = [each for each in book.providers if each != asked.provider]
     return Near(
-        providers=() if models else tuple(get_close_matches(asked.provider, others, _NEAR)),
+        providers=() if models else tuple(near(asked.provider, others)),
         models=_alike([asked.model, *names], models),
         elsewhere=tuple(each for each in others if next(book.considered(each, asked.model), None)),
     )
@@ -170,7 +170,7 @@ def _alike(names: Iterable[str], models: Iterable[str]) -> tuple[str, ...]:
         for name in {model, _bare(model)}:
             called.setdefault(name, []).append(model)
     asked = dict.fromkeys(name for each in names for name in (each, _bare(each)))
-    found = [model for name in asked for near in get_close_matches(name, called, _NEAR) for model in called[near]]
+    found = [model for name in asked for like in near(name, called) for model in called[like]]
     return tuple(dict.fromkeys(found))[:_NEAR]
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from functools import cache
 from os import PathLike, fspath
 from pathlib import Path
@@ -11,6 +10,7 @@ from accounting import aliases, cards, patterns
 from accounting.aliases import Aliases
 from accounting.charges import Charge, charge, contradictions, parts_of
 from accounting.errors import ConfigurationError, RateMissing, UsageInvalid, UsageMissing
+from accounting.nearness import near
 from accounting.periods import moment
 from accounting.rates import ANY_TIER, Rate, is_unknown, tier_of
 from accounting.resolution import RateBook
@@ -48,6 +48,7 @@ def price(
     the counts contradict each other. With `charge.is_whole` false the call cost more: see `Charge`.
     """
     quantities = _quantities(usage)
+    _check_asked(model, at, provider, service_tier)
     book = rates if isinstance(rates, RateBook) else rate_book(rates)
     # The one place beside the commands that reads the clock: to ask for a price without a date is to ask for today's.
     began = datetime.now(UTC) if at is None else at
@@ -64,10 +65,14 @@ def rate_book(rates: Card | Iterable[Card] | None = None) -> RateBook:
     if rates is None:
         return _shipped()
     given = [rates] if isinstance(rates, Rate | str | PathLike) else rates
+    if not isinstance(given, Iterable):
+        raise TypeError(f"rates is a {type(rates).__name__}; expected rate cards' files, rates, or a rate book.")
     return RateBook((rate for card in given for rate in _lines(card)), _aliases())
 
 
 def _lines(card: Card) -> list[Rate]:
+    if not isinstance(card, Rate | str | PathLike):
+        raise TypeError(f"One of the rates is a {type(card).__name__}; expected a rate card's file, or a rate.")
     return [card] if isinstance(card, Rate) else cards.read(Path(fspath(card)))
 
 
@@ -116,6 +121,22 @@ def _quantities(usage: object) -> Quantities:
         raise TypeError(f"Expected a Usage, as accounting.extract gives it, found a {type(usage).__name__}.")
     _check(usage)
     return usage
+
+
+def _check_asked(model: object, at: object, provider: object, service_tier: object) -> None:
+    """Types are looked at here, as whoever asks for a price may not have them checked."""
+    if not isinstance(model, str):
+        raise TypeError(f"model is a {type(model).__name__}; expected its name, as it was called.")
+    if not model.strip():
+        raise ConfigurationError("The model is empty; expected its name, as it was called.")
+    for name, said in (("provider", provider), ("service_tier", service_tier)):
+        if not isinstance(said, str | None):
+            raise TypeError(f"{name} is a {type(said).__name__}; expected a text, or None.")
+    if not isinstance(at, datetime | None):
+        raise TypeError(
+            f"at is a {type(at).__name__}, {at}; expected a datetime with an offset, like "
+            "datetime(2026, 11, 20, tzinfo=UTC), or None for now."
+        )
 
 
 def _check(quantities: Quantities) -> None:
@@ -188,8 +209,8 @@ _WAY_OUT = (
 
 def _reasons(book: RateBook, provider: str | None, model: str, at: datetime, tier: str) -> Iterator[str]:
     if provider is not None and provider not in book.providers:
-        near = get_close_matches(provider, book.providers, _NEAR)
-        yield f"no provider of the rate cards is called {provider!r}; {_near(near, book.providers)}"
+        told = _near(near(provider, book.providers), book.providers)
+        yield f"no provider of the rate cards is called {provider!r}; {told}"
         return
     providers = book.providers if provider is None else [provider]
     lines = [one.rate for each in providers for one in book.considered(each, model)]
@@ -197,11 +218,11 @@ def _reasons(book: RateBook, provider: str | None, model: str, at: datetime, tie
         yield _not_then(lines, at, tier)
         return
     names = sorted({rate.model for rate in book if provider in (None, rate.provider)})
-    yield f"no card names it; {_near(get_close_matches(model, names, _NEAR, 0.5), names)}"
+    yield f"no card names it; {_near(near(model, names, 0.5), names)}"
 
 
-def _near(near: list[str], all_: list[str]) -> str:
-    return f"near it: {', '.join(near)}" if near else f"there are {_listed(all_)}"
+def _near(found: list[str], all_: list[str]) -> str:
+    return f"near it: {', '.join(found)}" if found else f"there are {_listed(all_)}"
 
 
 def _listed(names: list[str]) -> str:

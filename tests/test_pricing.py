@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,8 @@ def test_a_provider_is_needed_only_where_several_have_the_model() -> None:
     ("model", "provider", "said"),
     [
         ("largo", None, "near it: large"),
+        ("LARGE", None, "near it: large"),
+        ("large", "ACME", "near it: acme"),
         ("unheard-of", None, "there are large, tiny-*"),
         ("large", "acne", "no provider of the rate cards is called 'acne'; near it: acme"),
         ("large", "zzz", "there are acme"),
@@ -167,6 +169,27 @@ def test_a_model_without_a_rate_is_answered_with_what_is_near_and_what_to_do(
         accounting.price(THOUSAND, model, MARCH, provider=provider, rates=card)
     assert said in str(raised.value)
     assert "accounting rates load" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "said"),
+    [
+        ({"at": "2026-11-20"}, TypeError, "at is a str, 2026-11-20; expected a datetime with an offset"),
+        ({"at": date(2026, 11, 20)}, TypeError, "at is a date, 2026-11-20; expected a datetime"),
+        ({"model": None}, TypeError, "model is a NoneType; expected its name"),
+        ({"model": " "}, ConfigurationError, "The model is empty"),
+        ({"provider": 5}, TypeError, "provider is a int; expected a text, or None"),
+        ({"service_tier": 5}, TypeError, "service_tier is a int"),
+        ({"rates": 5}, TypeError, "rates is a int; expected rate cards' files"),
+        ({"rates": [5]}, TypeError, "One of the rates is a int; expected a rate card's file"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_named_with_what_was_expected(
+    asked: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    given: dict[str, Any] = {"model": "z-ai/glm-5", **asked}
+    with pytest.raises(error, match=said):
+        accounting.price(THOUSAND, **given)
 
 
 def test_before_the_first_rate_there_is_none_and_the_error_says_which_there_are(card: Path) -> None:

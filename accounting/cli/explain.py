@@ -12,6 +12,7 @@ from accounting.cli.aliases import rule_fields
 from accounting.cli.books import AsJson, books, now, out, put_json
 from accounting.cli.rate_sheets import day_or_moment, fields, price_sheet
 from accounting.cli.said import count, instant
+from accounting.errors import ConfigurationError
 from accounting.explained import Asked, Explanation, Near, Passed, explained
 from accounting.money import EXACT
 from accounting.periods import moment
@@ -43,6 +44,9 @@ def explain(
 
     Without --at it is a call that begins now. Exits with 1 where no rate holds.
     """
+    for name, said in (("MODEL", model), ("--provider", provider)):
+        if not said.strip():
+            raise ConfigurationError(f"{name} is empty; expected its name, as calls give it.")
     asked = Asked(
         provider=provider,
         model=model,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from accounting.cli.explain import explain
 from accounting.cli.rate_effects import touched_fields
 from accounting.cli.rate_sheets import explained, heading, history, line_fields, price_sheet, sheet
 from accounting.errors import ConfigurationError
+from accounting.nearness import near
 from accounting.patterns import fits
 from accounting.pricelists import in_force
 from accounting.ratebook import Line
@@ -152,8 +152,8 @@ def _by_id(text: str, lines: Sequence[Line]) -> list[Line]:
 def _of(model: str, lines: Sequence[Line]) -> list[Line]:
     found = [line for line in lines if model in (line.rate.model, f"{line.rate.provider}/{line.rate.model}")]
     if not found:
-        near = get_close_matches(model, {line.rate.model for line in lines}, n=3, cutoff=0.5)
-        hint = f" Near it: {', '.join(near)}." if near else ""
+        like = near(model, {line.rate.model for line in lines}, 0.5)
+        hint = f" Near it: {', '.join(like)}." if like else ""
         raise ConfigurationError(
             f"No rate for {model!r}.{hint} See accounting rates list, or add one: accounting rates add"
         )

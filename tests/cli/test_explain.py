@@ -111,6 +111,19 @@ def test_the_input_the_tier_and_the_time_choose_the_line(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(("model", "provider"), [("", "acme"), (" ", "acme"), ("large", "")])
+def test_a_name_that_is_empty_is_refused(run: Run, model: str, provider: str) -> None:
+    ran = run("rates", "explain", model, "--provider", provider)
+    assert (ran.code, ran.out) == (2, "")
+    assert "is empty; expected its name" in ran.err
+
+
+def test_what_is_near_is_told_in_whatever_case(run: Run) -> None:
+    run("rates", "withdraw", 6, "--why", "fits any l")
+    assert "Near it at acme: large." in run("rates", "explain", "LARGE", "--provider", "acme").lines
+    assert "No line is of a provider ACME; near it: acme." in run("rates", "explain", "M", "--provider", "ACME").lines
+
+
 def test_in_json_the_prices_are_per_1000_and_per_million(run: Run) -> None:
     taken = told(run, *EXPLAIN)["taken"]
     assert (taken["found_as"], [rule["id"] for rule in taken["aliases"]]) == ("large", [1])
