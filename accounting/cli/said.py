@@ -18,7 +18,9 @@ def count(text: str, option: str) -> int:
         found = EXACT.multiply(exact(digits), _UNITS.get(unit, 1))
     except ValueError:
         found = Decimal(-1)
-    if found != found.to_integral_value() or not 0 <= found <= MAX_COUNT:
+    if found > MAX_COUNT:
+        raise ConfigurationError(f"{option} {text!r} is too much; expected a whole number from 0 to {MAX_COUNT:,}.")
+    if found != found.to_integral_value() or found < 0:
         raise ConfigurationError(f"{option} {text!r} is no count; expected one like 1500, 200k or 1.5M.")
     return int(found)
 

@@ -239,6 +239,7 @@ def test_an_answer_without_usage_has_no_price(run: Run, card: Path, answer: Path
         (("-m", "large", "--input", "many"), "--input 'many' is no count"),
         (("-m", "large", "--input", "0.5"), "--input '0.5' is no count"),
         (("-m", "large", "--input", "-1"), "--input '-1' is no count"),
+        (("-m", "large", "--input", "9" * 18), "is too much; expected a whole number from 0 to 1,000,000,000,000."),
         (("-m", "large", "--input", 10, "--cache-read", 11), "The input is 10 and its parts are more: cache_read 11"),
         (("-m", "large", *USED, "--at", "yesterday"), "--at 'yesterday' is no time"),
         (("-m", "large", *USED, "--at", "2026-03-02T10:00"), "says not where; add the offset"),
