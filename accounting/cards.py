@@ -20,6 +20,7 @@ A line without `valid_until` holds until a later line of the same model takes ov
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from importlib.resources import files
@@ -60,7 +61,7 @@ def parse_card(text: str, name: str, currency: str = "") -> list[Rate]:
     `currency` is that of a card that names none; without, every card does.
     """
     try:
-        card = tomllib.loads(text, parse_float=exact)
+        card = tomllib.loads(text, parse_float=_number)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
         raise RateCardError(f"{name} is no TOML: {error}") from error
     card = {"currency": currency, **card} if currency else card
@@ -68,6 +69,23 @@ def parse_card(text: str, name: str, currency: str = "") -> list[Rate]:
     _refuse_unknown(card, {*HEADING, "rate"}, name)
     lines = _lines(card.get("rate"), name)
     return [line_of(card, line, f"{name}, rate {number}") for number, line in enumerate(lines, 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A number of TOML that is no price anywhere, like nan: refused where it stands, as then its place is known."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _number(text: str) -> Decimal | _Unread:
+    try:
+        return exact(text.replace("_", ""))
+    except ValueError:
+        return _Unread(text)
 
 
 def _check_heading(card: Mapping[str, Any], name: str) -> None:
@@ -125,7 +143,7 @@ def check_currency(code: str, where: str) -> None:
 
 def _price(value: object, where: str) -> Decimal:
     try:
-        number = exact(value)  # type: ignore[arg-type]
+        number = exact(value.text if isinstance(value, _Unread) else value)  # type: ignore[arg-type]
     except ValueError as error:
         raise RateCardError(f"{where}: {error}") from error
     if number < 0:
