@@ -10,7 +10,7 @@ nothing to choose between them are refused.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -187,6 +187,19 @@ def _refuse_contradiction(earlier: Rate, later: Rate) -> None:
         raise RateCardError(f"Two rates for {later}: {both}. {_way_out(earlier, later)}")
     if earlier.period.end is not None and earlier.period.end > later.valid_from:
         raise RateCardError(
-            f"Rate {earlier} runs into {later}. End it with valid_until at the later one's start, "
-            "or leave valid_until out: the later line then takes over by itself."
+            f"Rate {_named(earlier)} runs into {_named(later)}. {_way_to_end(earlier, later.valid_from)}"
         )
+
+
+def _named(rate: Rate) -> str:
+    return f"{rate}, line {rate.id} in the books," if rate.id > UNPRICED else str(rate)
+
+
+def _way_to_end(earlier: Rate, at: datetime) -> str:
+    if earlier.id > UNPRICED:
+        when = at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return f"End it there first: accounting rates end {earlier.id} --at {when} --why …"
+    return (
+        "End it with valid_until at the later one's start, or leave valid_until out: the later line then takes over "
+        "by itself."
+    )

@@ -183,7 +183,32 @@ def test_a_line_that_runs_into_the_next_is_refused() -> None:
     april = MARCH + timedelta(days=31)
     with pytest.raises(RateCardError, match="runs into"):
         RateBook([a_rate(MARCH, april + MICROSECOND), a_rate(april)])
+    held = replace(a_rate(MARCH, april + MICROSECOND), id=7)
+    with pytest.raises(
+        RateCardError, match=r"line 7 in the books, runs into .*: accounting rates end 7 --at 2026-04-01T"
+    ):
+        RateBook([held, a_rate(april)])
     RateBook([a_rate(MARCH, april), a_rate(april)])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("input = nan", r"c, rate 1 \(m\): input: 'nan' is not a finite number\."),
+        ("input = 1e999999999", r"c, rate 1 \(m\): input: '1e999999999' is not a decimal number"),
+        ("input = 1\ncontext_above = inf", r"c, rate 1 \(m\): context_above: .* found inf\."),
+        ("input = 1\nprice = nan", "c, rate 1: unknown price;"),
+    ],
+)
+def test_a_number_that_is_no_price_is_named_by_its_line_and_field(line: str, said: str) -> None:
+    with pytest.raises(RateCardError, match=f"^{said}"):
+        parse_card(f'{CARD}\n[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\n{line}\noutput = 1', "c")
+
+
+def test_digits_may_be_grouped_as_toml_has_it() -> None:
+    text = f'{CARD}\n[[rate]]\nmodel = "m"\nvalid_from = 2026-03-01\ninput = 1_000.5\noutput = 1_000'
+    (rate,) = parse_card(text, "c")
+    assert (rate.input_per_1k, rate.output_per_1k) == (Decimal("1000.5"), Decimal(1000))
 
 
 @given(PRICES)
