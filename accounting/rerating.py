@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Engine
 
 from accounting import patterns, ratebook, ratestamps
-from accounting.aliases import NO_ALIASES, Aliases
+from accounting.aliases import Aliases
 from accounting.rates import Rate
 from accounting.resolution import RateBook
-from accounting.restate import Change, Order, finish, restate, would_change
+from accounting.restate import Change, Order, close, finish, restate
 from accounting.restated import NO_CALLS, Restated, Row
 from accounting.store import aliaslines, reading, transact
 from accounting.store.tables import batches, calls, projects, restatements, spend_days, store
@@ -137,7 +137,7 @@ def rerate(
         told = partial(_tell, progress, done)
         done += _price(engine, order, part, present.change, clock, dry_run=dry_run, progress=told)
     if which.unpriced_only and not dry_run:
-        _close(engine, clock(), partial(_is_done_with, which, edition))
+        _close(engine, clock(), partial(_is_done_with, which, present.aliases, edition))
     with reading(engine) as conn:
         return Rerated(tuple(found), done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
 
@@ -146,7 +146,7 @@ def price_arrivals(engine: Engine, clock: Clock, who: str, progress: Progress | 
     """Price the calls without a rate for which one arrived since this was last done; None where none did.
 
     Any number may do so at once, and whoever is killed, or stopped by what `progress` raises, is made up for by the
-    next: last of all it is written down that it is done for the rates as they were when it began.
+    next, which goes on where that was: last of all it is written down that it is done for the rates as they were then.
     """
     with reading(engine) as conn:
         edition, priced = conn.execute(sa.select(store.c.rates_edition, store.c.priced_edition)).one()
@@ -182,7 +182,7 @@ class _Present:
         self._read(conn)
 
     def _read(self, conn: Connection) -> None:
-        self.edition, self.book = _edition(conn), ratebook.book(conn)
+        self.edition, self.book, self.aliases = _edition(conn), ratebook.book(conn), aliaslines.in_force(conn)
 
     def change(self, conn: Connection, rows: Sequence[Row]) -> Mapping[UUID, Mapping[str, Any]]:
         """See `restate.Change`: while it changes calls the rates stay as they are."""
@@ -205,12 +205,10 @@ def _edition(conn: Connection) -> int:
 def _price(
     engine: Engine, order: Order, part: _Part, change: Change, clock: Clock, *, dry_run: bool, progress: Progress
 ) -> Restated:
-    first, end = part.span
-    span: dict[str, Any] = {"first": first, "end": end, "reads": _READS}
     if not dry_run:
         _close(engine, clock(), partial(_is_of_former_rates, order.what))
-        if part.which.unpriced_only and not would_change(engine, part.calls, change, **span, progress=progress):
-            return Restated()  # leaves no trace: with every rate that arrives all unpriced calls are looked at
+    first, end = part.span
+    span: dict[str, Any] = {"first": first, "end": end, "reads": _READS, "sparse": part.which.unpriced_only}
     return restate(engine, order, part.calls, change, clock, **span, dry_run=dry_run, progress=progress)
 
 
@@ -277,13 +275,13 @@ def _what(which: Which, edition: int) -> dict[str, str]:
 def _close(engine: Engine, now: datetime, is_over: Callable[[Mapping[str, str]], bool]) -> None:
     """End what was begun and was killed, where nobody goes on with it."""
 
-    def left(conn: Connection) -> list[int]:
+    def left(conn: Connection) -> list[sa.Row[Any]]:
         unfinished = sa.select(restatements).where(restatements.c.kind == KIND, restatements.c.ended_at.is_(None))
-        return [row.id for row in conn.execute(unfinished) if is_over(row.what)]
+        return [row for row in conn.execute(unfinished) if is_over(row.what)]
 
     def end(conn: Connection) -> None:
-        for id_ in left(conn):
-            finish(conn, id_, now)
+        for row in left(conn):
+            (close if row.what["calls"] == _UNPRICED else finish)(conn, row.id, now)
 
     with reading(engine) as conn:
         found = left(conn)
@@ -296,12 +294,12 @@ def _is_of_former_rates(what: Mapping[str, str], begun: Mapping[str, str]) -> bo
     return _edition_of(begun) < _edition_of(what) and {**begun, "rates": ""} == {**what, "rates": ""}
 
 
-def _is_done_with(which: Which, edition: int, begun: Mapping[str, str]) -> bool:
+def _is_done_with(which: Which, aliases: Aliases, edition: int, begun: Mapping[str, str]) -> bool:
     """Whether it was about unpriced calls that are all meant, by rates no newer than those of the edition.
 
     Then what is left of it is done, or could not be. One about other calls, or by newer rates, may well be at work.
     """
-    is_meant = begun["calls"] == _UNPRICED and which.is_of(begun["provider"], begun["model"], NO_ALIASES)
+    is_meant = begun["calls"] == _UNPRICED and which.is_of(begun["provider"], begun["model"], aliases)
     return is_meant and _edition_of(begun) <= edition and which.spans(*map(_instant, (begun["since"], begun["until"])))
 
 
@@ -322,7 +320,7 @@ def _found(conn: Connection, which: Which) -> dict[Model, _Span]:
     """Each in its order, with the time in which its calls began, where that is known."""
     found: Mapping[Model, _Span]
     found = dict.fromkeys(_unpriced_models(conn), (None, None)) if which.unpriced_only else _known_models(conn, which)
-    aliases = Aliases(aliaslines.read(conn, withdrawn=False))
+    aliases = aliaslines.in_force(conn)
     return {model: found[model] for model in sorted(found) if which.is_of(*model, aliases)}
 
 

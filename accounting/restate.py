@@ -58,6 +58,7 @@ class _Work:
     chosen: ColumnElement[bool]
     change: Change
     reads: Sequence[str]
+    sparse: bool
 
     @property
     def rows(self) -> sa.Select[Any]:
@@ -103,6 +104,7 @@ def restate(
     reads: Iterable[str] = _ALL,
     first: datetime | None = None,
     end: datetime | None = None,
+    sparse: bool = False,
     dry_run: bool = False,
     progress: Callable[[Restated], object] | None = None,
 ) -> Restated:
@@ -114,34 +116,17 @@ def restate(
 
     Calls that are on their way into the books while it runs are stamped by ingest: what decides about them must be
     committed before, in a transaction that holds `Lock.INGEST`, or one could slip in by the old rule behind it.
+
+    Of a `sparse` one few calls may change: they are looked at before anything is held. It is one of several that keep
+    their places until all of them are done, so it stays open: the caller is to `close` it.
     """
-    done, work = Restated(), _Work(sa.and_(which, *_began(first, end)), change, tuple({*_NEEDED, *reads}))
+    done, work = Restated(), _Work(sa.and_(which, *_began(first, end)), change, tuple({*_NEEDED, *reads}), sparse)
     steps = _tries(engine, work) if dry_run else _steps(engine, order, work, clock)
     for step in steps:
         done += step
         if progress is not None:
             progress(done)
     return done
-
-
-def would_change(
-    engine: Engine,
-    which: ColumnElement[bool],
-    change: Change,
-    *,
-    reads: Iterable[str] = _ALL,
-    first: datetime | None = None,
-    end: datetime | None = None,
-    progress: Callable[[Restated], object] | None = None,
-) -> bool:
-    """Whether any of the calls is to say something else. `progress`, told that nothing was done yet, may raise."""
-    work = _Work(sa.and_(which, *_began(first, end)), change, tuple({*_NEEDED, *reads}))
-    for step in _tries(engine, work):
-        if progress is not None:
-            progress(Restated())
-        if step.changed:
-            return True
-    return False
 
 
 def begin(conn: Connection, order: Order, now: datetime) -> int:
@@ -166,6 +151,13 @@ def apply(conn: Connection, restatement_id: int, changes: Mapping[UUID, Mapping[
 def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
     """Closes a restatement in the log."""
     conn.execute(sa.update(restatements).where(restatements.c.id == restatement_id).values(ended_at=now))
+
+
+def close(conn: Connection, restatement_id: int, now: datetime) -> None:
+    """Closes one that was left open; if it changed nothing, no trace of it is left."""
+    idle = restatements.c.id == restatement_id, restatements.c.changed == 0
+    if not conn.execute(sa.delete(restatements).where(*idle)).rowcount:
+        finish(conn, restatement_id, now)
 
 
 def done_so_far(conn: Connection, id_: int) -> Restated:
@@ -232,9 +224,28 @@ def _tries(engine: Engine, work: _Work) -> Iterator[Restated]:
 def _steps(engine: Engine, order: Order, work: _Work, clock: Callable[[], datetime]) -> Iterator[Restated]:
     id_, earlier = transact(engine, lambda conn: _open(conn, order, clock()))
     yield earlier
-    while found := _next(engine, id_, work.chosen):
-        yield transact(engine, partial(_step, id_=id_, found=found, work=work))
+    if work.sparse:
+        yield from _sparse_steps(engine, _This(id_, order), work)
+        return
+    while found := _next(engine, _This(id_, order), work.chosen):
+        yield transact(engine, partial(_step, found=found, work=work))
     transact(engine, lambda conn: finish(conn, id_, clock()))
+
+
+def _sparse_steps(engine: Engine, this: "_This", work: _Work) -> Iterator[Restated]:
+    is_dense = False
+    while found := _next(engine, this, work.chosen):
+        is_dense = is_dense or _would_change(engine, found, work)
+        step = partial(_step, found=found, work=work) if is_dense else partial(_pass, found=found)
+        done = transact(engine, step)
+        is_dense = done.changed > 0
+        yield done
+
+
+def _would_change(engine: Engine, found: "_Next", work: _Work) -> bool:
+    with reading(engine) as conn:
+        rows = _rows(conn.execute(work.rows.where(_are(conn, found.ids))))
+        return bool(_edits(rows, work.change(conn, rows)))
 
 
 def _open(conn: Connection, order: Order, now: datetime) -> tuple[int, Restated]:
@@ -254,22 +265,39 @@ def _open(conn: Connection, order: Order, now: datetime) -> tuple[int, Restated]
 
 
 @dataclass(frozen=True, slots=True)
+class _This:
+    """A restatement that is being done; its id alone may be another's, once somebody closed it."""
+
+    id: int
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
 class _Next:
     """The calls that come next, where a restatement has come so far."""
 
+    this: _This
     upto: UUID | None
     ids: Sequence[UUID]
 
 
-def _next(engine: Engine, id_: int, chosen: ColumnElement[bool]) -> _Next | None:
+def _next(engine: Engine, this: _This, chosen: ColumnElement[bool]) -> _Next | None:
     """None at the end.
 
     They are looked for outside of the transaction that changes them: where few calls are chosen, it takes long.
     """
     with reading(engine) as conn:
-        upto = conn.execute(sa.select(restatements.c.upto).where(restatements.c.id == id_)).scalar_one()
-        ids = _next_ids(conn, chosen, upto)
-    return _Next(upto, ids) if ids else None
+        row = _row(conn, this)
+        ids = _next_ids(conn, chosen, row.upto) if row else []
+    return _Next(this, row.upto, ids) if row and ids else None
+
+
+def _row(conn: Connection, this: _This, *, for_update: bool = False) -> sa.Row[Any] | None:
+    """Its row of the log; None where that was closed without a trace."""
+    query = sa.select(restatements).where(restatements.c.id == this.id)
+    row = conn.execute(query.with_for_update() if for_update else query).one_or_none()
+    order = this.order
+    return row if row and (row.kind, row.what) == (order.kind, dict(order.what)) else None
 
 
 def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) -> list[UUID]:
@@ -282,16 +310,34 @@ def _after(conn: Connection, upto: UUID | None, chosen: sa.Select[Any]) -> sa.Se
     return following if upto is None else following.where(calls.c.id > upto)
 
 
-def _step(conn: Connection, id_: int, found: _Next, work: _Work) -> Restated:
+def _step(conn: Connection, found: _Next, work: _Work) -> Restated:
     schema.check(conn)
     hold(conn, Lock.INGEST, shared=True)  # what is decided stays as the change finds it, as for a call that is stamped
     hold(conn, Lock.ROLLUP)  # not shared: see contributions.following
-    this = restatements.c.id == id_
-    if conn.execute(sa.select(restatements.c.upto).where(this).with_for_update()).scalar_one() != found.upto:
-        return Restated()  # somebody else gave the same order, and was first
+    if not _is_there_still(conn, found):
+        return Restated()
+    id_ = found.this.id
     done = _rewrite(conn, id_, _lock(conn, found.ids, work.rows), work.change, partial(_change_all, id_))
-    conn.execute(sa.update(restatements).where(this).values(upto=found.ids[-1]))
+    conn.execute(sa.update(restatements).where(restatements.c.id == id_).values(upto=found.ids[-1]))
     return done
+
+
+def _pass(conn: Connection, found: _Next) -> Restated:
+    """Leaves the calls as they are."""
+    schema.check(conn)
+    if not _is_there_still(conn, found):
+        return Restated()
+    seen = restatements.c.seen + len(found.ids)
+    conn.execute(
+        sa.update(restatements).where(restatements.c.id == found.this.id).values(upto=found.ids[-1], seen=seen)
+    )
+    return Restated(len(found.ids))
+
+
+def _is_there_still(conn: Connection, found: _Next) -> bool:
+    """Not so where somebody else gave the same order, and was first; nobody goes on until the transaction ends."""
+    row = _row(conn, found.this, for_update=True)
+    return row is not None and row.upto == found.upto
 
 
 @dataclass(frozen=True, slots=True)

@@ -389,6 +389,24 @@ def test_a_rate_that_holds_for_none_of_them_leaves_no_trace(books: Books) -> Non
     assert books.rows(restatements) == []
 
 
+def test_calls_that_stay_unpriced_are_looked_at_once_however_often_it_is_stopped(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restating, "CALLS_AT_ONCE", dict.fromkeys(restating.CALLS_AT_ONCE, 2))
+    books.deliver(*(made(number=number, request_model="one") for number in range(9)))
+    books.deliver(*(made(number=number, request_model="two") for number in range(10, 13)))
+    books.load(line(model="one", rest='service_tier = "batch"'))
+    books.load(line(model="two"))
+    for left in (3, 3, 0):  # 4 calls each: 9 of one, and 3 of two
+        with pytest.raises(Stop):
+            price_arrivals(books.engine, clock, WHO, stop(4))
+        assert rate_ids(books)[-3:].count(0) == left
+    price_arrivals(books.engine, clock, WHO)
+    assert editions(books)[0] == editions(books)[1]
+    assert [(row["what"]["model"], row["changed"]) for row in books.rows(restatements)] == [("two", 3)]
+    assert balanced(books)
+
+
 def test_a_rate_that_arrives_while_others_are_applied_is_left_to_the_next_run(books: Books) -> None:
     books.deliver(made(number=1, request_model="one"), made(number=2, request_model="two"))
     books.load(line(model="two"))

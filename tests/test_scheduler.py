@@ -341,7 +341,7 @@ def test_pricing_that_takes_too_long_goes_on_in_the_next_run(
     monkeypatch.setattr(restate, "CALLS_AT_ONCE", dict.fromkeys(restate.CALLS_AT_ONCE, 2))
     books.deliver(*(made(number=number, request_model="nobody/knows") for number in range(5)))
     books.load(LATE_CARD)
-    step = scheduler.PRICING_AT_ONCE / 5
+    step = scheduler.PRICING_AT_ONCE / 4
 
     def clock() -> datetime:
         desk.clock.at += step  # type: ignore[attr-defined]
