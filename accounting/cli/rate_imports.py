@@ -8,7 +8,7 @@ import typer
 from sqlalchemy import Connection, Engine
 
 from accounting import rateimports, ratesources, stamps
-from accounting.cli.books import AsJson, books, measuring, now, out, put_json
+from accounting.cli.books import AsJson, books, measuring, now, out, put_json, roll_up
 from accounting.cli.rate_effects import insist, insist_on_ends, show_touched, touched_fields
 from accounting.cli.rate_sheets import fields
 from accounting.errors import ConfigurationError
@@ -53,6 +53,7 @@ def import_(
     with measuring() as told:
         found = ratesources.read(source, form, currency, lambda done, of: told("Reading", done, of))
     with books() as engine:
+        roll_up(engine)  # what was delivered a moment ago is touched, too
         planned = _Planned(engine, found, wanted)
         if not as_json:
             say(out(), *planned.headings(source))

@@ -73,6 +73,12 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(run: Run, books: Boo
     assert in_force(books) == before
 
 
+def test_calls_that_were_delivered_a_moment_ago_are_touched_too(run: Run, books: Books, sheet: Path) -> None:
+    books.deliver(made(provider="acme", request_model="large"))
+    touched = json.loads(run("rates", "import", sheet, "--dry-run", "--json").out)["touched"]
+    assert (touched["calls"], touched["unrolled"]) == (1, 0)
+
+
 def test_the_difference_in_json_has_whole_lines(run: Run, books: Books, sheet: Path) -> None:
     run("rates", "import", sheet)
     ran = run("rates", "import", written(sheet.parent, "list.csv", SHEET.replace("0.002,,", "0.003,,")), "--json")
