@@ -142,6 +142,14 @@ def rerate(
         return Rerated(tuple(found), done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
 
 
+def end_begun(engine: Engine, which: Which, clock: Clock) -> None:
+    """End what was begun of these calls and was interrupted: for where a dry run finds nothing left to change."""
+    if which.unpriced_only:
+        rerate(engine, which, clock, "")  # looks at them by model, and closes what it finds done with
+    else:
+        _close(engine, clock(), partial(_is_of_these, _what(which, 0)))
+
+
 def price_arrivals(engine: Engine, clock: Clock, who: str, progress: Progress | None = None) -> Rerated | None:
     """Price the calls without a rate for which one arrived since this was last done; None where none did.
 
@@ -291,7 +299,12 @@ def _close(engine: Engine, now: datetime, is_over: Callable[[Mapping[str, str]],
 
 def _is_of_former_rates(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
     """Whether the same calls were to be priced, by rates before these."""
-    return _edition_of(begun) < _edition_of(what) and {**begun, "rates": ""} == {**what, "rates": ""}
+    return _edition_of(begun) < _edition_of(what) and _is_of_these(what, begun)
+
+
+def _is_of_these(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
+    """Whether the same calls were to be priced, by whatever rates."""
+    return {**begun, "rates": ""} == {**what, "rates": ""}
 
 
 def _is_done_with(which: Which, aliases: Aliases, edition: int, begun: Mapping[str, str]) -> bool:

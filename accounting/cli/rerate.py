@@ -79,8 +79,10 @@ def rerate(
         if not as_json:
             _show(would)
         done = work.run(dry_run=False, total=would.done.seen) if asked.agrees(would) else None
+        if not (dry_run or would.done.changed):
+            rerating.end_begun(engine, which, now)
     if as_json:
-        put_json(_fields(done or would, dry_run=done is None))
+        put_json(_fields(done or would, dry_run=dry_run))
     elif done:
         _tell(done, work.command)
 

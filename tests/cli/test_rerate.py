@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import typer
 
-from accounting import restate
+from accounting import rerating, restate
 from accounting.cli import rerate
+from accounting.rerating import Which
+from accounting.restated import Restated
 from accounting.store.tables import calls, restated_calls, restatements
 from tests.books import NOON, Books, at, made
 from tests.cli.conftest import Run
@@ -34,6 +36,7 @@ input = 0.001
 output = 0
 """
 
+WHO = "ann@desk"
 WHY = ("--why", "the list was wrong")
 
 
@@ -166,6 +169,41 @@ def test_on_a_terminal_the_person_decides_having_seen_it(
 def test_where_no_call_is_unpriced_that_is_said(run: Run, books: Books) -> None:
     run("rerate", "--unpriced", "--yes")
     assert run("rerate", "--unpriced", "--yes").out == "No such call is unpriced.\n"
+
+
+def stopped_after(calls: int, books: Books, which: Which, who: str) -> None:
+    """As by Ctrl-C, before it was written down that it is done."""
+
+    def stop(done: Restated) -> None:
+        if done.changed == calls:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        rerating.rerate(books.engine, which, lambda: NOON, who, "late", progress=stop)
+
+
+@pytest.mark.parametrize("who", [WHO, "bob@desk"])
+@pytest.mark.parametrize(
+    ("words", "which"),
+    [
+        (("--model", "z-ai/glm-5", "--why", "late"), Which(model="z-ai/glm-5")),
+        (("--model", "z-ai/glm-5", "--why", "another"), Which(model="z-ai/glm-5")),
+        (("--unpriced", "--model", "nobody/knows"), Which(model="nobody/knows", unpriced_only=True)),
+        (("--unpriced",), Which(unpriced_only=True)),
+    ],
+)
+def test_one_that_was_interrupted_when_all_was_done_is_ended_by_the_command(
+    run: Run, books: Books, words: tuple[str, ...], which: Which, who: str
+) -> None:
+    changed = 1 if which.unpriced_only else 3
+    stopped_after(changed, books, which, who)
+    run("rerate", *words, "--dry-run")
+    assert [row["ended_at"] for row in books.rows(restatements)] == [None]
+    ran = run("rerate", *words, "--yes", "--json")
+    assert (ran.code, json.loads(ran.out)["dry_run"]) == (0, False)
+    (log,) = books.rows(restatements)
+    assert (log["who"], log["changed"]) == (who, changed)
+    assert log["ended_at"] > NOON
 
 
 INTERRUPTED = """
