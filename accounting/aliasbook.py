@@ -11,6 +11,7 @@ from accounting.errors import RateCardError
 from accounting.ratebook import new_edition
 from accounting.store import Lock, aliaslines, hold
 from accounting.store.aliaslines import SHIPPED, Line
+from accounting.store.withdrawals import refuse_gone
 
 __all__ = ["SHIPPED", "Line", "Renewed", "add", "aliases", "beside", "lines", "renew", "withdraw", "without"]
 
@@ -106,13 +107,5 @@ def renew(conn: Connection, shipped: Iterable[Rule], now: datetime) -> Renewed:
 
 def _in_force(conn: Connection, ids: Collection[int]) -> list[Rule]:
     found = {line.rule.id: line for line in aliaslines.lines(conn) if line.rule.id in ids}
-    if unknown := sorted(set(ids) - found.keys()):
-        ids_ = ", ".join(map(str, unknown))
-        raise RateCardError(f"There is no alias {ids_} in the books. See their ids: accounting rates aliases list")
-    for line in found.values():
-        if line.withdrawn_at is not None:
-            raise RateCardError(
-                f"Alias {line.rule.id}, {line.rule}, was withdrawn already, on {line.withdrawn_at:%Y-%m-%d} by "
-                f"{line.withdrawn_by}: {line.withdrawn_why}. Nothing was changed; leave it out."
-            )
+    refuse_gone(found, ids, "alias", "accounting rates aliases list")
     return [line.rule for line in found.values()]

@@ -11,6 +11,7 @@ from accounting.periods import moment
 from accounting.rates import ANY_TIER, STANDARD, Rate
 from accounting.resolution import Considered, RateBook
 from accounting.store.ratelines import Line
+from accounting.store.withdrawals import by_whom
 
 _NEAR = 3
 """So many names that are like the one asked for are told at most."""
@@ -148,9 +149,7 @@ def _withdrawn(lines: Iterable[Line], asked: Asked, names: Sequence[Named]) -> I
 
 def _withdrawal(line: Line) -> str:
     at = moment(line.withdrawn_at.replace(microsecond=0)) if line.withdrawn_at else ""
-    by = f" by {line.withdrawn_by}" if line.withdrawn_by else ""
-    why = f": {line.withdrawn_why}" if line.withdrawn_why else ""
-    return f"was withdrawn {at}{by}{why}"
+    return f"was withdrawn {at}{by_whom(line.withdrawn_by, line.withdrawn_why)}"
 
 
 def _near(book: RateBook, asked: Asked, names: Sequence[str]) -> Near:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from accounting.errors import FxRateError
 from accounting.fx import Exchange, FxRate, FxRates
-from accounting.store import insert, reading, transact
+from accounting.store import insert, reading, transact, withdrawals
 from accounting.store.tables import fx_rates
 
 _AT_ONCE = 2000
@@ -200,5 +200,5 @@ def entries(conn: Connection, base: str, quote: str, until: date, limit: int) ->
 
 def _entry(row: sa.RowMapping) -> Entry:
     rate = FxRate(*(row[column.name] for column in _COLUMNS))
-    of_entry = ("loaded_at", "loaded_by", "withdrawn_at", "withdrawn_by", "withdrawn_why")
+    of_entry = ("loaded_at", "loaded_by", *withdrawals.COLUMNS)
     return Entry(rate, *(row[name] for name in of_entry))

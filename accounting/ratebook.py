@@ -14,6 +14,7 @@ from accounting.resolution import RateBook
 from accounting.store import Lock, aliaslines, hold, ratelines
 from accounting.store.ratelines import Line
 from accounting.store.tables import store
+from accounting.store.withdrawals import refuse_gone
 
 __all__ = [
     "Line",
@@ -127,21 +128,8 @@ def ended(rate: Rate, at: datetime) -> Rate:
 def in_force(conn: Connection, ids: Collection[int]) -> list[Rate]:
     """The lines of these ids; raises where one is not there, or withdrawn."""
     found = {line.rate.id: line for line in ratelines.lines(conn, ids=ids)}
-    if unknown := sorted(set(ids) - found.keys()):
-        raise RateCardError(f"There is no rate {_listed(unknown)} in the books. See their ids: accounting rates list")
-    for line in found.values():
-        if line.withdrawn_at is not None:
-            by = f" by {line.withdrawn_by}" if line.withdrawn_by else ""
-            why = f": {line.withdrawn_why}" if line.withdrawn_why else ""
-            raise RateCardError(
-                f"Rate {line.rate.id}, {line.rate}, was withdrawn already, on {line.withdrawn_at:%Y-%m-%d}{by}{why}. "
-                "Nothing was changed; leave it out. Lines in force: accounting rates list"
-            )
+    refuse_gone(found, ids, "rate", "accounting rates list")
     return [line.rate for line in found.values()]
-
-
-def _listed(ids: Iterable[int]) -> str:
-    return ", ".join(map(str, ids))
 
 
 def _refuse_end(rate: Rate, at: datetime) -> None:

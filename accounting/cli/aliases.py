@@ -11,10 +11,11 @@ from accounting import aliasbook, ratebook, stamps
 from accounting.aliases import Aliases, Named, Rule
 from accounting.cli.books import AsJson, Why, books, now, out, put_json, roll_up
 from accounting.cli.rate_effects import DRY, show_touched, touched_fields
+from accounting.cli.withdrawals import withdrawal, withdrawal_fields
 from accounting.errors import ConfigurationError
 from accounting.resolution import RateBook
 from accounting.settings import whoami
-from accounting.sheets import Cell, Column, Sheet, instant, printable, say, show
+from accounting.sheets import Cell, Column, Sheet, printable, say, show
 from accounting.store import reading
 from accounting.touched import Touched, renamed
 
@@ -166,10 +167,9 @@ def _sheet(lines: Sequence[aliasbook.Line]) -> Sheet:
 
 def _row(line: aliasbook.Line, gone: bool) -> tuple[Cell, ...]:
     rule = line.rule
-    withdrawn = f"{instant(line.withdrawn_at)} by {line.withdrawn_by}: {line.withdrawn_why}"
     return (
         *(rule.id, rule.provider or None, rule.pattern, rule.target or None),
-        *([withdrawn if line.withdrawn_at else None] if gone else []),
+        *([withdrawal(line)] if gone else []),
         *(f"{line.added_at:%Y-%m-%d}", line.added_by, rule.source),
     )
 
@@ -231,9 +231,7 @@ def _line_fields(line: aliasbook.Line) -> dict[str, Any]:
         **rule_fields(line.rule),
         "added_at": line.added_at,
         "added_by": line.added_by,
-        "withdrawn_at": line.withdrawn_at,
-        "withdrawn_by": line.withdrawn_by,
-        "withdrawn_why": line.withdrawn_why,
+        **withdrawal_fields(line),
     }
 
 

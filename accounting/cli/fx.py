@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from accounting import converted, fxbook, fxsheets, money
 from accounting.cli.books import AsJson, Why, books, measuring, now, out, put_json
 from accounting.cli.spans import day as a_day
+from accounting.cli.withdrawals import withdrawal, withdrawal_fields
 from accounting.errors import ConfigurationError, FxRateError
 from accounting.fx import FxRate
 from accounting.fxbook import Entry, Loaded, Pair
@@ -148,7 +149,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _entry_cells(entry: Entry) -> tuple[Any, ...]:
     rate = entry.rate
-    withdrawn = f"{instant(entry.withdrawn_at)} by {entry.withdrawn_by}: {entry.withdrawn_why}"
     return (
         rate.id,
         rate.pair,
@@ -157,7 +157,7 @@ def _entry_cells(entry: Entry) -> tuple[Any, ...]:
         rate.source,
         instant(entry.loaded_at),
         entry.loaded_by,
-        withdrawn if entry.withdrawn_at else None,
+        withdrawal(entry),
     )
 
 
@@ -166,9 +166,7 @@ def _entry_fields(entry: Entry) -> dict[str, Any]:
         **_rate_fields(entry.rate),
         "loaded_at": entry.loaded_at,
         "loaded_by": entry.loaded_by,
-        "withdrawn_at": entry.withdrawn_at,
-        "withdrawn_by": entry.withdrawn_by,
-        "withdrawn_why": entry.withdrawn_why,
+        **withdrawal_fields(entry),
     }
 
 

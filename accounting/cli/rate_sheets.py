@@ -5,12 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from accounting.cli.withdrawals import withdrawal, withdrawal_fields
 from accounting.money import EXACT
 from accounting.periods import moment
 from accounting.pricelists import successor
 from accounting.ratebook import Line
 from accounting.rates import CLASSES, PRICES, UNPRICED, Class, Rate
 from accounting.sheets import Cell, Column, Sheet, instant
+from accounting.store.withdrawals import by_whom
 
 _USUAL = CLASSES[:5]
 """Always shown; the others where there is a price for them."""
@@ -129,14 +131,13 @@ def _validity(line: Line, others: Collection[Rate], at: datetime) -> str:
 
 def history(line: Line) -> list[str]:
     """Where it is from, who loaded it and why, and who withdrew it."""
-    said = [f"Source: {line.rate.source}", f"Loaded {instant(line.loaded_at)}{_by(line.loaded_by, line.loaded_why)}"]
-    if line.withdrawn_at is not None:
-        said.append(f"Withdrawn {instant(line.withdrawn_at)}{_by(line.withdrawn_by, line.withdrawn_why)}")
+    said = [
+        f"Source: {line.rate.source}",
+        f"Loaded {instant(line.loaded_at)}{by_whom(line.loaded_by, line.loaded_why)}",
+    ]
+    if withdrawn := withdrawal(line):
+        said.append(f"Withdrawn {withdrawn}")
     return said
-
-
-def _by(who: str | None, why: str | None) -> str:
-    return (f" by {who}" if who else "") + (f": {why}" if why else "")
 
 
 def day_or_moment(at: datetime) -> str:
@@ -151,9 +152,7 @@ def line_fields(line: Line) -> dict[str, Any]:
         "loaded_at": line.loaded_at,
         "loaded_by": line.loaded_by,
         "loaded_why": line.loaded_why,
-        "withdrawn_at": line.withdrawn_at,
-        "withdrawn_by": line.withdrawn_by,
-        "withdrawn_why": line.withdrawn_why,
+        **withdrawal_fields(line),
     }
 
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting.aliases import Aliases, Rule
+from accounting.store import withdrawals
 from accounting.store.tables import aliases
 
 SHIPPED = "shipped"
@@ -27,6 +28,9 @@ class Line:
     withdrawn_by: str | None
     withdrawn_why: str | None
 
+    def __str__(self) -> str:
+        return str(self.rule)
+
 
 def append(conn: Connection, rules: Iterable[Rule], now: datetime, by: str = SHIPPED) -> list[Rule]:
     """Write rules down, and return them with their ids. Whether they are there already is the caller's to know."""
@@ -41,9 +45,7 @@ def append(conn: Connection, rules: Iterable[Rule], now: datetime, by: str = SHI
 
 def withdraw(conn: Connection, ids: Iterable[int], now: datetime, by: str, why: str) -> None:
     """Note that these rules hold no more. Whether they did is the caller's to know."""
-    said = {"withdrawn_at": now, "withdrawn_by": by, "withdrawn_why": why}
-    if rows := [{"line": id_} for id_ in ids]:
-        conn.execute(sa.update(aliases).where(aliases.c.id == sa.bindparam("line")).values(said), rows)
+    withdrawals.withdraw(conn, aliases, ids, now, by, why)
 
 
 def lines(conn: Connection) -> list[Line]:
@@ -69,7 +71,7 @@ def _aliases(rows: tuple[tuple[Any, ...], ...]) -> Aliases:
 
 
 _RULE = ("provider", "pattern", "target", "source", "id")
-_HOW = ("added_at", "added_by", "withdrawn_at", "withdrawn_by", "withdrawn_why")
+_HOW = ("added_at", "added_by", *withdrawals.COLUMNS)
 _RULES = sa.select(*(aliases.c[name] for name in _RULE)).order_by(aliases.c.id)
 _IN_FORCE = _RULES.where(aliases.c.withdrawn_at.is_(None))
 

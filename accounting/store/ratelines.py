@@ -11,6 +11,7 @@ from accounting import hours
 from accounting.patterns import ANY
 from accounting.periods import Period
 from accounting.rates import PRICES, Rate
+from accounting.store import withdrawals
 from accounting.store.tables import rates
 
 
@@ -26,6 +27,9 @@ class Line:
     withdrawn_why: str | None
     loaded_why: str = ""
 
+    def __str__(self) -> str:
+        return str(self.rate)
+
 
 def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "", why: str = "") -> list[Rate]:
     """Write lines down, and return them with their ids. Whether they agree with those there is the caller's to know."""
@@ -39,10 +43,7 @@ def append(conn: Connection, lines: Iterable[Rate], now: datetime, by: str = "",
 
 def withdraw(conn: Connection, ids: Iterable[int], now: datetime, by: str, why: str) -> None:
     """Note that these lines hold no more. Whether they did is the caller's to know."""
-    said = {"withdrawn_at": now, "withdrawn_by": by, "withdrawn_why": why}
-    rows = [{"line": id_} for id_ in ids]
-    if rows:
-        conn.execute(sa.update(rates).where(rates.c.id == sa.bindparam("line")).values(said), rows)
+    withdrawals.withdraw(conn, rates, ids, now, by, why)
 
 
 def lines(conn: Connection, ids: Collection[int] | None = None) -> list[Line]:
@@ -53,7 +54,7 @@ def lines(conn: Connection, ids: Collection[int] | None = None) -> list[Line]:
     return [Line(_rate(row), *(row[name] for name in _HOW)) for row in conn.execute(query).mappings()]
 
 
-_HOW = ("loaded_at", "loaded_by", "withdrawn_at", "withdrawn_by", "withdrawn_why", "loaded_why")
+_HOW = ("loaded_at", "loaded_by", *withdrawals.COLUMNS, "loaded_why")
 
 
 def read(
