@@ -111,6 +111,20 @@ def test_names_that_a_pattern_or_an_alias_rule_leads_from_are_touched(books: Boo
     assert would_touch(books, line(model="m*")).models == (("acme", "m-1"), ("acme", "v/m"))
 
 
+def test_a_pattern_for_a_family_touches_other_names_of_it_that_one_for_the_rest_priced(books: Books) -> None:
+    with writing(books.engine) as conn:
+        aliaslines.append(conn, [Rule("acme", "{vendor}/{model}", "{model}")], NOON)
+    load(books, line(model="*"))
+    book(books, call(1, request_model="v/m-1"), call(2, request_model="v/n"))
+    family = line(model="m*", input_="2")
+    assert would_touch(books, family).models == (("acme", "v/m-1"),)
+    load(books, family)
+    with reading(books.engine) as conn:
+        found = ratebook.book(conn, {("acme", "v/m-1")}).find("acme", "v/m-1", NOON)
+    assert found is not None
+    assert found.model == "m*"
+
+
 def test_a_line_for_much_input_touches_calls_only_where_so_much_was_used(books: Books) -> None:
     load(books, line())
     book(books, call(1, usage=used(500, 1)), call(2, started_at=NOON + DAY, usage=used(501, 1)))
