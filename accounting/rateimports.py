@@ -1,9 +1,10 @@
 """What an import makes of the rate book: the difference between what a source says now and what it said before.
 
-It touches lines of its own source alone. Of a model that another source's line prices, a hand-made one as any, nothing
-is taken: that line was chosen. Nor is a line that somebody withdrew, or had end, as long as the source says the same.
-History does not move: a price that its source gives no date changes from now on, and lines that are gone from it end
-now.
+It touches lines of its own source alone. What somebody else's price list says is not taken where another source's line
+is the model's price: see `ratebeside`. What a card or a sheet says is somebody's own word, and stands beside the lines
+of other sources as if it was loaded: the newest holds. Nor is a line taken that somebody withdrew, or had end, as long
+as the source says the same. History does not move: a price that its source gives no date changes from now on, and lines
+that are gone from it end now.
 """
 
 from collections import defaultdict
@@ -17,9 +18,10 @@ from sqlalchemy import Connection
 from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
 from accounting.errors import RateCardError
-from accounting.patterns import fits, is_pattern
+from accounting.patterns import fits
 from accounting.periods import Period
-from accounting.rates import ANY_TIER, UNPRICED, Rate
+from accounting.ratebeside import Others, Room, pieces
+from accounting.rates import UNPRICED, Rate
 from accounting.ratesources.listing import Listing, Place, place
 from accounting.resolution import RateBook
 from accounting.store import aliaslines, ratelines
@@ -36,11 +38,11 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Beaten:
-    """The list of a model that is not taken, for another source's line that prices it."""
+class Beside:
+    """A line of another source beside a model's list."""
 
     place: Place
-    by: Rate
+    line: Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an import would do. `kept` lines stay as they are; `gone` are those that end now, or never begin.
+    """What an import would do. `kept` lines stay as they are; `gone` are those that end now, or never begin;
+    `beaten` lists are not taken, as a line wins over them. By the `overtaken` lines, patterns and ones of other names,
+    a model was priced until now.
 
     It is done by withdrawing and appending: `withdrawn` are in the books, `appended` are not yet.
     """
@@ -62,7 +66,8 @@ class Plan:
     changed: tuple[Change, ...] = ()
     gone: tuple[Rate, ...] = ()
     kept: int = 0
-    beaten: tuple[Beaten, ...] = ()
+    beaten: tuple[Beside, ...] = ()
+    overtaken: tuple[Beside, ...] = ()
     refused: tuple[Refused, ...] = ()
     withdrawn: tuple[Rate, ...] = ()
     appended: tuple[Rate, ...] = ()
@@ -101,24 +106,26 @@ def plan(
     """`held` are all lines in force, and those `taken_back` that people withdrew, see `by_people`."""
     mine, others = _apart(held, source)
     ours, theirs = _by_place(mine, wanted), _by_place(source.lines, wanted)
-    book = RateBook(others, aliases)
+    beside = Others(others, now, aliases)
     left_alone = _Left(source)
     decided = _Decided(taken_back, mine, source)
     made = _Made()
     for done, there in enumerate(sorted({*ours, *theirs})):
         told(done, len(ours) + len(theirs))
-        by = _winner(book, others, there, known=there in ours)
+        by = beside.winner(there) if source.undated else None
         if by is not None:
-            made.beaten += [Beaten(there, by)] if there in theirs else []
+            made.beaten += [Beside(there, by)] if there in theirs else []
         elif there in theirs:
             made.refused += decided.refused(theirs[there])
-            taken = decided.taken(theirs[there], now)
-            if taken:
-                _List(ours.get(there, []), taken, source.always, now).compare(made)
+            if taken := decided.taken(theirs[there], now):
+                room = _room(beside, there, taken, source)
+                made.beaten += [Beside(there, room.until)] if room.until else []
+                made.overtaken += _overtaken(beside, there) if there not in ours else []
+                _List(ours.get(there, []), room, now, beside.at(there)).compare(made)
             else:
                 made.kept += len(ours.get(there, []))
         elif there not in left_alone:
-            _end(ours[there], now, made)
+            _end(ours[there], now, made, beside.at(there))
     return made.plan()
 
 
@@ -161,6 +168,18 @@ def by_people(lines: Iterable[Line]) -> list[Line]:
     return [line for line in lines if line.withdrawn_at and not (line.withdrawn_why or "").startswith(_IMPORT)]
 
 
+def _room(beside: Others, there: Place, lines: Sequence[Rate], source: Listing) -> Room:
+    if source.undated:
+        return beside.room(there, lines, source.always)
+    return Room(beside.unsaid(there, lines), source.always)
+
+
+def _overtaken(beside: Others, there: Place) -> Iterator[Beside]:
+    line = beside.before(there)
+    if line is not None:
+        yield Beside(there, line)
+
+
 @dataclass(slots=True)
 class _Made:
     """A plan in the making."""
@@ -169,7 +188,8 @@ class _Made:
     changed: list[Change] = field(default_factory=list)
     gone: list[Rate] = field(default_factory=list)
     kept: int = 0
-    beaten: list[Beaten] = field(default_factory=list)
+    beaten: list[Beside] = field(default_factory=list)
+    overtaken: list[Beside] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     withdrawn: list[Rate] = field(default_factory=list)
     appended: list[Rate] = field(default_factory=list)
@@ -181,6 +201,7 @@ class _Made:
             gone=tuple(self.gone),
             kept=self.kept,
             beaten=tuple(self.beaten),
+            overtaken=tuple(self.overtaken),
             refused=tuple(self.refused),
             withdrawn=tuple(self.withdrawn),
             appended=tuple(self.appended),
@@ -232,9 +253,9 @@ def _ways(rate: Rate) -> tuple[tuple[Rate, datetime | None], tuple[Rate, datetim
 class _List:
     """One model's prices at one service tier: as they are in the books, and as the source has them."""
 
-    def __init__(self, held: list[Rate], wanted: list[Rate], always: datetime | None, now: datetime) -> None:
-        self._held, self._wanted = _steps(held), _steps(wanted)
-        self._always, self._now = always, now
+    def __init__(self, held: list[Rate], wanted: Room, now: datetime, others: list[Rate]) -> None:
+        self._held, self._wanted = _steps(held), _steps(wanted.lines)
+        self._always, self._now, self._others = wanted.always, now, others
         self._withdrawn: list[Rate] = []
         self._appended: list[Rate] = []
 
@@ -260,13 +281,16 @@ class _List:
 
     def _hold_now(self) -> None:
         """What is undated, or came back, is said from now on."""
-        wanted = in_force(_all(self._wanted), self._now)
-        found = in_force(self._after(), self._now)
+        wanted, found = (self._own(lines) for lines in (_all(self._wanted), self._after()))
         if _prices(wanted) == _prices(found):
             return
         if not any(_is_plain(line) for line in wanted):
             self._end_all()
         self._appended += [replace(line, period=Period(self._now, line.period.end)) for line in wanted]
+
+    def _own(self, lines: list[Rate]) -> list[Rate]:
+        """Of the lines those in force now: not behind others, as a card's of long ago behind a newer card's."""
+        return [line for line in in_force([*lines, *self._others], self._now) if line in lines]
 
     def _after(self) -> list[Rate]:
         gone = {line.id for line in self._withdrawn}
@@ -274,7 +298,7 @@ class _List:
 
     def _end_all(self) -> None:
         lines = [line for line in self._after() if line.id != UNPRICED]
-        for line, instead in _ended(lines, self._now):
+        for line, instead in _ended(lines, self._now, self._others):
             self._withdrawn.append(line)
             self._appended += instead
 
@@ -300,21 +324,21 @@ class _List:
             made.changed += _changes(at, in_force(before, at), in_force(self._after(), at))
 
 
-def _end(held: list[Rate], now: datetime, made: _Made) -> None:
+def _end(held: list[Rate], now: datetime, made: _Made, others: Sequence[Rate]) -> None:
     """The source has the list no more."""
     made.gone += [*in_force(held, now), *(line for line in held if line.valid_from > now)]
-    ending = list(_ended(held, now))
+    ending = list(_ended(held, now, others))
     made.withdrawn += [line for line, _ in ending]
     made.appended += [rate for _, instead in ending for rate in instead]
     made.kept += len(held) - len(ending)
 
 
-def _ended(lines: Sequence[Rate], now: datetime) -> Iterator[tuple[Rate, list[Rate]]]:
-    """Those that could hold from now on, each with the line that ends instead; none where it had not begun."""
+def _ended(lines: Sequence[Rate], now: datetime, others: Sequence[Rate]) -> Iterator[tuple[Rate, list[Rate]]]:
+    """Those that could hold from now on, each with what ends instead; nothing where it had not begun."""
     for line in lines:
         if not _is_over(line, now):
-            period = Period(line.valid_from, min([now, *(one.valid_from for one in lines if _follows(one, line))]))
-            yield line, [replace(line, id=UNPRICED, period=period)] if line.valid_from < now else []
+            end = min([now, *(one.valid_from for one in lines if _follows(one, line))])
+            yield line, pieces(line, end, others)
 
 
 def _follows(one: Rate, line: Rate) -> bool:
@@ -397,19 +421,6 @@ def _by_place(lines: Iterable[Rate], wanted: Wanted) -> dict[Place, list[Rate]]:
         if (there := place(line)) in wanted:
             found[there].append(line)
     return dict(found)
-
-
-def _winner(book: RateBook, others: Sequence[Rate], there: Place, *, known: bool) -> Rate | None:
-    """Another source's line for the model; for a pattern, one of the same pattern.
-
-    Where a line of ours is `known` by the model's own name, only by that name: it prices the calls by now.
-    """
-    provider, model, tier = there
-    if is_pattern(model):
-        lines: Iterable[Rate] = (rate for rate in others if (rate.provider, rate.model) == (provider, model))
-    else:
-        lines = (one.rate for one in book.considered(provider, model) if not known or one.rate.model == model)
-    return next((rate for rate in lines if rate.service_tier in (tier, ANY_TIER)), None)
 
 
 def _is_named(name: str, names: Sequence[str]) -> bool:

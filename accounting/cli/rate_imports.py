@@ -14,7 +14,7 @@ from accounting.cli.rate_sheets import fields
 from accounting.errors import ConfigurationError
 from accounting.money import plain
 from accounting.ratechecks import Suspicion, suspicious
-from accounting.rateimports import Change, Plan, Refused, Wanted
+from accounting.rateimports import Beside, Change, Plan, Refused, Wanted
 from accounting.rates import CLASSES, Rate
 from accounting.ratesources import FORMATS, LeftOut, Listing, place
 from accounting.settings import whoami
@@ -46,7 +46,8 @@ def import_(
 ) -> None:
     """Take over what a price list says by now: models added, prices changed from when, and those gone, which end.
 
-    Only lines of the same source change. What another source prices, or somebody by hand, stays as it is.
+    Only lines of the same source change. A model's own price of another source, or by hand, wins over a price list's;
+    a card or a sheet stands beside others, and its newest line holds.
     """
     _refuse_form(form)
     wanted = Wanted(tuple(providers or ()), tuple(models or ()))
@@ -126,8 +127,9 @@ class _Planned:
         yield "Added", _added(self.plan.added)
         yield "Changed", _changed(self.plan.changed)
         yield "Gone: they end now", _gone(self.plan.gone)
-        yield "Not taken, as another source's line prices them", _beaten(self.plan)
+        yield "Not taken, as another source's line prices them", _by_source(self.plan.beaten)
         yield "Not taken, as somebody withdrew them or had them end", _refused(self.plan.refused)
+        yield "No more priced by another source's line for more models", _by_source(self.plan.overtaken)
         yield "Left out", _left_out(self._left_out)
 
     def carry_out(self, source: str, why: str) -> None:
@@ -145,10 +147,8 @@ class _Planned:
             "changed": [_change(change) for change in plan.changed],
             "gone": [fields(rate) for rate in plan.gone],
             "kept": plan.kept,
-            "beaten": [
-                {"provider": one.place[0], "model": one.place[1], "service_tier": one.place[2], "by": fields(one.by)}
-                for one in plan.beaten
-            ],
+            "beaten": [_beside(one, "by") for one in plan.beaten],
+            "overtaken": [_beside(one, "line") for one in plan.overtaken],
             "refused": [_refusal(one) for one in plan.refused],
             "left_out": [
                 {"provider": one.provider, "model": one.model, "price": one.name or None, "reason": one.reason}
@@ -213,11 +213,11 @@ def _gone(rates: Iterable[Rate]) -> Sheet:
     return Sheet(columns, tuple(rows))
 
 
-def _beaten(plan: Plan) -> Sheet:
+def _by_source(ones: Iterable[Beside]) -> Sheet:
     columns = (Column("source", figure=False), Column("models"), Column("such as", figure=False))
     found: dict[str, dict[str, None]] = defaultdict(dict)
-    for one in plan.beaten:
-        found[one.by.source][f"{one.place[0]}/{one.place[1]}"] = None
+    for one in ones:
+        found[one.line.source][f"{one.place[0]}/{one.place[1]}"] = None
     return Sheet(columns, tuple((source, len(models), _such_as(models)) for source, models in sorted(found.items())))
 
 
@@ -259,6 +259,11 @@ def _such_as(models: Iterable[str]) -> str:
 
 def _suspicion(one: Suspicion) -> dict[str, Any]:
     return {"line": fields(one.line), "price": one.name, "reason": str(one)}
+
+
+def _beside(one: Beside, name: str) -> dict[str, Any]:
+    provider, model, tier = one.place
+    return {"provider": provider, "model": model, "service_tier": tier, name: fields(one.line)}
 
 
 def _change(change: Change) -> dict[str, Any]:

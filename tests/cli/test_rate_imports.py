@@ -124,18 +124,39 @@ def test_only_the_providers_and_models_that_are_named_are_imported(run: Run, boo
     assert [rate.model for rate in in_force(books)] == ["small"]
 
 
-def test_a_hand_made_line_wins_and_is_named(run: Run, books: Books, sheet: Path) -> None:
-    hand_made = (
-        CARD.replace("list", "contract").replace("0.0025", "0.002").replace("source", 'currency = "EUR"\nsource')
-    )
-    books.load(hand_made)
-    ran = run("rates", "import", sheet)
+def test_a_hand_made_line_wins_over_a_price_list_and_is_named(run: Run, books: Books, tmp_path: Path) -> None:
+    books.load(CARD.replace("list", "contract").replace("source", 'currency = "EUR"\nsource'))
+    tokens = {"litellm_provider": "acme", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+    file = price_map(tmp_path, large={**tokens, "input_cost_per_token_batches": 1.25e-06}, small=tokens)
+    ran = run("rates", "import", file)
     assert ["contract", "1", "acme/large"] in [line.split() for line in ran.lines]
     assert [(rate.model, rate.service_tier, rate.source) for rate in in_force(books)] == [
         ("large", "", "contract"),
-        ("large", "batch", "list"),
-        ("small", "", "list"),
+        ("large", "batch", "litellm"),
+        ("small", "", "litellm"),
     ]
+
+
+def test_a_suppliers_next_price_list_takes_over_though_its_source_bears_another_date(
+    run: Run, books: Books, tmp_path: Path
+) -> None:
+    first, second = CARD.replace("source", 'currency = "EUR"\nsource'), "price list of 2026-11-20"
+    run("rates", "import", written(tmp_path, "d1.toml", first))
+    newer = first.replace('"list"', f'"{second}"').replace("2026-02-01", "2026-11-20").replace("0.01", "0.02")
+    assert run("rates", "import", written(tmp_path, "d2.toml", newer)).lines[-1].startswith("Imported: 1 added")
+    assert [rate.source for rate in in_force(books)] == ["list", second]
+
+
+def test_a_pattern_of_another_source_is_named_where_a_list_goes_before_it(
+    run: Run, books: Books, tmp_path: Path
+) -> None:
+    books.load(CARD.replace("source", 'currency = "EUR"\nsource').replace("large", "*").replace("list", "contract"))
+    tokens = {"litellm_provider": "acme", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+    ran = run("rates", "import", price_map(tmp_path, large=tokens), "--yes")
+    assert ran.lines[-1].startswith("Imported: 1 added")
+    title = "No more priced by another source's line for more models"
+    assert ran.lines[ran.lines.index(title) + 1].split() == ["source", "models", "such_as"]
+    assert ["contract", "1", "acme/large"] in [row.split() for row in ran.lines]
 
 
 def test_prices_that_look_a_thousand_times_off_are_imported_only_where_somebody_insists(
