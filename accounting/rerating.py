@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Engine
 
 from accounting import patterns, ratebook, ratestamps
 from accounting.aliases import Aliases
+from accounting.errors import ConfigurationError
 from accounting.rates import Rate
 from accounting.resolution import RateBook
 from accounting.restate import Change, Order, close, finish, restate
@@ -127,15 +128,22 @@ def rerate(
     """Price the calls by the rates as they are now; a dry run changes nothing and says what would.
 
     The same once more goes on where one was killed, unless the rates are others by now: then it begins anew. Without
-    a `why` it is that there are these rates now. Raises `RateCardError` where the rates contradict each other.
+    a `why` it is that there are these rates now. Raises `RateCardError` where the rates contradict each other, and
+    `ConfigurationError`, once all others are priced, where one is for hours in a zone that this host doesn't know.
     """
     with reading(engine) as conn:
         edition, found, present = _edition(conn), _found(conn, which), _Present(conn)
     done = Restated()
+    failed: ConfigurationError | None = None
     for part in _parts(which, found, present.book):
         order = Order(KIND, _what(part.which, edition), who, why or part.why)
         told = partial(_tell, progress, done)
-        done += _price(engine, order, part, present.change, clock, dry_run=dry_run, progress=told)
+        try:
+            done += _price(engine, order, part, present.change, clock, dry_run=dry_run, progress=told)
+        except ConfigurationError as error:  # this host doesn't know the zone of a line: of other models it may
+            failed = error
+    if failed is not None:
+        raise failed
     if which.unpriced_only and not dry_run:
         _close(engine, clock(), partial(_is_done_with, which, present.aliases, edition))
     with reading(engine) as conn:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounting import ratebook, rerating, stamps
+from accounting import periods, ratebook, rerating, stamps
 from accounting import restate as restating
 from accounting.aliases import Rule
+from accounting.errors import ConfigurationError
 from accounting.ingest import ingest
 from accounting.rerating import Recost, Rerated, Which, price_arrivals, rerate
 from accounting.store import aliaslines, reading, tables, writing
@@ -445,6 +446,23 @@ def test_a_rare_model_is_looked_for_in_its_own_days(books: Books) -> None:
     asked = plans(books.engine, lambda conn: rerating.models(conn, rare))
     assert "ix_batches_unrolled" in asked[0]
     assert "ix_calls_batch_id" in asked[0]
+
+
+def test_a_zone_that_a_host_does_not_know_keeps_no_other_model_from_being_priced(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books.deliver(*(made(number=number, request_model=model) for number, model in enumerate(("one", "two"), 1)))
+    books.load(line(model="one", rest='hours = "08:00-20:00 Asia/Kathmandu"'))
+    books.load(line(model="two"))
+    here = periods.zone
+    with monkeypatch.context() as patch:
+        patch.setattr(periods, "zone", lambda name: here(name if name != "Asia/Kathmandu" else "Nowhere"))
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match="this host knows no zone Asia/Kathmandu"):
+                price_arrivals(books.engine, clock, WHO)
+            assert rate_ids(books) == [0, newest_rate(books)]
+    price_arrivals(books.engine, clock, WHO)
+    assert rate_ids(books) == [newest_rate(books) - 1, newest_rate(books)]
 
 
 def test_calls_that_could_not_be_priced_through_a_fault_of_ours_are_priced_once_they_can(
