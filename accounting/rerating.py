@@ -97,9 +97,10 @@ class Rerated:
 
     `models` are those in the books that were meant. Of the changed calls some cost something else, the others are at
     another line of the same prices: see `Restated`. `overtaken` says that the rates changed while it was done: calls
-    that had been looked at by then were priced by the former ones.
+    that had been looked at by then were priced by the former ones. `edition` is that of the rates when it began.
     """
 
+    edition: int
     models: tuple[Model, ...]
     done: Restated
     recosts: tuple[Recost, ...] = ()
@@ -147,15 +148,19 @@ def rerate(
     if which.unpriced_only and not dry_run:
         _close(engine, clock(), partial(_is_done_with, which, present.aliases, edition))
     with reading(engine) as conn:
-        return Rerated(tuple(found), done, tuple(_recosts(conn, done)), overtaken=_edition(conn) != edition)
+        recosts, is_overtaken = tuple(_recosts(conn, done)), _edition(conn) != edition
+    return Rerated(edition, tuple(found), done, recosts, is_overtaken)
 
 
-def end_begun(engine: Engine, which: Which, clock: Clock) -> None:
-    """End what was begun of these calls and was interrupted: for where a dry run finds nothing left to change."""
+def end_begun(engine: Engine, which: Which, would: Rerated, now: datetime) -> None:
+    """End what was begun of these calls and was interrupted, after a dry run that found nothing left to change."""
+    what = _what(which, would.edition)
+    with reading(engine) as conn:
+        aliases = aliaslines.in_force(conn)
     if which.unpriced_only:
-        rerate(engine, which, clock, "")  # looks at them by model, and closes what it finds done with
+        _close(engine, now, partial(_is_done_with, which, aliases, would.edition))
     else:
-        _close(engine, clock(), partial(_is_of_these, _what(which, 0)))
+        _close(engine, now, lambda begun: begun == what or _is_of_former_rates(what, begun))
 
 
 def price_arrivals(engine: Engine, clock: Clock, who: str, progress: Progress | None = None) -> Rerated | None:
@@ -307,12 +312,7 @@ def _close(engine: Engine, now: datetime, is_over: Callable[[Mapping[str, str]],
 
 def _is_of_former_rates(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
     """Whether the same calls were to be priced, by rates before these."""
-    return _edition_of(begun) < _edition_of(what) and _is_of_these(what, begun)
-
-
-def _is_of_these(what: Mapping[str, str], begun: Mapping[str, str]) -> bool:
-    """Whether the same calls were to be priced, by whatever rates."""
-    return {**begun, "rates": ""} == {**what, "rates": ""}
+    return _edition_of(begun) < _edition_of(what) and {**begun, "rates": ""} == {**what, "rates": ""}
 
 
 def _is_done_with(which: Which, aliases: Aliases, edition: int, begun: Mapping[str, str]) -> bool:

@@ -539,3 +539,26 @@ def test_pricing_by_newer_rates_is_not_closed_by_one_that_began_before(books: Bo
 
     price_arrivals(books.engine, clock, WHO, progress)
     assert [row["ended_at"] for row in books.rows(restatements) if row["what"]["model"] == "one"] == [None]
+
+
+def test_where_nothing_is_left_to_change_what_was_begun_of_these_calls_by_rates_up_to_these_is_ended(
+    books: Books,
+) -> None:
+    books.deliver(made(number=1), made(number=2, request_model="other"))
+
+    def interrupted(model: str) -> None:
+        with pytest.raises(Stop):
+            again(books, Which(model=model), progress=stop(1))
+
+    def ended() -> list[bool]:
+        return [row["ended_at"] is not None for row in sorted(books.rows(restatements), key=lambda row: row["id"])]
+
+    interrupted("z-ai/glm-5")
+    interrupted("other")
+    would = again(books, Which(model="z-ai/glm-5"), dry_run=True)
+    rerating.end_begun(books.engine, Which(model="z-ai/glm-5"), would, LATER)
+    assert ended() == [True, False]
+    books.load(line())
+    interrupted("z-ai/glm-5")
+    rerating.end_begun(books.engine, Which(model="z-ai/glm-5"), would, LATER)
+    assert ended() == [True, False, False]

@@ -80,7 +80,7 @@ def rerate(
             _show(would)
         done = work.run(dry_run=False, total=would.done.seen) if asked.agrees(would) else None
         if not (dry_run or would.done.changed):
-            rerating.end_begun(engine, which, now)
+            rerating.end_begun(engine, which, would, now())
     if as_json:
         put_json(_fields(done or would, dry_run=dry_run))
     elif done:
