@@ -30,7 +30,7 @@ __all__ = [
     "load",
     "new_edition",
     "rates",
-    "there_already",
+    "same",
     "withdraw",
 ]
 
@@ -84,14 +84,13 @@ def add(conn: Connection, line: Rate, now: datetime, by: str, why: str = "") -> 
     """Append one line, and return it with its id; raises `RateCardError` where it is in the books already."""
     loaded = load(conn, [line], now, by, why)
     if not loaded.lines:
-        raise there_already(conn, line)
+        raise RateCardError(f"{line} is in the books already, with these prices. Nothing was added.")
     return loaded.lines[0]
 
 
-def there_already(conn: Connection, line: Rate) -> RateCardError:
-    """What is wrong with adding a line that the books have."""
-    same = next(rate for rate in _beside(conn, [line]) if _content(rate) == _content(line))
-    return RateCardError(f"{same} is in the books already, with these prices, as line {same.id}. Nothing was added.")
+def same(conn: Connection, line: Rate) -> Rate | None:
+    """The line in the books that says what this one says."""
+    return next((rate for rate in _beside(conn, [line]) if _content(rate) == _content(line)), None)
 
 
 def withdraw(conn: Connection, ids: Collection[int], now: datetime, by: str, why: str) -> list[Rate]:

@@ -47,14 +47,6 @@ def loading(conn: Connection, lines: Iterable[Rate]) -> Change:
     )
 
 
-def adding(conn: Connection, line: Rate) -> Change:
-    """Of `ratebook.add`; raises `RateCardError` where that does."""
-    change = loading(conn, [line])
-    if not change.added:
-        raise ratebook.there_already(conn, line)
-    return change
-
-
 def withdrawing(conn: Connection, ids: Collection[int], now: datetime) -> Change:
     """Of `ratebook.withdraw`; raises `RateCardError` where that does."""
     lines = ratebook.in_force(conn, ids)

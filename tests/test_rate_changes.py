@@ -1,6 +1,5 @@
 """Lines that are added, withdrawn and ended: the books keep all they ever said."""
 
-import re
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -165,11 +164,15 @@ def test_a_line_can_be_added_after_the_wrong_one_was_withdrawn(books: Books, ids
     assert found(books, JUNE) == added
 
 
-def test_adding_what_is_there_already_names_the_line(books: Books, ids: list[int]) -> None:
+def test_what_is_there_already_is_not_added_and_can_be_named(books: Books, ids: list[int]) -> None:
     before = edition(books)
-    with pytest.raises(RateCardError, match=re.escape(f"as line {ids[0]}.")):
-        add(books, lines(books)[ids[0]].rate)
+    held = lines(books)[ids[0]].rate
+    with pytest.raises(RateCardError, match="in the books already, with these prices"):
+        add(books, held)
     assert edition(books) == before
+    with reading(books.engine) as conn:
+        assert ratebook.same(conn, replace(held, id=0, source="another list")) == held
+        assert ratebook.same(conn, replace(held, context_above=7)) is None
 
 
 def test_of_two_that_withdraw_at_once_one_is_told_that_the_other_did(books: Books, ids: list[int]) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from accounting import ratebook
 from accounting.cards import parse_card
 from accounting.errors import RateCardError
-from accounting.ratechanges import Change, adding, ending, loading, withdrawing
+from accounting.ratechanges import Change, ending, loading, withdrawing
 from accounting.rates import Rate
 from accounting.store import reading, writing
 from accounting.usage import Call
@@ -76,13 +76,6 @@ def test_it_says_what_the_lines_touch_replace_and_may_have_meant(books: Books) -
     assert change.touched.calls == 1
     assert [one.older for one in change.replaced] == [held[1]]
     assert [one.name for one in change.suspicious] == ["input"]
-
-
-def test_a_line_that_is_there_is_not_added_again(books: Books) -> None:
-    (held,) = load(books, line())
-    with pytest.raises(RateCardError, match=f"in the books already, with these prices, as line {held.id}"):
-        would(books, adding, line())
-    assert would(books, adding, line(since="2026-11-20")).added == (line(since="2026-11-20"),)
 
 
 def test_of_lines_to_withdraw_the_calls_are_touched_that_they_priced(books: Books) -> None:

@@ -11,6 +11,7 @@ from accounting import aliasbook, ratebook, stamps
 from accounting.aliases import Aliases, Named, Rule
 from accounting.cli.books import AsJson, Why, books, now, out, put_json, roll_up
 from accounting.cli.rate_effects import DRY, show_touched, touched_fields
+from accounting.cli.said import number
 from accounting.cli.withdrawals import withdrawal, withdrawal_fields
 from accounting.errors import ConfigurationError
 from accounting.resolution import RateBook
@@ -109,19 +110,20 @@ def add(
 
 @app.command()
 def withdraw(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Their numbers: accounting rates aliases list")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Their numbers: accounting rates aliases list")],
     why: Why,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Have rules lead no call to a rate from now on: all of them or none. They stay in the books."""
+    wanted = [number(text, "ID") for text in ids]
     with books() as engine:
         roll_up(engine)
         with reading(engine) as conn:
-            gone, rules = aliasbook.without(conn, ids)
+            gone, rules = aliasbook.without(conn, wanted)
             touched = renamed(conn, Aliases(rules))
         if not dry_run:
-            stamps.decide(engine, lambda conn: aliasbook.withdraw(conn, ids, now(), whoami(), why))
+            stamps.decide(engine, lambda conn: aliasbook.withdraw(conn, wanted, now(), whoami(), why))
     if as_json:
         put_json({"withdrawn": [rule_fields(rule) for rule in gone], **_effects(touched, dry_run)})
         return

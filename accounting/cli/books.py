@@ -63,6 +63,17 @@ def asks() -> bool:
     return sys.stdin.isatty() and err().is_terminal
 
 
+def confirmed(question: str) -> bool:
+    """What somebody answers who is there; no where they end the input instead (Ctrl-D)."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as abort:
+        if not isinstance(abort.__context__, EOFError):
+            raise
+        typer.echo(err=True)
+        return False
+
+
 def put_json(value: object) -> None:
     typer.echo(json_text(value))
 

@@ -10,7 +10,7 @@ import typer
 from sqlalchemy import Engine
 
 from accounting import handovers, keys, projects
-from accounting.cli.books import Why, asks, books, counting, now, out
+from accounting.cli.books import Why, asks, books, confirmed, counting, now, out
 from accounting.cli.keys import KeyText, app
 from accounting.cli.spans import moment
 from accounting.errors import ConfigurationError
@@ -151,7 +151,7 @@ def _answers_yes(order: _Order, left: Restated) -> bool:
         f"{_calls(left)}, since {order.begin} are booked on other projects, by the key or as unassigned. "
         f"They can move{order.dated_back}. Move them to {printable(order.project.name)}?"
     )
-    return typer.confirm(question, err=True)
+    return confirmed(question)
 
 
 def _follow(engine: Engine, handover: Handover) -> None:

@@ -20,6 +20,7 @@ from accounting.cli.rate_effects import (
     show_touched,
 )
 from accounting.cli.rate_sheets import price_sheet
+from accounting.cli.said import count, number
 from accounting.errors import RateCardError
 from accounting.money import EXACT, exact
 from accounting.periods import moment
@@ -33,7 +34,7 @@ from accounting.texts import text_of
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Add prices that look a thousand times off, too.")]
-Id = Annotated[int, typer.Argument(metavar="ID", help="The line's number: accounting rates list")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The line's number: accounting rates list")]
 
 _NAMES = tuple(each.name for each in CLASSES)
 _TOKENS = frozenset(name for name in _NAMES if PARENTS[name] is not None or name in REQUIRED)
@@ -86,8 +87,8 @@ def add(
     ] = None,
     tier: Annotated[str, typer.Option(help="Only as served: batch, flex, priority …; * is any.")] = "",
     context_above: Annotated[
-        int, typer.Option(metavar="TOKENS", help="Only of calls with more input than this, cached included.")
-    ] = 0,
+        str, typer.Option(metavar="COUNT", help="Only of calls with more input than this, cached included: 200k.")
+    ] = "0",
     hours: Annotated[str | None, typer.Option(help='Only within them: "mon-fri 00:30-08:30 Asia/Shanghai".')] = None,
     per_million: Annotated[
         bool, typer.Option("--per-million", help="Prices of tokens are those of a million; others stay per 1000.")
@@ -103,7 +104,7 @@ def add(
         "model": model,
         "valid_from": cards.instant(valid_from, "--valid-from"),
         "service_tier": tier,
-        "context_above": context_above,
+        "context_above": count(context_above, "--context-above"),
         **_prices(prices, per_million),
         **({"valid_until": cards.instant(valid_until, "--valid-until")} if valid_until is not None else {}),
         **({"hours": hours} if hours is not None else {}),
@@ -112,12 +113,16 @@ def add(
     with books() as engine:
         roll_up(engine)
         with reading(engine) as conn:
-            change = ratechanges.adding(conn, line)
-        if not dry_run:
+            change = ratechanges.loading(conn, [line])
+            held = ratebook.same(conn, line)
+        if held is None and not dry_run:
             insist(change.suspicious, yes)
             line = stamps.decide(engine, lambda conn: ratebook.add(conn, line, now(), whoami(), why or ""))
     if as_json:
-        _put(change, None if dry_run else [line], dry_run)
+        _put(change, None if dry_run or held else [line], dry_run)
+        return
+    if held:
+        say(out(), printable(f"{held} is in the books already, with these prices, as line {held.id}. It is left so."))
         return
     say(out(), printable(f"Would add {line}. {DRY}" if dry_run else f"Added line {line.id}, {line}."))
     show(out(), price_sheet(line))
@@ -125,18 +130,19 @@ def add(
 
 
 def withdraw(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="The lines' numbers: accounting rates list")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The lines' numbers: accounting rates list")],
     why: Why,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Have lines price no call from now on: all of them or none. They stay in the books, as calls name them."""
+    wanted = [number(text, "ID") for text in ids]
     with books() as engine:
         roll_up(engine)
         with reading(engine) as conn:
-            change = ratechanges.withdrawing(conn, ids, now())
+            change = ratechanges.withdrawing(conn, wanted, now())
         if not dry_run:
-            stamps.decide(engine, lambda conn: ratebook.withdraw(conn, ids, now(), whoami(), why))
+            stamps.decide(engine, lambda conn: ratebook.withdraw(conn, wanted, now(), whoami(), why))
     if as_json:
         _put(change, None, dry_run)
         return
@@ -157,20 +163,20 @@ def end(
     as_json: AsJson = False,
 ) -> None:
     """Have a line hold until then only. It is withdrawn, and one with the end is added in its place."""
-    until = cards.instant(at, "--at")
+    wanted, until = number(id_, "ID"), cards.instant(at, "--at")
     with books() as engine:
         roll_up(engine)
         with reading(engine) as conn:
-            change = ratechanges.ending(conn, id_, until, now())
+            change = ratechanges.ending(conn, wanted, until, now())
         line = None
         if not dry_run:
-            line = stamps.decide(engine, lambda conn: ratebook.end(conn, id_, until, now(), whoami(), why))
+            line = stamps.decide(engine, lambda conn: ratebook.end(conn, wanted, until, now(), whoami(), why))
     if as_json:
         _put(change, [line] if line else None, dry_run)
         return
     place = f"ends at {moment(until)}; line {line.id} says so in its place." if line else ""
     told = place or f"would end at {moment(until)}. {DRY}"
-    say(out(), printable(f"Line {id_}, {change.withdrawn[0]}, {told}"))
+    say(out(), printable(f"Line {wanted}, {change.withdrawn[0]}, {told}"))
     _show_gone(change, why, dry_run)
 
 

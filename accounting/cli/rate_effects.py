@@ -6,9 +6,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
-import typer
-
-from accounting.cli.books import asks, err, out
+from accounting.cli.books import asks, confirmed, err, out
 from accounting.cli.rate_sheets import fields
 from accounting.errors import RateCardError
 from accounting.ratechanges import Change
@@ -47,7 +45,7 @@ def _ask(said: Sequence[str], found: str, question: str, otherwise: str) -> None
         lines = "\n".join(map(printable, said))
         raise RateCardError(f"{lines}\n{found}, so {otherwise}. If right, insist: --yes")
     say(err(), *map(printable, said))
-    if not typer.confirm(f"{found}. {question}", err=True):
+    if not confirmed(f"{found}. {question}"):
         raise RateCardError(f"{otherwise.capitalize()}.")
 
 

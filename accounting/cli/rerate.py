@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import Engine
 
 from accounting import rerating
-from accounting.cli.books import AsJson, asks, books, counting, err, measuring, now, out, put_json
+from accounting.cli.books import AsJson, asks, books, confirmed, counting, err, measuring, now, out, put_json
 from accounting.cli.spans import books_zone, day, moment
 from accounting.cli.stopping import stop_signal
 from accounting.errors import ConfigurationError
@@ -107,7 +107,7 @@ class _Asked:
     def agrees(self, would: Rerated) -> bool:
         if self.dry_run or not would.done.changed:
             return False
-        return self.yes or typer.confirm(f"Price {counted(would.done.changed, 'call')} again?", err=True)
+        return self.yes or confirmed(f"Price {counted(would.done.changed, 'call')} again?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,15 @@
-"""What people type, read: counts and instants."""
+"""What people type, read: counts, numbers and instants."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from accounting.errors import ConfigurationError
 from accounting.money import EXACT, exact
 from accounting.usage import MAX_COUNT
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+"""One that every database holds."""
 
 _UNITS = {"k": 10**3, "m": 10**6}
 
@@ -23,6 +27,13 @@ def count(text: str, option: str) -> int:
     if found != found.to_integral_value() or found < 0:
         raise ConfigurationError(f"{option} {text!r} is no count; expected one like 1500, 200k or 1.5M.")
     return int(found)
+
+
+def number(text: str, option: str) -> int:
+    """The number of something in the books, from 1."""
+    if not (text.isascii() and text.isdecimal()) or not int(text[:_MAX_DIGITS]) >= 1 or len(text) > _MAX_DIGITS:
+        raise ConfigurationError(f"{option} {text!r} is no number of the list; expected one like 12.")
+    return int(text)
 
 
 def instant(text: str, option: str) -> datetime:

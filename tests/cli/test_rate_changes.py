@@ -49,7 +49,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def answers(text: str) -> None:
         monkeypatch.setattr(rate_effects, "asks", lambda: True)
-        monkeypatch.setattr(sys, "stdin", StringIO(f"{text}\n"))
+        monkeypatch.setattr(sys, "stdin", StringIO(text))
 
     return answers
 
@@ -210,6 +210,22 @@ def test_prices_of_tokens_may_be_given_per_million(run: Run, books: Books) -> No
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("said", ["200000", "200,000", "200k", "0.2M"])
+def test_the_size_of_the_input_is_given_as_people_write_it(run: Run, books: Books, said: str) -> None:
+    assert added(run, "input=0.1", "output=0.1", *SINCE, "--context-above", said, "--yes").code == 0
+    assert held(books)[-1]["context_above"] == 200_000
+
+
+@pytest.mark.parametrize("command", [("withdraw",), ("end", "--at", "2026-12-01"), ("aliases", "withdraw")])
+@pytest.mark.parametrize("id_", ["-1", "0", "abc", "1.5", "²", "9" * 19, "9" * 5000])
+def test_what_is_no_number_of_a_line_is_refused_in_a_sentence(
+    run: Run, books: Books, command: tuple[str, ...], id_: str
+) -> None:
+    ran = run("rates", *command, "--why", "wrong", "--", id_)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"ID {id_!r} is no number of the list; expected one like 12.\n"
+
+
 def test_a_line_has_the_conditions_that_were_given(run: Run, books: Books) -> None:
     conditions = ("--tier", "Batch", "--context-above", "200000", "--hours", "mon-fri 0:30-08:30 Asia/Shanghai")
     assert "hours: " in added(run, "input=0.1", "output=0.1", *SINCE, *conditions).err
@@ -244,7 +260,7 @@ def test_a_line_has_the_conditions_that_were_given(run: Run, books: Books) -> No
         (["input=1", "output=1", "--source", " "], "--source is empty"),
         (["input=1", "output=1", "--provider", ""], "--provider is empty"),
         (["input=1", "output=1", "--hours", "always"], "are no hours"),
-        (["input=1", "output=1", "--context-above", "-5"], "expected a number of input tokens like 200000, found -5"),
+        (["input=1", "output=1", "--context-above", "-5"], "--context-above '-5' is no count"),
     ],
 )
 def test_a_line_that_can_not_be_is_refused_with_what_was_found(
@@ -260,8 +276,11 @@ def test_a_line_that_can_not_be_is_refused_with_what_was_found(
 def test_a_line_that_is_there_is_not_added_again(run: Run, books: Books, options: tuple[str, ...]) -> None:
     added(run, "input=0.0025", "output=0.01", *SINCE)
     ran = added(run, "input=0.0025", "output=0.01", *SINCE, *options)
-    assert (ran.code, ran.out) == (2, "")
-    assert "as line 2. Nothing was added." in ran.err
+    assert (ran.code, ran.err) == (0, "")
+    said = "acme/large from 2026-03-01 00:00Z is in the books already, with these prices, as line 2. It is left so."
+    assert ran.lines == [said]
+    told = json.loads(added(run, "input=0.0025", "output=0.01", *SINCE, *options, "--json").out)
+    assert (told["added"], told["unchanged"], len(held(books))) == ([], 1, 2)
 
 
 DOUBTFUL = ("input=2.5", "output=10", *SINCE)
@@ -282,12 +301,13 @@ def test_whoever_insists_has_it_added(run: Run, books: Books) -> None:
     assert len(held(books)) == 2
 
 
-@pytest.mark.parametrize(("said", "code"), [("y", 0), ("n", 2), ("", 2)])
+@pytest.mark.parametrize(("said", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2), ("", 2)])
 def test_whoever_is_there_is_asked(run: Run, books: Books, answer: Any, said: str, code: int) -> None:
     answer(said)
     ran = added(run, *DOUBTFUL)
     assert ran.code == code
     assert "2 prices look a thousand times off. Add the lines as they are?" in ran.err
+    assert ran.err.endswith("Nothing was added.\n") == (code == 2)
     assert len(held(books)) == (2 if code == 0 else 1)
 
 
