@@ -4,6 +4,7 @@ A call gets what it would get if it came in today: the rate that holds for it, a
 What it had before is in the log of the restatement.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -18,9 +19,9 @@ from sqlalchemy import ColumnElement, Connection, Engine
 from accounting import patterns, ratebook, ratestamps
 from accounting.aliases import Aliases
 from accounting.errors import ConfigurationError
-from accounting.rates import Rate
+from accounting.rates import UNPRICED, Rate
 from accounting.resolution import RateBook
-from accounting.restate import Change, Order, close, finish, restate
+from accounting.restate import Change, Order, began, close, finish, restate
 from accounting.restated import NO_CALLS, Restated, Row
 from accounting.store import aliaslines, reading, transact
 from accounting.store.tables import batches, calls, projects, restatements, spend_days, store
@@ -98,10 +99,15 @@ class Rerated:
     `models` are those in the books that were meant. Of the changed calls some cost something else, the others are at
     another line of the same prices: see `Restated`. `overtaken` says that the rates changed while it was done: calls
     that had been looked at by then were priced by the former ones. `edition` is that of the rates when it began.
+
+    Of the models some may have no call that had to be `looked_at`. `unpriced` says how many of the calls that are meant
+    have no rate after it, model by model.
     """
 
     edition: int
     models: tuple[Model, ...]
+    looked_at: tuple[Model, ...]
+    unpriced: Mapping[Model, int]
     done: Restated
     recosts: tuple[Recost, ...] = ()
     overtaken: bool = False
@@ -134,13 +140,13 @@ def rerate(
     """
     with reading(engine) as conn:
         edition, found, present = _edition(conn), _found(conn, which), _Present(conn)
-    done = Restated()
+    done, tally = Restated(), _Tally(present.change)
     failed: ConfigurationError | None = None
     for part in _parts(which, found, present.book):
         order = Order(KIND, _what(part.which, edition), who, why or part.why)
         told = partial(_tell, progress, done)
         try:
-            done += _price(engine, order, part, present.change, clock, dry_run=dry_run, progress=told)
+            done += _price(engine, order, part, tally.change, clock, dry_run=dry_run, progress=told)
         except ConfigurationError as error:  # this host doesn't know the zone of a line: of other models it may
             failed = error
     if failed is not None:
@@ -149,7 +155,9 @@ def rerate(
         _close(engine, clock(), partial(_is_done_with, which, present.aliases, edition))
     with reading(engine) as conn:
         recosts, is_overtaken = tuple(_recosts(conn, done)), _edition(conn) != edition
-    return Rerated(edition, tuple(found), done, recosts, is_overtaken)
+        unpriced = _unpriced(conn, which, list(found))
+    left = unpriced - tally.priced if dry_run else unpriced
+    return Rerated(edition, tuple(found), tuple(sorted(tally.priced)), left, done, recosts, is_overtaken)
 
 
 def end_begun(engine: Engine, which: Which, would: Rerated, now: datetime) -> None:
@@ -212,6 +220,23 @@ class _Present:
         return {row["id"]: _stamps(self.book, row) for row in rows}
 
 
+class _Tally:
+    """Does a change, and counts by model how many of the calls that are looked at get a rate, less those that lose it.
+
+    Only a dry run counts each once, as another may have to take a step again.
+    """
+
+    def __init__(self, change: Change) -> None:
+        self._change, self.priced = change, Counter[Model]()
+
+    def change(self, conn: Connection, rows: Sequence[Row]) -> Mapping[UUID, Mapping[str, Any]]:
+        changes = self._change(conn, rows)
+        for row in rows:
+            was, is_ = row["rate_id"], changes[row["id"]]["rate_id"]
+            self.priced[row["provider"], row["model"]] += (is_ != UNPRICED) - (was != UNPRICED)
+        return changes
+
+
 _READS = (*ratestamps.READ, *ratestamps.COLUMNS)
 
 
@@ -254,6 +279,16 @@ def _parts(which: Which, models: Mapping[Model, _Span], book: RateBook) -> Itera
 
 # Not as a parameter: the database must see that this is what its index of unpriced calls is of.
 _WITHOUT_RATE = calls.c.rate_id == sa.literal_column("0")
+
+
+def _unpriced(conn: Connection, which: Which, models: Sequence[Model]) -> "Counter[Model]":
+    """How many of the calls have no rate."""
+    if not models:
+        return Counter()
+    named = calls.c.provider, calls.c.model
+    chosen = sa.and_(_WITHOUT_RATE, _of_models(models), *began(which.first, which.end))
+    rows = conn.execute(sa.select(*named, sa.func.count()).where(chosen).group_by(*named))
+    return Counter({(provider, model): number for provider, model, number in rows})
 
 
 def _of_models(models: Sequence[Model]) -> ColumnElement[bool]:

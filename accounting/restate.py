@@ -120,7 +120,7 @@ def restate(
     Of a `sparse` one few calls may change: they are looked at before anything is held. It is one of several that keep
     their places until all of them are done, so it stays open: the caller is to `close` it.
     """
-    done, work = Restated(), _Work(sa.and_(which, *_began(first, end)), change, tuple({*_NEEDED, *reads}), sparse)
+    done, work = Restated(), _Work(sa.and_(which, *began(first, end)), change, tuple({*_NEEDED, *reads}), sparse)
     steps = _tries(engine, work) if dry_run else _steps(engine, order, work, clock)
     for step in steps:
         done += step
@@ -201,8 +201,11 @@ def _when_it_said(row: Row, said: Mapping[str, Any]) -> Row:
     return {**row, **said, "billed_on": date.fromisoformat(said.get("billed_on", f"{row['billed_on']}"))}
 
 
-def _began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:
-    """A call's id begins with its start, give or take a minute, so the ids find the calls."""
+def began(first: datetime | None, end: datetime | None) -> Iterator[ColumnElement[bool]]:
+    """Of calls that began from `first`, included, to `end`, left out (None: open).
+
+    A call's id begins with its start, give or take a minute, so the ids find the calls.
+    """
     if first is not None:
         yield from (calls.c.id >= least_id(shifted(first, -APART)), calls.c.started_at >= first)
     if end is not None:

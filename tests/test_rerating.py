@@ -562,3 +562,22 @@ def test_where_nothing_is_left_to_change_what_was_begun_of_these_calls_by_rates_
     interrupted("z-ai/glm-5")
     rerating.end_begun(books.engine, Which(model="z-ai/glm-5"), would, LATER)
     assert ended() == [True, False, False]
+
+
+def test_calls_that_have_no_rate_afterwards_are_told_by_model(books: Books) -> None:
+    books.deliver(
+        made(NOON, 1),
+        made(NOON, 2, request_model="one"),
+        made(NOON + SECOND, 3, request_model="one"),
+        made(NOON + SECOND, 4, request_model="two"),
+    )
+    books.load(line(model="one"))
+    withdraw(books, {1})
+    glm, one, two = (("wcode", name) for name in ("z-ai/glm-5", "one", "two"))
+    for dry_run in (True, False):
+        assert again(books, replace(ALL, end=NOON), dry_run=dry_run).unpriced == {}
+        assert again(books, replace(ALL, first=NOON + SECOND), dry_run=True).unpriced == {two: 1}
+        done = again(books, dry_run=dry_run)
+        assert (done.unpriced, done.looked_at) == ({glm: 1, two: 1}, (one, two, glm))
+    done = again(books, Which(unpriced_only=True), dry_run=True)
+    assert (done.unpriced, two in done.looked_at) == ({glm: 1, two: 1}, False)

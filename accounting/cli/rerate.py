@@ -3,7 +3,7 @@
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from accounting.cli.stopping import stop_signal
 from accounting.errors import ConfigurationError
 from accounting.money import EXACT
 from accounting.periods import Days
-from accounting.rerating import Recost, Rerated, Which
+from accounting.rerating import Model, Recost, Rerated, Which
 from accounting.restated import Restated
 from accounting.settings import whoami
 from accounting.sheets import Cell, Column, Sheet, counted, printable, say, show
@@ -32,6 +32,8 @@ _INTERRUPTED = 128 + 2
 
 _NAMED = 5
 """So many models are named in a sentence."""
+
+_ALL_RIGHT = "All have the rate that holds for them; there is nothing to change."
 
 _COLUMNS = (
     Column("project", figure=False),
@@ -69,6 +71,7 @@ def rerate(
     goes on where it was. Unpriced calls are priced by accounting work, too, a minute after a rate for them arrives.
     """
     asked = _Asked(dry_run=dry_run, yes=yes, as_json=as_json)
+    _refuse_empty({"--model": model, "--provider": provider})
     asked.refuse_unclear(model is provider is None and not unpriced, why or "", by_itself=unpriced)
     with books() as engine, stop_signal(signal.SIGINT) as stopped:
         first, end = _span(engine, since, until)
@@ -85,6 +88,12 @@ def rerate(
         put_json(_fields(done or would, dry_run=dry_run))
     elif done:
         _tell(done, work.command)
+
+
+def _refuse_empty(names: Mapping[str, str | None]) -> None:
+    for option, name in names.items():
+        if name is not None and not name.strip():
+            raise ConfigurationError(f"{option} is empty; expected a name that calls gave. Leave it out for any.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +224,18 @@ def _found(would: Rerated) -> Iterator[str]:
     if not would.models:
         yield "No such call is unpriced."
         return
-    yield f"Looked at {counted(done.seen, 'call')} of {_models(would)}."
-    if not done.changed:
-        yield "All have the rate that holds for them; there is nothing to change."
-        return
+    if done.seen:
+        yield f"Looked at {counted(done.seen, 'call')} of {_named(would.looked_at)}."
+    if done.changed:
+        yield from _changed(would)
+    else:
+        yield (_ALL_RIGHT, "There is nothing to change.")[bool(would.unpriced)]
+    if would.unpriced:
+        yield _unpriced(would)
+
+
+def _changed(would: Rerated) -> Iterator[str]:
+    done = would.done
     yield (
         f"{counted(done.changed, 'call')} would get another rate, and {done.recosted:,} of them would cost something "
         f"else: {money(done.before)} before, {money(done.after)} after."
@@ -227,9 +244,22 @@ def _found(would: Rerated) -> Iterator[str]:
         yield f"Unpriced among them: {would.unpriced_before:,} before, {would.unpriced_after:,} after."
 
 
-def _models(would: Rerated) -> str:
-    named = ", ".join(printable(f"{provider}/{name}") for provider, name in would.models[:_NAMED])
-    more = len(would.models) - _NAMED
+def _unpriced(would: Rerated) -> str:
+    number, (provider, model), *_ = sum(would.unpriced.values()), *_by_calls(would)
+    stay = "would be" if would.unpriced_after else "stays" if number == 1 else "stay"
+    explain = shlex.join(["accounting", "rates", "explain", printable(model), "--provider", printable(provider)])
+    named = _named(_by_calls(would))
+    return f"{counted(number, 'call')} {stay} unpriced: no rate holds for {named}. Why: {explain} --at …"
+
+
+def _by_calls(would: Rerated) -> list[Model]:
+    """The models that have unpriced calls, first those with most."""
+    return sorted(would.unpriced, key=lambda model: (-would.unpriced[model], model))
+
+
+def _named(models: Sequence[Model]) -> str:
+    named = ", ".join(printable(f"{provider}/{name}") for provider, name in models[:_NAMED])
+    more = len(models) - _NAMED
     return f"{named} and {more:,} more" if more > 0 else named
 
 
@@ -263,6 +293,7 @@ def _fields(done: Rerated, *, dry_run: bool) -> dict[str, Any]:
         "changed": done.done.changed,
         "changed_in_all": done.done.changed_earlier + done.done.changed,
         "recosted": done.done.recosted,
+        "unpriced": [{"provider": one[0], "model": one[1], "calls": done.unpriced[one]} for one in _by_calls(done)],
         "unpriced_before": done.unpriced_before,
         "unpriced_after": done.unpriced_after,
         "before": done.done.before,

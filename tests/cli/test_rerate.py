@@ -121,6 +121,7 @@ def test_programs_get_amounts_as_text_and_must_say_yes(run: Run, books: Books) -
         "changed": 1,
         "changed_in_all": 1,
         "recosted": 1,
+        "unpriced": [],
         "unpriced_before": 1,
         "unpriced_after": 0,
         "before": {},
@@ -140,6 +141,8 @@ def test_programs_get_amounts_as_text_and_must_say_yes(run: Run, books: Books) -
         (("--model", "*", "--why", " ", "--yes"), "--why is empty"),
         (("--model", "*", *WHY), "add --yes, or --dry-run"),
         (("--model", "z-ai/glm5", "--dry-run"), "Near it: z-ai/glm-5."),
+        (("--model", "", "--dry-run"), "--model is empty"),
+        (("--model", "*", "--provider", " ", "--dry-run"), "--provider is empty"),
         (("--model", "*", "--since", "2026-11-02", "--until", "2026-11-01", "--dry-run"), "exchange them"),
         (("--model", "*", "--since", "2026-11-02T10:00", "--dry-run"), "says not where"),
     ],
@@ -169,6 +172,26 @@ def test_on_a_terminal_the_person_decides_having_seen_it(
 def test_where_no_call_is_unpriced_that_is_said(run: Run, books: Books) -> None:
     run("rerate", "--unpriced", "--yes")
     assert run("rerate", "--unpriced", "--yes").out == "No such call is unpriced.\n"
+
+
+def test_calls_that_stay_unpriced_are_said_to(run: Run, books: Books) -> None:
+    books.deliver(made(number=5, provider="azure", request_model="mine"))
+    assert run("rerate", "--provider", "azure", "--dry-run").lines == [
+        "Looked at 1 call of azure/mine.",
+        "There is nothing to change.",
+        "1 call stays unpriced: no rate holds for azure/mine. Why: accounting rates explain mine --provider azure "
+        "--at …",
+    ]
+    books.deliver(*(made(number=n, provider="lab", request_model="new b") for n in (6, 7)))
+    ran = run("rerate", "--unpriced", "--dry-run")
+    assert ran.lines[0] == "Looked at 1 call of wcode/nobody/knows."
+    left = "3 calls stay unpriced: no rate holds for lab/new b, azure/mine."
+    assert ran.lines[3] == f"{left} Why: accounting rates explain 'new b' --provider lab --at …"
+    before, done = (json.loads(run("rerate", "--unpriced", how, "--json").out) for how in ("--dry-run", "--yes"))
+    assert before["unpriced"] == done["unpriced"]
+    assert [(one["model"], one["calls"]) for one in done["unpriced"]] == [("new b", 2), ("mine", 1)]
+    again = run("rerate", "--unpriced", "--dry-run").lines
+    assert (again[0], again[1][:23]) == ("There is nothing to change.", "3 calls stay unpriced: ")
 
 
 def stopped_after(calls: int, books: Books, which: Which, who: str) -> None:
