@@ -31,7 +31,7 @@ def count(text: str, option: str) -> int:
 
 def number(text: str, option: str) -> int:
     """The number of something in the books, from 1."""
-    if not (text.isascii() and text.isdecimal()) or not int(text[:_MAX_DIGITS]) >= 1 or len(text) > _MAX_DIGITS:
+    if not _NUMBER.fullmatch(text):
         raise ConfigurationError(f"{option} {text!r} is no number of the list; expected one like 12.")
     return int(text)
 
