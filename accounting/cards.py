@@ -147,16 +147,21 @@ def _price(value: object, where: str) -> Decimal:
     except ValueError as error:
         raise RateCardError(f"{where}: {error}") from error
     if number < 0:
-        raise RateCardError(f"{where} is {number}; a price can't be negative.")
+        raise RateCardError(f"{where} is {_in_full(number)}; a price can't be negative.")
     if number >= PRICE_LIMIT:
-        raise RateCardError(f"{where}: expected a price below {PRICE_LIMIT:,f} per 1000, found {number}.")
+        raise RateCardError(f"{where}: expected a price below {PRICE_LIMIT:,f} per 1000, found {_in_full(number)}.")
     exponent = number.normalize(EXACT).as_tuple().exponent
     if isinstance(exponent, int) and -exponent > PRICE_DECIMALS:
         raise RateCardError(
-            f"{where} is {number}; expected at most {PRICE_DECIMALS} decimals per 1000. "
+            f"{where} is {_in_full(number)}; expected at most {PRICE_DECIMALS} decimals per 1000. "
             f"Round it to {PRICE_DECIMALS} decimals."
         )
     return number
+
+
+def _in_full(number: Decimal) -> str:
+    """Without an exponent, where it has no more digits than a sum of money."""
+    return plain(number) if abs(number.adjusted()) < EXACT.prec else str(number)
 
 
 def _tier(value: object, where: str) -> str:

@@ -215,9 +215,11 @@ class _Left:
         whole = [one for one in source.left_out if not one.name]
         self._models = {(one.provider, one.model) for one in whole if one.service_tier is None}
         self._places = {(one.provider, one.model, one.service_tier) for one in whole}
+        names = [one.model for one in whole if not one.provider]
+        self._of_any = {*names, *(name.partition("/")[2] for name in names)}
 
     def __contains__(self, there: Place) -> bool:
-        return there in self._places or there[:2] in self._models
+        return there in self._places or there[:2] in self._models or there[1] in self._of_any
 
 
 class _Decided:

@@ -1,5 +1,6 @@
 """Rate cards, however they are written."""
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -115,3 +116,18 @@ def test_a_date_begins_at_midnight_utc_and_a_time_where_its_offset_says() -> Non
 
 def test_a_price_in_quotes_is_read_to_the_digit_as_well() -> None:
     assert one(input='"0.000000001"').input_per_1k == one(input="0.000000001").input_per_1k == Decimal("1E-9")
+
+
+@pytest.mark.parametrize(
+    ("price", "said"),
+    [
+        ("-1e3", "is -1000; a price can't be negative"),
+        ("1e33", "found 1" + "0" * 33),
+        ("1e-33", "is 0." + "0" * 32 + "1; expected at most"),
+        ("1e99999", "found 1E+99999"),
+    ],
+)
+def test_a_bad_price_is_named_in_full(price: str, said: str) -> None:
+    card = 'provider = "p"\ncurrency = "USD"\nsource = "s"\n[[rate]]\nmodel = "m"\nvalid_from = 2026-01-01\n'
+    with pytest.raises(RateCardError, match=re.escape(said)):
+        parse_card(f"{card}input = {price}\noutput = 1\n", "card")

@@ -193,6 +193,13 @@ def test_what_the_source_has_and_no_line_can_say_is_not_gone(tier: str | None) -
     assert held.take(undated(left_out=[LeftOut("acme", "large", "no", service_tier=tier)])).is_nothing
 
 
+@pytest.mark.parametrize("name", ["large", "acme/large", "house/large"])
+def test_what_the_source_has_without_its_provider_is_not_gone(name: str) -> None:
+    held = Held(line(2), line(2, "small"))
+    made = held.take(undated(left_out=[LeftOut("", name, "it names no provider")]))
+    assert [rate.model for rate in made.gone] == ["small"]
+
+
 def test_a_price_that_is_left_out_keeps_no_model_that_is_gone() -> None:
     assert Held(line(2)).take(undated(left_out=[LeftOut("acme", "large", "no", "per_pixel")])).gone
 

@@ -121,7 +121,8 @@ class _Planned:
         always = self._found.always
         if always is None or all(line.valid_from != always for line in self.plan.added):
             return []
-        return [f"Prices that the source gives no date are taken to hold since {always:%Y-%m-%d}, for models new here."]
+        since = f"{always:%Y-%m-%d}"
+        return [f"Prices that the source gives no date are taken to hold since {since}, for models and tiers new here."]
 
     def _sheets(self) -> Iterator[tuple[str, Sheet]]:
         yield "Added", _added(self.plan.added)
@@ -247,7 +248,7 @@ def _left_out(ones: Iterable[LeftOut]) -> Sheet:
     found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for one in ones:
         name = "" if one.detail else one.name
-        found[name, one.reason][one.detail or f"{one.provider}/{one.model}"] = None
+        found[name, one.reason][one.detail or "/".join(filter(None, (one.provider, one.model)))] = None
     most = sorted(found.items(), key=lambda item: -len(item[1]))
     return Sheet(columns, tuple((name or "all", why, len(of), _such_as(of)) for (name, why), of in most))
 

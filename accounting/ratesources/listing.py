@@ -27,6 +27,7 @@ def place(rate: Rate) -> Place:
 class LeftOut:
     """What a source says that no line can, and why; the `detail` is about this one.
 
+    Where the provider is not known it is empty, and the model as the source calls it, maybe with a house before it.
     `name` is its own for the price, or for what else of the model is left out; without, all of it is.
     """
 

@@ -67,6 +67,8 @@ _BATCH = "batch"
 _CACHED, _HALF = ("input", "cache_read", "cache_write"), ("output", "image_output")
 
 _EXAMPLE = "sample_spec"
+_CHATS = ("chat", "completion", "responses")
+"""Modes in which there is always input, and nobody gives it for nothing without saying so."""
 _IMAGES = ("image_generation", "image_edit")
 _OTHERS = "there is no class for such a price"
 
@@ -113,7 +115,11 @@ def _collect(collected: Collected, key: str, entry: Any) -> None:
     try:
         left_out, lines = list(found.left_out()), list(found.lines())
     except (ValueError, ArithmeticError) as error:  # the latter of numbers of more digits than a sum of money has
-        collected.leave_out(provider, model, "one of its prices is none, or has no condition of ours", "", str(error))
+        reason = "one of its prices is none, or has no condition of ours"
+        collected.leave_out(provider, model, reason, "", f"{provider} ({model}): {error}")
+        return
+    if entry.get("mode") in _CHATS and any("input" not in prices for prices, _ in lines):
+        collected.leave_out(provider, model, "it has no price of input, which is not for nothing")
         return
     for name, reason in left_out:
         collected.leave_out(provider, model, reason, name)

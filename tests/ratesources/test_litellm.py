@@ -248,6 +248,20 @@ def test_an_entry_that_can_not_be_priced_is_left_out_with_the_reason(entry: dict
     assert any(said in one.reason for one in found.left_out)
 
 
+@pytest.mark.parametrize("entry", [{"output_cost_per_token": 1e-05}, {**TOKENS, "input_cost_per_token": None}])
+def test_a_chat_model_without_a_price_of_input_is_left_out_and_is_not_for_nothing(entry: dict[str, Any]) -> None:
+    found = listing(m=entry, drawn={**entry, "mode": "image_generation"}, free={**entry, "input_cost_per_token": 0})
+    assert {line.model for line in found.lines} == {"drawn", "free"}
+    assert [(one.model, one.reason) for one in found.left_out] == [
+        ("m", "it has no price of input, which is not for nothing")
+    ]
+
+
+def test_an_entry_with_a_bad_price_is_named_with_it() -> None:
+    (left,) = listing(m={**TOKENS, "input_cost_per_token": "abc"}).left_out
+    assert left.detail.startswith("openai (m): input_cost_per_token: 'abc'")
+
+
 @pytest.mark.parametrize("price", ["1e999999", "1e-999999999", "1" * 60, "NaN", "-Infinity"])
 def test_a_number_that_is_no_price_leaves_its_entry_out(price: str) -> None:
     said = f'"litellm_provider": "acme", "input_cost_per_token": {price}, "output_cost_per_token_batches": 0'
