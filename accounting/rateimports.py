@@ -20,6 +20,7 @@ from accounting.aliases import NO_ALIASES, Aliases
 from accounting.errors import RateCardError
 from accounting.patterns import fits
 from accounting.periods import Period
+from accounting.pricelists import asks_no_more
 from accounting.ratebeside import Others, Room, pieces
 from accounting.rates import UNPRICED, Rate
 from accounting.ratesources.listing import Listing, Place, place
@@ -30,11 +31,20 @@ from accounting.store.ratelines import Line
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From an instant on a model costs something else under the same conditions: None is no line for these."""
+    """From an instant on a model costs something else under the conditions of one of the lines.
+
+    The other one may be for more calls, as where the price of large inputs is gone; None is no line for such calls.
+    """
 
     at: datetime
     was: Rate | None
     now: Rate | None
+
+    @property
+    def of(self) -> Rate:
+        """The line that says the conditions."""
+        lines = [line for line in (self.now, self.was) if line is not None]
+        return max(lines, key=lambda line: (line.hours is not None, line.context_above))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +87,12 @@ class Plan:
     @property
     def is_nothing(self) -> bool:
         return not self.withdrawn and not self.appended
+
+    def unheard(self, held: Iterable[Rate]) -> list[Rate]:
+        """The lines to append with prices that their model had in none of these under such conditions: not those that
+        are said anew or only end."""
+        said = {_said(line) for line in held}
+        return [line for line in self.appended if _said(line) not in said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,10 +376,16 @@ def in_force(lines: Iterable[Rate], at: datetime) -> list[Rate]:
 
 def _changes(at: datetime, before: Iterable[Rate], after: Iterable[Rate]) -> Iterator[Change]:
     was, now = ({_conditions(line): line for line in lines} for lines in (before, after))
-    for conditions in {**was, **now}:
-        old, new = was.get(conditions), now.get(conditions)
+    for conditions, line in {**was, **now}.items():
+        old, new = (lines.get(conditions) or _for_more(line, lines.values()) for lines in (was, now))
         if old is None or new is None or _said(old) != _said(new):
             yield Change(at, old, new)
+
+
+def _for_more(line: Rate, lines: Iterable[Rate]) -> Rate | None:
+    """What calls that meet the line's conditions cost where there is none for just these."""
+    found = (one for one in lines if asks_no_more(one, line))
+    return max(found, key=lambda one: (one.valid_from, one.hours is not None, one.context_above), default=None)
 
 
 def _is_plain(line: Rate) -> bool:

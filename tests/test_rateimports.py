@@ -137,10 +137,30 @@ def test_a_list_is_said_anew_where_one_of_its_prices_changes() -> None:
 def test_a_condition_that_is_gone_from_a_list_holds_no_more() -> None:
     night = hours("22:00-06:00 UTC")
     held = Held(line(2), line(1, hours=night), line(4, context_above=1000))
+    held_before = held.lines[1:]
     made = held.take(undated(line(2)))
-    assert {change.now for change in made.changed} == {None}
+    assert [(change.of, change.now) for change in made.changed] == [(old, made.appended[0]) for old in held_before]
     assert [held.price(LATER, 1001), held.price(LATER + timedelta(hours=12))] == [2, 2]
     assert held.price(NOON - timedelta(days=1), 1001) == 4
+
+
+def test_a_condition_that_is_new_changes_what_such_calls_cost_before() -> None:
+    held = Held(line(2))
+    made = held.take(undated(line(2), line(4, context_above=1000)))
+    assert [(change.of.context_above, change.was) for change in made.changed] == [(1000, held.lines[0])]
+
+
+def test_what_is_said_anew_or_only_ends_is_no_new_price() -> None:
+    """Somebody was asked about it when it came."""
+    held = Held(line(2), line(4, context_above=1000))
+    before = held.lines
+    made = held.take(undated(line(3), line(4, context_above=1000)))
+    assert len(made.appended) == 2
+    assert [int(rate.input_per_1k) for rate in made.unheard(before)] == [3]
+    before = held.lines
+    made = held.take(undated(), LATER)
+    assert made.appended
+    assert made.unheard(before) == []
 
 
 def test_what_is_gone_from_the_source_ends_at_the_import_and_stays_in_the_books() -> None:

@@ -97,7 +97,7 @@ class _Planned:
             )
             told("Looking for calls", 0, 1)
             held = ratelines.read(conn, withdrawn=False)
-            self.suspicious = suspicious(self.plan.appended, held)
+            self.suspicious = suspicious(self.plan.unheard(held), held)
             self._touched = _touched(conn, self.plan)
         self._left_out = [one for one in found.left_out if (one.provider, one.model, "") in wanted]
 
@@ -180,7 +180,7 @@ def _changed(changes: Iterable[Change]) -> Sheet:
     """A row for each price."""
     columns = (*_LINE, Column("from", figure=False), Column("price", figure=False), Column("was"), Column("now"))
     rows = (
-        (*_cells(change), instant(change.at), name, _price(change.was, name), _price(change.now, name))
+        (*_cells(change), instant(change.at), name, *(_price(change, line, name) for line in (change.was, change.now)))
         for change in changes
         for name in _apart(change)
     )
@@ -188,9 +188,7 @@ def _changed(changes: Iterable[Change]) -> Sheet:
 
 
 def _cells(change: Change) -> tuple[str, str, str | None]:
-    rate = change.now or change.was
-    assert rate is not None  # noqa: S101 - a change has one of them
-    return rate.provider, rate.model, rate.conditions or None
+    return change.of.provider, change.of.model, change.of.conditions or None
 
 
 def _apart(change: Change) -> list[str]:
@@ -203,9 +201,13 @@ def _own(rate: Rate | None, name: str) -> Any:
     return None if rate is None else getattr(rate, f"{name}_per_1k")
 
 
-def _price(rate: Rate | None, name: str) -> str | None:
+def _price(change: Change, rate: Rate | None, name: str) -> str | None:
+    """With the conditions of the line, where it has other ones than the change is about."""
     own = _own(rate, name)
-    return None if rate is None or own is None else f"{plain(own)} {rate.currency}"
+    if rate is None or own is None:
+        return None
+    others = "" if rate.conditions == change.of.conditions else f", as {rate.conditions or 'any call'}"
+    return f"{plain(own)} {rate.currency}{others}"
 
 
 def _gone(rates: Iterable[Rate]) -> Sheet:

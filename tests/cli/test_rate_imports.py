@@ -117,6 +117,25 @@ def test_litellms_map_is_imported_with_what_was_left_out_counted(run: Run, books
     assert [(one["model"], one["price"]) for one in left] == [("large", "input_cost_per_pixel"), ("odd", None)]
 
 
+def test_a_size_that_is_gone_is_told_with_what_such_calls_cost_now(run: Run, books: Books, tmp_path: Path) -> None:
+    tokens = {"litellm_provider": "acme", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+    run("rates", "import", price_map(tmp_path, large={**tokens, "input_cost_per_token_above_200k_tokens": 5e-06}))
+    ran = run("rates", "import", price_map(tmp_path, large=tokens), "--dry-run")
+    (row,) = [line for line in ran.lines if "above 200,000 input tokens" in line]
+    assert row.split()[-8:] == ["input", "0.005", "USD", "0.0025", "USD,", "as", "any", "call"]
+
+
+def test_a_price_that_somebody_insisted_on_is_not_asked_about_as_it_ends(run: Run, books: Books, sheet: Path) -> None:
+    written(sheet.parent, "list.csv", SHEET.replace("0.0025,0.01", "2.5,10"))
+    run("rates", "import", sheet, "--yes")
+    ran = run(
+        "rates",
+        "import",
+        written(sheet.parent, "list.csv", SHEET.split("acme")[0] + "acme,small,USD,2026-02-01,0.0005,0.002,,list\n"),
+    )
+    assert "a thousand times off" not in ran.err
+
+
 def test_only_the_providers_and_models_that_are_named_are_imported(run: Run, books: Books, sheet: Path) -> None:
     run("rates", "import", sheet, "--provider", "acme", "--model", "s*")
     assert [rate.model for rate in in_force(books)] == ["small"]
