@@ -32,6 +32,8 @@ _BEHIND = 1_000
 BATCHES = 100
 """So many are read at a time."""
 
+_ID_DIGITS = 32
+
 _EPOCH = date(1970, 1, 1).toordinal()
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -101,6 +103,13 @@ def listed(conn: Connection, selection: Selection, limit: int = 50, before: UUID
 def of(conn: Connection, ids: Collection[UUID]) -> list[BookedCall]:
     """The calls of these ids, in their order; one that is not in the books is left out."""
     return _booked(conn, _selected(Selection()).where(calls.c.id.in_(ids)).order_by(calls.c.id))
+
+
+def ids_from(conn: Connection, beginning: str, limit: int) -> list[UUID]:
+    """Of calls whose ids begin so, in their order; `beginning` is in hexadecimal, without hyphens."""
+    first, last = (UUID(beginning.ljust(_ID_DIGITS, fill)) for fill in "0f")
+    found = sa.select(calls.c.id).where(calls.c.id.between(first, last)).order_by(calls.c.id).limit(limit)
+    return list(conn.scalars(found))
 
 
 def rate_of(conn: Connection, call_id: UUID) -> Rate | None:

@@ -1,15 +1,17 @@
 """`accounting calls show`: one call, by which rate it is priced, and by which it was before."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from sqlalchemy import Connection
 
 from accounting import booked, restatements
 from accounting.cli.books import AsJson, books, out, put_json
-from accounting.cli.calls import app, call_fields, call_id
+from accounting.cli.calls import app, call_fields
 from accounting.errors import ConfigurationError
 from accounting.rates import UNPRICED, Rate
 from accounting.restatements import Change
@@ -17,6 +19,12 @@ from accounting.sheets import Column, Sheet, instant, json_line, printable, say,
 from accounting.store import ratelines, reading
 
 __all__ = ["app"]
+
+_DIGITS = re.compile("[0-9a-f]{1,32}")
+"""Of a call's id, or of its beginning."""
+
+_TOLD = 3
+"""So many calls are named where more than one could be meant."""
 
 _COLUMNS = (
     Column("restatement"),
@@ -30,15 +38,14 @@ _COLUMNS = (
 
 @app.command("show")
 def show_(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="As accounting calls lists it.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As accounting calls lists it, or how it alone begins.")],
     as_json: AsJson = False,
 ) -> None:
     """One call: all that is known of it, the rate that it is priced by, and each rate that it was priced by before."""
-    wanted = call_id(id_)
+    beginning = _beginning(id_)
     with books() as engine, reading(engine) as conn:
+        wanted = _the_one(conn, beginning, id_)
         found = booked.of(conn, [wanted])
-        if not found:
-            raise ConfigurationError(f"There is no call {wanted} in the books. See which there are: accounting calls")
         rate, changes = booked.rate_of(conn, wanted), restatements.of_call(conn, wanted)
         former = _rates(conn, changes)
     if as_json:
@@ -48,6 +55,27 @@ def show_(
     if changes:
         say(out(), "", "What was changed in it since it came into the books:")
         show(out(), Sheet(_COLUMNS, tuple(_cells(one, former) for one in changes)))
+
+
+def _beginning(text: str) -> str:
+    """Its digits. Raises `ConfigurationError` where no id begins so."""
+    digits = text.replace("-", "").lower()
+    if not _DIGITS.fullmatch(digits):
+        raise ConfigurationError(f"{text!r} is no id of a call, and none begins so; expected one like those listed.")
+    return digits
+
+
+def _the_one(conn: Connection, beginning: str, text: str) -> UUID:
+    found = booked.ids_from(conn, beginning, _TOLD + 1)
+    if not found:
+        raise ConfigurationError(
+            f"There is no call {printable(text)} in the books, and none whose id begins so. See which there are: "
+            "accounting calls"
+        )
+    if len(found) > 1:
+        told = ", ".join(map(str, found[:_TOLD])) + (" and others" if len(found) > _TOLD else "")
+        raise ConfigurationError(f"More than one call's id begins with {printable(text)}: {told}. Give more of it.")
+    return found[0]
 
 
 def _rates(conn: Connection, changes: Sequence[Change]) -> dict[int, Rate]:

@@ -3,7 +3,7 @@
 import json
 from uuid import UUID
 
-from tests.books import NOON, Books, made
+from tests.books import NOON, Books, at, made
 from tests.cli.conftest import Run
 from tests.cli.test_rerate import CARD
 
@@ -40,9 +40,24 @@ def test_a_call_that_was_never_changed_or_priced_says_so(run: Run, books: Books)
 
 
 def test_what_is_no_call_is_refused(run: Run, books: Books) -> None:
-    assert "is no id of a call" in run("calls", "show", "7").err
+    books.deliver(made())
+    for text in ("x7", "", "-", "0" * 33, f"{made().id}0"):
+        ran = run("calls", "show", "--", text)
+        assert (ran.code, "is no id of a call" in ran.err) == (2, True), text
     ran = run("calls", "show", UUID(int=7))
     assert (ran.code, "There is no call" in ran.err) == (2, True)
+
+
+def test_the_beginning_of_an_id_is_enough_where_no_other_begins_so(run: Run, books: Books) -> None:
+    one, other = sorted((made(at("2026-10-01 12:00"), 1), made(number=2)), key=lambda call: call.id)
+    books.deliver(one, other)
+    whole = run("calls", "show", one.id).out
+    for text in (f"{one.id}"[:13], f"{one.id}"[:14].upper(), one.id.hex[:20], one.id.hex):
+        assert run("calls", "show", text).out == whole
+    shared = f"{one.id}"[:3]
+    ran = run("calls", "show", shared)
+    assert ran.code == 2
+    assert f"More than one call's id begins with {shared}: {one.id}, {other.id}. Give more of it." in ran.err
 
 
 def test_the_list_is_as_it_was(run: Run, books: Books) -> None:
