@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +13,11 @@ from accounting.cli.books import AsJson, books, measuring, now, out, put_json, r
 from accounting.cli.rate_effects import insist, insist_on_ends, show_touched, touched_fields
 from accounting.cli.rate_sheets import fields
 from accounting.errors import ConfigurationError
-from accounting.money import plain
+from accounting.money import EXACT, PRICE_DECIMALS, plain
 from accounting.ratechecks import Suspicion, suspicious
 from accounting.rateimports import Beside, Change, Plan, Refused, Wanted
 from accounting.rates import CLASSES, Rate
-from accounting.ratesources import FORMATS, LeftOut, Listing, place
+from accounting.ratesources import FORMATS, LeftOut, Listing, Rounded, place
 from accounting.settings import whoami
 from accounting.sheets import Column, Sheet, counted, instant, printable, say, show
 from accounting.store import ratelines, reading
@@ -37,6 +38,9 @@ def import_(
         list[str] | None, typer.Option("--model", metavar="NAME", help="Only these; * stands for any text.")
     ] = None,
     currency: Annotated[str, typer.Option(metavar="CODE", help="Of prices where the source names none.")] = "",
+    rounds: Annotated[
+        bool, typer.Option("--round", help="Take prices of more than 9 decimals per 1000, too, rounded to as many.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Also where prices look a thousand times off, or lines end.")
@@ -52,7 +56,7 @@ def import_(
     _refuse_form(form)
     wanted = Wanted(tuple(providers or ()), tuple(models or ()))
     with measuring() as told:
-        found = ratesources.read(source, form, currency, lambda done, of: told("Reading", done, of))
+        found = ratesources.read(source, form, currency, lambda done, of: told("Reading", done, of), rounds)
     with books() as engine:
         roll_up(engine)  # what was delivered a moment ago is touched, too
         planned = _Planned(engine, found, wanted)
@@ -67,7 +71,7 @@ def import_(
         if as_json:
             put_json({"imported": does, **planned.answer()})
         else:
-            say(out(), _outcome(planned.plan, does))
+            say(out(), *planned.rounding(), _outcome(planned.plan, does))
 
 
 def _refuse_form(form: str | None) -> None:
@@ -99,6 +103,10 @@ class _Planned:
             held = ratelines.read(conn, withdrawn=False)
             self.suspicious = suspicious(self.plan.unheard(held), held)
             self._touched = _touched(conn, self.plan)
+        not_taken = {one.place for one in self.plan.beaten}
+        self._rounded = [
+            one for one in found.rounded if (there := place(one.line)) in wanted and there not in not_taken
+        ]
         self._left_out = [one for one in found.left_out if (one.provider, one.model, "") in wanted]
 
     def headings(self, source: str) -> Iterator[str]:
@@ -124,10 +132,16 @@ class _Planned:
         since = f"{always:%Y-%m-%d}"
         return [f"Prices that the source gives no date are taken to hold since {since}, for models and tiers new here."]
 
+    def rounding(self) -> Iterator[str]:
+        if self._rounded:
+            lists = counted(len({place(one.line) for one in self._rounded}), "list")
+            yield f"{counted(len(self._rounded), 'price')} of {lists} rounded to {PRICE_DECIMALS} decimals per 1000."
+
     def _sheets(self) -> Iterator[tuple[str, Sheet]]:
         yield "Added", _added(self.plan.added)
         yield "Changed", _changed(self.plan.changed)
         yield "Gone: they end now", _gone(self.plan.gone)
+        yield "Rounded", _rounded(self._rounded)
         yield "Not taken, as another source's line prices them", _by_source(self.plan.beaten)
         yield "Not taken, as somebody withdrew them or had them end", _refused(self.plan.refused)
         yield "No more priced by another source's line for more models", _by_source(self.plan.overtaken)
@@ -150,6 +164,7 @@ class _Planned:
             "kept": plan.kept,
             "beaten": [_beside(one, "by") for one in plan.beaten],
             "overtaken": [_beside(one, "line") for one in plan.overtaken],
+            "rounded": [_rounding(one) for one in self._rounded],
             "refused": [_refusal(one) for one in plan.refused],
             "left_out": [
                 {"provider": one.provider, "model": one.model, "price": one.name or None, "reason": one.reason}
@@ -188,7 +203,11 @@ def _changed(changes: Iterable[Change]) -> Sheet:
 
 
 def _cells(change: Change) -> tuple[str, str, str | None]:
-    return change.of.provider, change.of.model, change.of.conditions or None
+    return _named(change.of)
+
+
+def _named(rate: Rate) -> tuple[str, str, str | None]:
+    return rate.provider, rate.model, rate.conditions or None
 
 
 def _apart(change: Change) -> list[str]:
@@ -214,6 +233,29 @@ def _gone(rates: Iterable[Rate]) -> Sheet:
     columns = (*_LINE, Column("since", figure=False))
     rows = ((rate.provider, rate.model, rate.conditions or None, instant(rate.valid_from)) for rate in rates)
     return Sheet(columns, tuple(rows))
+
+
+def _rounded(ones: Iterable[Rounded]) -> Sheet:
+    columns = (*_LINE, Column("price", figure=False), Column("stated"), Column("taken"), Column("off by"))
+    rows = (
+        (
+            *_named(one.line),
+            one.name,
+            plain(one.stated),
+            f"{plain(one.price)} {one.line.currency}",
+            f"{_percent(one.off)} %",
+        )
+        for one in ones
+    )
+    return Sheet(columns, tuple(rows))
+
+
+def _percent(part: Decimal) -> str:
+    return f"{'+' if part > 0 else ''}{plain(EXACT.scaleb(part, 2))}"
+
+
+def _rounding(one: Rounded) -> dict[str, Any]:
+    return {"line": fields(one.line), "price": one.name, "stated": one.stated, "taken": one.price, "off": one.off}
 
 
 def _by_source(ones: Iterable[Beside]) -> Sheet:

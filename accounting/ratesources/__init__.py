@@ -12,10 +12,10 @@ from accounting.money import currency as known_currency
 from accounting.rates import Rate
 from accounting.ratesheets import read_csv
 from accounting.ratesources import genai_prices, litellm
-from accounting.ratesources.listing import LeftOut, Listing, Place, place
+from accounting.ratesources.listing import LeftOut, Listing, Place, Rounded, place
 from accounting.texts import text_of
 
-__all__ = ["FORMATS", "LeftOut", "Listing", "Place", "place", "read"]
+__all__ = ["FORMATS", "LeftOut", "Listing", "Place", "Rounded", "place", "read"]
 
 _FORMATS = {".json": "litellm", ".csv": "csv", ".toml": "toml"}
 FORMATS = (genai_prices.SOURCE, *_FORMATS.values())
@@ -23,8 +23,16 @@ FORMATS = (genai_prices.SOURCE, *_FORMATS.values())
 Progress = Callable[[int, int], None]
 
 
-def read(source: str, form: str | None = None, currency: str = "", told: Progress = lambda _done, _of: None) -> Listing:
+def read(
+    source: str,
+    form: str | None = None,
+    currency: str = "",
+    told: Progress = lambda _done, _of: None,
+    rounds: bool = False,
+) -> Listing:
     """What the source says, in the form named, or that its name tells; `currency` is for one that says none.
+
+    Prices of others with more decimals than a line can have are rounded, or left out with their list.
 
     Raises `RateCardError` where it is no such list, and `ConfigurationError` where it is not to be had.
     """
@@ -33,12 +41,18 @@ def read(source: str, form: str | None = None, currency: str = "", told: Progres
     form = form or _form(source)
     if form == genai_prices.SOURCE:
         _refuse_currency(currency)
-        return genai_prices.read(told)
+        return genai_prices.read(told, rounds)
     file = Path(source)
     text = text_of(file, RateCardError)
     if form == "litellm":
-        return litellm.read(text, file.name, currency or "USD", told)
+        return litellm.read(text, file.name, currency or "USD", told, rounds)
+    _refuse_rounding(rounds, form)
     return _of_file((read_csv if form == "csv" else parse_card)(text, file.name, currency))
+
+
+def _refuse_rounding(rounds: bool, form: str) -> None:
+    if rounds:
+        raise ConfigurationError(f"A {form} file is yours: write the prices that are meant, and leave out --round.")
 
 
 def _of_file(lines: Sequence[Rate]) -> Listing:

@@ -48,10 +48,10 @@ _TIERS = {("processing", "batch"): "batch", ("speed", "fast"): "fast"}
 Progress = Callable[[int, int], None]
 
 
-def read(told: Progress = lambda _done, _of: None) -> Listing:
+def read(told: Progress = lambda _done, _of: None, rounds: bool = False) -> Listing:
     """All that the installed library knows. Raises `ConfigurationError` where there is none."""
     providers = _library().get_snapshot().providers
-    collected = Collected(SOURCE, "USD")
+    collected = Collected(SOURCE, "USD", rounds)
     by_id = {provider.id: provider for provider in providers}
     for done, provider in enumerate(providers):
         told(done, len(providers))

@@ -75,10 +75,16 @@ _OTHERS = "there is no class for such a price"
 Progress = Callable[[int, int], None]
 
 
-def read(text: str, name: str, currency: str = "USD", told: Progress = lambda _done, _of: None) -> Listing:
+def read(
+    text: str,
+    name: str,
+    currency: str = "USD",
+    told: Progress = lambda _done, _of: None,
+    rounds: bool = False,
+) -> Listing:
     """The prices of a map; `name` is the file's, for messages. Raises `RateCardError` where it is none."""
     found = _parsed(text, name)
-    collected = Collected(SOURCE, currency)
+    collected = Collected(SOURCE, currency, rounds)
     # Of two entries that are one model to us the library takes the one that names the provider.
     for done, (key, entry) in enumerate(sorted(found.items(), key=lambda one: not _names_its_house(*one))):
         told(done, len(found))

@@ -285,3 +285,32 @@ def test_the_library_of_prices_is_imported_whole(run: Run, books: Books) -> None
     assert len(json.loads(ran.out)["added"]) > 5000
     assert run("rates", "import", "genai-prices").lines[-1].startswith("Nothing to import")
     assert "leave out --currency" in run("rates", "import", "genai-prices", "--currency", "EUR").err
+
+
+def test_prices_of_too_many_decimals_are_taken_rounded_where_somebody_says_so(
+    run: Run, books: Books, tmp_path: Path
+) -> None:
+    tokens = {"litellm_provider": "acme", "input_cost_per_token": 2.5e-06, "output_cost_per_token": 1e-05}
+    file = price_map(tmp_path, **{"acme/fine": {**tokens, "cache_read_input_token_cost": 8.333333333333334e-08}})
+    assert "--round" in run("rates", "import", file).out
+    assert in_force(books) == []
+    ran = run("rates", "import", file, "--round")
+    row = ["acme", "fine", "-", "cache_read", "0.00008333333333333334", "0.000083333", "USD", "-0.0004", "%"]
+    assert row in [line.split() for line in ran.lines]
+    assert ran.lines[-2:] == [
+        "1 price of 1 list rounded to 9 decimals per 1000.",
+        "Imported: 1 added, 0 changed, 0 gone; 0 lines as before.",
+    ]
+    assert [str(rate.cache_read_per_1k) for rate in in_force(books)] == ["0.000083333"]
+    assert run("rates", "import", file, "--round").lines[-1].startswith("Nothing to import: 1 line")
+    assert run("rates", "import", file).lines[-1].startswith("Nothing to import")
+    (told,) = json.loads(run("rates", "import", file, "--round", "--json").out)["rounded"]
+    assert (told["line"]["model"], told["price"], told["stated"], told["taken"], told["off"]) == (
+        *("fine", "cache_read", "0.00008333333333333334", "0.000083333", "-0.000004"),
+    )
+
+
+def test_the_prices_of_a_file_of_ones_own_are_not_rounded(run: Run, books: Books, sheet: Path) -> None:
+    ran = run("rates", "import", sheet, "--round")
+    assert (ran.code, in_force(books)) == (2, [])
+    assert "leave out --round" in ran.err

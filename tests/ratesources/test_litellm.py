@@ -322,3 +322,36 @@ def test_whatever_is_wrong_with_an_entry_the_others_are_taken(entry: dict[str, A
     found = listing(odd={"mode": mode, **entry}, fine=TOKENS)
     assert "fine" in {line.model for line in found.lines}
     assert {line.model for line in found.lines} | {one.model for one in found.left_out} == {"fine", "odd"}
+
+
+FINE = {**TOKENS, "cache_creation_input_token_cost": 8.333333333333334e-08}
+"""More digits of a price per 1000 than a line has."""
+
+
+def test_a_price_of_too_many_decimals_leaves_its_list_out_unless_it_shall_be_rounded() -> None:
+    (left,) = listing(m=FINE).left_out
+    assert "--round" in left.reason
+    assert "cache_write is 0.00008333333333333334; expected at most 9 decimals" in left.detail
+    text = json.dumps({"m": {"litellm_provider": "openai", **FINE}})
+    found = litellm.read(text, "map.json", rounds=True)
+    (one,) = found.rounded
+    assert (found.lines, found.left_out) == ((one.line,), ())
+    assert (one.name, one.stated, one.price) == (
+        "cache_write",
+        Decimal("0.00008333333333333334"),
+        Decimal("0.000083333"),
+    )
+    assert one.off == Decimal("-0.0000040")
+
+
+@pytest.mark.parametrize(("per_token", "per_1k"), [("2.5e-12", "0.000000002"), ("3.5e-12", "0.000000004")])
+def test_of_two_prices_as_near_the_even_one_is_taken(per_token: str, per_1k: str) -> None:
+    text = f'{{"m": {{"litellm_provider": "openai", "input_cost_per_token": {per_token}, "output_cost_per_token": 1}}}}'
+    (line,) = litellm.read(text, "map.json", rounds=True).lines
+    assert line.input_per_1k == Decimal(per_1k)
+
+
+def test_no_price_is_rounded_to_nothing() -> None:
+    text = '{"m": {"litellm_provider": "openai", "input_cost_per_token": 1e-13, "output_cost_per_token": 1}}'
+    found = litellm.read(text, "map.json", rounds=True)
+    assert (found.lines, found.rounded, len(found.left_out)) == ((), (), 1)
