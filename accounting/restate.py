@@ -53,12 +53,13 @@ _FIXED = ("id", "batch_id")
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Which calls are changed, and how; `reads` are the columns that this takes."""
+    """Which calls are changed, and how; `reads` are the columns that this takes, `first` is when the earliest began."""
 
     chosen: ColumnElement[bool]
     change: Change
     reads: Sequence[str]
     sparse: bool
+    first: datetime | None
 
     @property
     def rows(self) -> sa.Select[Any]:
@@ -120,7 +121,9 @@ def restate(
     Of a `sparse` one few calls may change: they are looked at before anything is held. It is one of several that keep
     their places until all of them are done, so it stays open: the caller is to `close` it.
     """
-    done, work = Restated(), _Work(sa.and_(which, *began(first, end)), change, tuple({*_NEEDED, *reads}), sparse)
+    since = () if first is None else (calls.c.started_at >= first,)
+    chosen = sa.and_(which, *since, *began(None, end))
+    done, work = Restated(), _Work(chosen, change, tuple({*_NEEDED, *reads}), sparse, first)
     steps = _tries(engine, work) if dry_run else _steps(engine, order, work, clock)
     for step in steps:
         done += step
@@ -217,7 +220,7 @@ def _tries(engine: Engine, work: _Work) -> Iterator[Restated]:
     upto, step = None, Restated(seen=1)
     while step.seen:
         with reading(engine) as conn:
-            rows = _rows(conn.execute(_after(conn, upto, work.rows)))
+            rows = _rows(conn.execute(_after(conn, upto, work, work.rows)))
             step = _compared(conn, len(rows), _edits(rows, work.change(conn, rows)))
         if rows:
             upto = rows[-1]["id"]
@@ -230,14 +233,14 @@ def _steps(engine: Engine, order: Order, work: _Work, clock: Callable[[], dateti
     if work.sparse:
         yield from _sparse_steps(engine, _This(id_, order), work)
         return
-    while found := _next(engine, _This(id_, order), work.chosen):
+    while found := _next(engine, _This(id_, order), work):
         yield transact(engine, partial(_step, found=found, work=work))
     transact(engine, lambda conn: finish(conn, id_, clock()))
 
 
 def _sparse_steps(engine: Engine, this: "_This", work: _Work) -> Iterator[Restated]:
     is_dense = False
-    while found := _next(engine, this, work.chosen):
+    while found := _next(engine, this, work):
         is_dense = is_dense or _would_change(engine, found, work)
         step = partial(_step, found=found, work=work) if is_dense else partial(_pass, found=found)
         done = transact(engine, step)
@@ -284,14 +287,14 @@ class _Next:
     ids: Sequence[UUID]
 
 
-def _next(engine: Engine, this: _This, chosen: ColumnElement[bool]) -> _Next | None:
+def _next(engine: Engine, this: _This, work: _Work) -> _Next | None:
     """None at the end.
 
     They are looked for outside of the transaction that changes them: where few calls are chosen, it takes long.
     """
     with reading(engine) as conn:
         row = _row(conn, this)
-        ids = _next_ids(conn, chosen, row.upto) if row else []
+        ids = _next_ids(conn, work, row.upto) if row else []
     return _Next(this, row.upto, ids) if row and ids else None
 
 
@@ -303,14 +306,17 @@ def _row(conn: Connection, this: _This, *, for_update: bool = False) -> sa.Row[A
     return row if row and (row.kind, row.what) == (order.kind, dict(order.what)) else None
 
 
-def _next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) -> list[UUID]:
-    return list(conn.scalars(_after(conn, upto, sa.select(calls.c.id).where(chosen))))
+def _next_ids(conn: Connection, work: _Work, upto: UUID | None) -> list[UUID]:
+    return list(conn.scalars(_after(conn, upto, work, sa.select(calls.c.id).where(work.chosen))))
 
 
-def _after(conn: Connection, upto: UUID | None, chosen: sa.Select[Any]) -> sa.Select[Any]:
-    """The calls that come next."""
+def _after(conn: Connection, upto: UUID | None, work: _Work, chosen: sa.Select[Any]) -> sa.Select[Any]:
+    """The calls that come next.
+
+    They begin at one id alone: of two, SQLite goes by the first, and would read all that was done with each step.
+    """
     following = chosen.order_by(calls.c.id).limit(CALLS_AT_ONCE[conn.dialect.name])
-    return following if upto is None else following.where(calls.c.id > upto)
+    return following.where(*began(work.first, None)) if upto is None else following.where(calls.c.id > upto)
 
 
 def _step(conn: Connection, found: _Next, work: _Work) -> Restated:

@@ -116,8 +116,8 @@ _next_ids = restate._next_ids
 
 
 def a_restatement_passes_over_a_project(patch: pytest.MonkeyPatch) -> None:
-    def next_ids(conn: Connection, chosen: ColumnElement[bool], upto: UUID | None) -> list[UUID]:
-        return _next_ids(conn, sa.and_(chosen, calls.c.project_id != 1), upto)
+    def next_ids(conn: Connection, work: restate._Work, upto: UUID | None) -> list[UUID]:
+        return _next_ids(conn, replace(work, chosen=sa.and_(work.chosen, calls.c.project_id != 1)), upto)
 
     patch.setattr(restate, "_next_ids", next_ids)
 

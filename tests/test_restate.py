@@ -241,6 +241,18 @@ def test_a_period_takes_the_calls_that_began_in_it_and_no_others(books: Books) -
     assert (moved[0], moved[-1]) == (NOON, at("2026-11-23 12:59:59.999"))
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_what_was_done_is_not_read_again_in_each_step(
+    books: Books, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 2))
+    books.deliver(*(made(number=number) for number in range(5)))
+    with books.asked() as asked:
+        restate(books.engine, ORDER, true(), to(project_id=7), clock, first=NOON, dry_run=dry_run)
+    following = [statement for statement, _ in asked if "FROM calls" in statement and "LIMIT" in statement]
+    assert [(one.count("calls.id >="), one.count("calls.id > ")) for one in following] == [(1, 0), *[(0, 1)] * 3]
+
+
 def test_a_dry_run_says_what_would_change_and_changes_nothing(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CALLS_AT_ONCE", dict.fromkeys(module.CALLS_AT_ONCE, 2))
     books.load(DOLLARS)
