@@ -1,6 +1,7 @@
 """`accounting rates load`, `add`, `withdraw` and `end`: what changes the rate book, and which calls that touches."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from accounting.settings import whoami
 from accounting.sheets import counted, printable, say, show
 from accounting.store import reading
 from accounting.texts import text_of
+from accounting.touched import touched
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Add prices that look a thousand times off, too.")]
@@ -58,6 +60,7 @@ def load(
         with reading(engine) as conn:
             change = ratechanges.loading(conn, lines)
         loaded = None if dry_run else _load(engine, change, [some for _, some in read], yes, why or "")
+        change = _by_now(engine, change) if loaded else change
     if as_json:
         _put(change, [rate for each in loaded for rate in each.lines] if loaded else None, dry_run)
         return
@@ -118,6 +121,7 @@ def add(
         if held is None and not dry_run:
             insist(change.suspicious, yes)
             line = stamps.decide(engine, lambda conn: ratebook.add(conn, line, now(), whoami(), why or ""))
+            change = _by_now(engine, change)
     if as_json:
         _put(change, None if dry_run or held else [line], dry_run)
         return
@@ -189,6 +193,13 @@ def _lines(file: Path) -> list[Rate]:
 def _load(engine: Engine, change: Change, files: Sequence[Sequence[Rate]], yes: bool, why: str) -> list[Loaded]:
     insist(change.suspicious, yes)
     return stamps.decide(engine, lambda conn: [ratebook.load(conn, lines, now(), whoami(), why) for lines in files])
+
+
+def _by_now(engine: Engine, change: Change) -> Change:
+    """With the calls, too, that came in while a question stood."""
+    roll_up(engine)
+    with reading(engine) as conn:
+        return replace(change, touched=touched(conn, change.added))
 
 
 def _line(heading: Mapping[str, str], said: Mapping[str, Any]) -> Rate:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -67,6 +68,8 @@ def import_(
         if does:
             insist(planned.suspicious, yes)
             insist_on_ends(planned.plan.gone, yes)
+            if not yes and (planned.suspicious or planned.plan.gone):
+                planned = planned.by_now()
             planned.carry_out(source, why)
         if as_json:
             put_json({"imported": does, **planned.answer()})
@@ -108,6 +111,13 @@ class _Planned:
             one for one in found.rounded if (there := place(one.line)) in wanted and there not in not_taken
         ]
         self._left_out = [one for one in found.left_out if (one.provider, one.model, "") in wanted]
+
+    def by_now(self) -> "_Planned":
+        """At the instant of the decision, with the calls that came in while the question stood."""
+        roll_up(self._engine)
+        made = _Planned(self._engine, self._found, self._wanted)
+        made.plan = replace(made.plan, edition=self.plan.edition)  # what was agreed to
+        return made
 
     def headings(self, source: str) -> Iterator[str]:
         lines = [line for line in self._found.lines if place(line) in self._wanted]

@@ -426,3 +426,18 @@ def test_programs_read_what_changed(run: Run, books: Books, card: Path) -> None:
     assert ended["without_rate_now"] == [{"provider": "acme", "model": "large"}]
     gone = json.loads(run("rates", "withdraw", 3, "--why", "x", "--json").out)
     assert ([one["id"] for one in gone["withdrawn"]], gone["added"]) == ([3], [])
+
+
+def test_calls_that_come_in_while_a_question_stands_are_told_too(
+    run: Run, books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added(run, "input=0.002", "output=0.01", *SINCE)
+
+    def asked(*_: Any, **__: Any) -> bool:
+        books.deliver(*large(1, 2))
+        return True
+
+    monkeypatch.setattr(rate_effects, "asks", lambda: True)
+    monkeypatch.setattr("typer.confirm", asked)
+    ran = added(run, "input=2", "output=10", "--valid-from", "2026-04-01")
+    assert "It touches 2 calls in the books" in ran.out

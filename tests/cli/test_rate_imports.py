@@ -1,12 +1,14 @@
 """`accounting rates import`: what it says, what it asks, and what is in the books then."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from accounting import ratebook, ratesheets
+from accounting.cli import rate_effects
 from accounting.rates import Rate
 from accounting.store import reading
 from tests.books import Books, made
@@ -314,3 +316,24 @@ def test_the_prices_of_a_file_of_ones_own_are_not_rounded(run: Run, books: Books
     ran = run("rates", "import", sheet, "--round")
     assert (ran.code, in_force(books)) == (2, [])
     assert "leave out --round" in ran.err
+
+
+def test_an_import_holds_from_when_somebody_agreed_to_it(
+    run: Run, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = {"litellm_provider": "acme", "input_cost_per_token": 2e-06, "output_cost_per_token": 1e-05}
+    run("rates", "import", price_map(tmp_path, **{"acme/large": tokens}))
+    agreed: list[datetime] = []
+
+    def asked(*_: Any, **__: Any) -> bool:
+        agreed.append(datetime.now(UTC))
+        return True
+
+    monkeypatch.setattr(rate_effects, "asks", lambda: True)
+    monkeypatch.setattr("typer.confirm", asked)
+    file = price_map(
+        tmp_path, **{"acme/large": {**tokens, "input_cost_per_token": 2e-03, "output_cost_per_token": 1e-2}}
+    )
+    assert run("rates", "import", file).code == 0
+    _, new = sorted(in_force(books), key=lambda rate: rate.valid_from)
+    assert agreed[0] < new.valid_from
