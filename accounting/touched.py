@@ -18,7 +18,7 @@ from accounting.aliases import Aliases
 from accounting.money import by_currency
 from accounting.periods import Period, quarter, shifted
 from accounting.pricelists import asks_no_more
-from accounting.rates import ANY_TIER, STANDARD, UNPRICED, Rate, price
+from accounting.rates import ANY_TIER, UNPRICED, Rate, price
 from accounting.resolution import RateBook
 from accounting.store import aliaslines
 from accounting.store.tables import batches
@@ -100,9 +100,9 @@ class _Spent:
     quantities: Quantities
 
     @property
-    def tier(self) -> str:
-        """That of the calls, as far as their rate tells: those without one are taken to have none."""
-        return STANDARD if self.rate is None else self.rate.service_tier
+    def tier(self) -> str | None:
+        """That of the calls, where their rate tells; None where they may have any."""
+        return None if self.rate is None or self.rate.service_tier == ANY_TIER else self.rate.service_tier
 
 
 class _Wanted:
@@ -147,8 +147,7 @@ def _spans(rate: Rate, part: Period) -> bool:
 
 def _may_hold(rate: Rate, row: _Spent) -> bool:
     """Whether calls of the row can meet its conditions; none had more input than all of a quarter hour."""
-    known = row.rate is not None and row.tier != ANY_TIER
-    served = not known or rate.service_tier in (ANY_TIER, row.tier)
+    served = row.tier is None or rate.service_tier in (ANY_TIER, row.tier)
     return served and (not rate.context_above or row.most_input > rate.context_above)
 
 

@@ -52,7 +52,14 @@ def book(books: Books, *made: Call) -> None:
 
 def test_calls_without_a_rate_that_a_line_is_for_are_counted(books: Books) -> None:
     book(books, call(1), call(2), call(3, request_model="other"), call(4, provider="other"))
-    assert would_touch(books, line()) == Touched(2, 2, {}, (("acme", "m"),), NOON)
+    assert would_touch(books, line('service_tier = "*"')) == Touched(2, 2, {}, (("acme", "m"),), NOON)
+
+
+@pytest.mark.parametrize("tier", ["", "batch"])
+def test_of_calls_without_a_rate_nobody_knows_the_tier_so_it_may_be_fewer(books: Books, tier: str) -> None:
+    book(books, call(1), call(2, service_tier="batch"))
+    asked = would_touch(books, line(f'service_tier = "{tier}"'))
+    assert (asked.calls, asked.at_most) == (2, True)
 
 
 def test_calls_with_another_rate_are_counted_with_what_they_cost(books: Books) -> None:
@@ -86,7 +93,7 @@ def test_a_line_that_another_is_taken_before_touches_none(books: Books) -> None:
 
 def test_calls_outside_a_lines_time_are_not_touched(books: Books) -> None:
     book(books, call(1, started_at=DAWN - timedelta(seconds=1)), call(2, started_at=DAWN + DAY), call(3))
-    asked = would_touch(books, line("valid_until = 2026-11-24", since="2026-11-23"))
+    asked = would_touch(books, line('valid_until = 2026-11-24\nservice_tier = "*"', since="2026-11-23"))
     assert (asked.calls, asked.at_most) == (1, False)
 
 
@@ -214,7 +221,7 @@ def test_what_would_be_touched_is_what_pricing_again_changes(books: Books) -> No
     ]
     asked = would_touch(books, *new)
     assert 0 < asked.calls == len(changed) < len(some)
-    assert asked.at_most is False
+    assert asked.at_most  # as there are calls without a rate
 
 
 LED = Rule("acme", "ours", "m")
@@ -233,7 +240,7 @@ def without_aliases(books: Books) -> Touched:
 def test_an_alias_touches_calls_of_the_name_that_have_no_rate(books: Books) -> None:
     load(books, line())
     book(books, call(1, request_model="ours"), call(2, request_model="theirs"), call(3), call(4, provider="other"))
-    assert with_alias(books, LED) == Touched(1, 1, {}, (("acme", "ours"),), NOON)
+    assert with_alias(books, LED) == Touched(1, 1, {}, (("acme", "ours"),), NOON, at_most=True)
     assert with_alias(books, Rule("", "theirs", "ours")) == Touched()
 
 

@@ -129,7 +129,7 @@ def test_a_dry_run_says_what_loading_would_and_changes_nothing(run: Run, books: 
     before = edition(books), held(books)
     assert run("rates", "load", card, "--dry-run").lines == [
         f"1 rate would be added, 0 already there. {DRY}",
-        "It touches 2 calls in the books, since 2026-11-23 12:00:00 UTC, of acme/large: without a rate by now.",
+        "It touches at most 2 calls in the books, since 2026-11-23 12:00:00 UTC, of acme/large: without a rate by now.",
     ]
     assert (edition(books), held(books)) == before
 
@@ -138,7 +138,7 @@ def test_of_calls_without_a_rate_it_is_told_how_they_get_one(run: Run, books: Bo
     books.deliver(*large(1, 2), *large(3, model="small"))
     told, touches, how, command = run("rates", "load", card).lines
     assert told == "acme.toml: 1 rate added, 0 already there."
-    assert touches.startswith("It touches 2 calls in the books")
+    assert touches.startswith("It touches at most 2 calls in the books")
     assert how == BY_A_JOB
     words = shlex.split(command)
     assert words[:6] == ["accounting", "rerate", "--provider", "acme", "--model", "large"]
@@ -168,7 +168,7 @@ def test_calls_with_and_without_a_rate_are_told_apart(run: Run, books: Books, ca
     books.deliver(*large(1), *large(2, 3, model="small"))
     card.write_text(CARD.replace("2026-03-01\n", "2026-11-01\n") + CARD.partition("\n\n")[2].replace("large", "small"))
     _, touches, how, unpriced, others, *again = run("rates", "load", card).lines
-    assert touches.startswith("It touches 3 calls in the books")
+    assert touches.startswith("It touches at most 3 calls in the books")
     assert touches.endswith("of acme/large, acme/small: 2 without a rate by now, the others 0.0045 USD by the rates "
                             "that they have.")  # fmt: skip
     assert (how, others) == (BY_A_JOB, f"The others {BY_HAND}")
@@ -415,7 +415,7 @@ def test_programs_read_what_changed(run: Run, books: Books, card: Path) -> None:
     assert [(each["dry_run"], each["added"][0]["id"]) for each in (would, done)] == [(True, None), (False, 2)]
     assert would["touched"] == done["touched"] == {
         "calls": 1, "unpriced": 1, "spent": {}, "models": [{"provider": "acme", "model": "large"}],
-        "first": "2026-11-23T12:00:00Z", "at_most": False, "unrolled": 0,
+        "first": "2026-11-23T12:00:00Z", "at_most": True, "unrolled": 0,
     }  # fmt: skip
     line = json.loads(added(run, *DOUBTFUL[:2], "--valid-from", "2026-12-01", "--json", "--dry-run").out)
     assert [(one["class"], one["price"], one["than"]) for one in line["suspicious"]] == [
