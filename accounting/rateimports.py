@@ -315,7 +315,8 @@ class _List:
         return [*(line for line in _all(self._held) if line.id not in gone), *self._appended]
 
     def _end_all(self) -> None:
-        lines = [line for line in self._after() if line.id != UNPRICED]
+        """But those to come: the source says them, too."""
+        lines = [line for line in self._after() if line.id != UNPRICED and line.valid_from <= self._now]
         for line, instead in _ended(lines, self._now, self._others):
             self._withdrawn.append(line)
             self._appended += instead

@@ -171,6 +171,12 @@ def test_what_is_gone_from_the_source_ends_at_the_import_and_stays_in_the_books(
     assert [held.price(day) for day in days] == [2, 3, None, None]
 
 
+def test_a_line_to_come_stays_where_the_one_that_holds_until_then_is_gone() -> None:
+    held = Held(line(2, since=at("2026-06-01")), line(5, since=LATER))
+    held.take(dated(line(5, since=LATER)))
+    assert [held.price(day) for day in (NOON - timedelta(1), NOON, LATER)] == [2, None, 5]
+
+
 def test_what_comes_back_holds_from_then_on() -> None:
     held = Held(line(2))
     held.take(undated())
