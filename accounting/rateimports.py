@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
 from accounting.errors import RateCardError
+from accounting.nearness import near
 from accounting.patterns import fits
 from accounting.periods import Period
 from accounting.pricelists import asks_no_more
@@ -146,14 +147,32 @@ def plan(
 
 
 def of_books(conn: Connection, source: Listing, now: datetime, wanted: Wanted, told: Progress) -> Plan:
-    """What an import would do to the books. Raises `RateCardError` where its lines would contradict others."""
+    """What an import would do to the books. Raises `RateCardError` where its lines would contradict others, or where
+    there is nothing of a name that is wanted."""
     edition = ratebook.edition(conn)
     aliases = Aliases(aliaslines.read(conn, withdrawn=False))
     lines = ratelines.lines(conn)
     held = [line.rate for line in lines if line.withdrawn_at is None]
+    _refuse_unknown(wanted, source, held)
     made = plan(held, source, now, wanted, aliases, told, by_people(lines))
     _refuse_contradictions(held, made)
     return replace(made, edition=edition)
+
+
+def _refuse_unknown(wanted: Wanted, source: Listing, held: Iterable[Rate]) -> None:
+    """Where neither the source has something of that name, nor the books of it."""
+    rates = {(rate.provider, rate.model) for rate in (*source.lines, *filter(source.owns, held))}
+    known = sorted(rates | {(one.provider, one.model) for one in source.left_out})
+    models = [model for provider, model in known if _is_named(provider, wanted.providers)]
+    for option, asked, names in (
+        ("--provider", wanted.providers, [provider for provider, _ in known]),
+        ("--model", wanted.models, models),
+    ):
+        for one in asked:
+            if not any(_is_named(name, [one]) for name in names):
+                like = near(one, filter(None, dict.fromkeys(names)))
+                hint = f" Near it: {', '.join(like)}." if like else ""
+                raise RateCardError(f"{option} {one!r} is none that the source names.{hint} * stands for any text.")
 
 
 def _refuse_contradictions(held: Iterable[Rate], made: Plan) -> None:

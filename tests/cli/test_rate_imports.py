@@ -141,8 +141,24 @@ def test_a_price_that_somebody_insisted_on_is_not_asked_about_as_it_ends(run: Ru
 def test_only_the_providers_and_models_that_are_named_are_imported(run: Run, books: Books, sheet: Path) -> None:
     run("rates", "import", sheet, "--provider", "acme", "--model", "s*")
     assert [rate.model for rate in in_force(books)] == ["small"]
-    run("rates", "import", sheet, "--provider", "other")
+    assert run("rates", "import", sheet, "--provider", "a*", "--model", "small").lines[-1].startswith("Nothing")
     assert [rate.model for rate in in_force(books)] == ["small"]
+
+
+def test_a_name_that_the_source_does_not_have_is_refused_with_those_near_it(
+    run: Run, books: Books, sheet: Path
+) -> None:
+    ran = run("rates", "import", sheet, "--provider", "acme", "--provider", "acne")
+    assert (ran.code, "--provider 'acne' is none that the source names. Near it: acme." in ran.err) == (2, True)
+    ran = run("rates", "import", sheet, "--provider", "ac*", "--model", "smal")
+    assert (ran.code, "--model 'smal' is none that the source names. Near it: small." in ran.err) == (2, True)
+    assert in_force(books) == []
+
+
+def test_what_is_gone_from_the_source_may_be_named(run: Run, books: Books, sheet: Path) -> None:
+    run("rates", "import", sheet)
+    written(sheet.parent, "list.csv", "".join(SHEET.splitlines(keepends=True)[:3]))
+    assert run("rates", "import", sheet, "--model", "small", "--yes").lines[-1].startswith("Imported: 0 added")
 
 
 def test_a_hand_made_line_wins_over_a_price_list_and_is_named(run: Run, books: Books, tmp_path: Path) -> None:
