@@ -154,7 +154,7 @@ def test_no_text_of_a_sheet_is_run_as_a_formula() -> None:
     [
         (SHEET + "acme,large,USD,2026-02-01,1,2\nacme,x,USD,2026-02-01,cheap,2\n", r"line 3 \(x\): input: 'cheap'"),
         (SHEET + "acme,large,USD,2026-02-01,-1,2\n", r"line 2 \(large\): input is -1; a price can't be negative"),
-        (SHEET + "acme,large,USD,2026-02-01,0.0000000001,2\n", r"line 2 \(large\): input is 1E-10; expected at most 9"),
+        (SHEET + "acme,large,USD,2026-02-01,0.0000000001,2\n", r"line 2 \(large\): input is 0\.0000000001; expected"),
         (SHEET + "acme,large,USD,2026-02-01,1,\n", "line 2: output is empty"),
         (SHEET + "acme,large,usd,2026-02-01,1,2\n", "line 2: currency: 'usd' is no currency"),
         (SHEET + "acme,large,USD,01.02.2026,1,2\n", r"line 2 \(large\): valid_from: expected a date like 2026-02-01"),
