@@ -10,6 +10,7 @@
     ├── UsageMissing              what is to be priced is unknown
     ├── UsageInvalid              what is to be priced contradicts itself
     ├── JournalUnavailable        a call was refused because it could not be written down (opt-in)
+    ├── BudgetExceeded            a call was refused by a hard budget, and not sent
     ├── Undelivered               some journals could not be delivered, all others were
     ├── CallInvalid               a delivered call that can't be read; it is kept in `rejected`
     ├── CurrencyMismatch          two currencies met in one sum
@@ -20,6 +21,9 @@
 
 Messages say what was found, what was expected and what to do.
 """
+
+from datetime import datetime
+from decimal import Decimal
 
 
 class AccountingError(Exception):
@@ -60,6 +64,42 @@ class UsageInvalid(AccountingError):
 
 class JournalUnavailable(AccountingError):
     """The journal can't be written and `ACCOUNTING_JOURNAL_REQUIRED` is set: the call was not sent."""
+
+
+class BudgetExceeded(AccountingError):
+    """A hard budget said no: the call was not sent, and has cost nothing.
+
+    `why` is one of over, unpriced, currency, unbounded, away (see `decisions.Why`). Amounts are exact, in `currency`;
+    what nobody knows is None, as all of them are where the store could not be asked. The budget's period ends at
+    `ends_at` (UTC), None where it never begins anew.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        why: str,
+        budget: str,
+        scope: str,
+        currency: str | None = None,
+        limit: Decimal | None = None,
+        spent: Decimal | None = None,
+        reserved: Decimal | None = None,
+        held: Decimal | None = None,
+        asked: Decimal | None = None,
+        ends_at: datetime | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.why = why
+        self.budget = budget
+        self.scope = scope
+        self.currency = currency
+        self.limit = limit
+        self.spent = spent
+        self.reserved = reserved
+        self.held = held
+        self.asked = asked
+        self.ends_at = ends_at
 
 
 class Undelivered(AccountingError):

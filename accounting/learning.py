@@ -196,7 +196,7 @@ def _line_row(place: Place, fit: Fit, now: datetime) -> dict[str, Any]:
 
 def _size_row(whose: Whose, sizes: Sizes, calls_: int, now: datetime) -> dict[str, Any]:
     provider, model, key_id = whose
-    named = {"provider": provider, "model": model, "key_id": key_id}
+    named = {"provider": provider, "model": model, "key_id": key_id, "effort": "*"}
     return {**named, "calls": calls_, "median_tokens": sizes.median, "high_tokens": sizes.high, "learned_at": now}
 
 

@@ -4,7 +4,7 @@ The journal's owner hands batches to a `Destination`; which one is loaded by nam
 application that only wants metering imports no database toolkit until its delivery thread does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +13,9 @@ from typing import Protocol, cast
 from uuid import UUID
 
 from accounting import places
+from accounting.coverage import Coverage
+from accounting.decisions import Ask, BudgetState, Decision
+from accounting.usage import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,28 @@ class Destination(Protocol):
         """Give back connections. The destination is not used again."""
 
 
+class Gate(Protocol):
+    """Asks the budgets of a store. Used by one thread; any method may raise, and then the store can't be asked."""
+
+    def coverage(self) -> Coverage:
+        """Which budgets cover which calls now; cheap where nothing changed since it was asked last."""
+
+    def reserve(self, asks: Sequence[Ask]) -> list[Decision]:
+        """Decide about calls that are about to be sent, in their order, in one transaction.
+
+        Of each, all hard budgets that cover it set aside what it may cost, or none does. Durable on return.
+        """
+
+    def release(self, call_ids: Collection[UUID]) -> None:
+        """Give back what was set aside for calls that were not sent, or answered with an HTTP error."""
+
+    def states(self, call: Call) -> list[BudgetState]:
+        """Where the budgets stand that cover the call, soft ones included and paused ones not, by name."""
+
+    def close(self) -> None:
+        """Give back connections. The gate is not used again."""
+
+
 _DESTINATIONS = {"sqlite": "accounting.ingest:StoreDestination", "postgresql": "accounting.ingest:StoreDestination"}
 
 
@@ -97,3 +122,12 @@ def open_destination(url: str) -> Destination:
     """The destination that takes batches for a store's URL."""
     module, _, name = _DESTINATIONS[places.kind(url)].partition(":")
     return cast(Destination, getattr(import_module(module), name)(url))
+
+
+_GATES = {"sqlite": "accounting.storegate:StoreGate", "postgresql": "accounting.storegate:StoreGate"}
+
+
+def open_gate(url: str) -> Gate:
+    """The gate that asks the budgets of the store at the URL."""
+    module, _, name = _GATES[places.kind(url)].partition(":")
+    return cast(Gate, getattr(import_module(module), name)(url))

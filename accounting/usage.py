@@ -124,7 +124,8 @@ class Call:
     """One HTTP attempt to create something at a model API; `outcome` None while it runs.
 
     With `parent_id` it is a sub-call: what another model used inside that call's response. `service_tier` is the one
-    that served it, as the provider says. `script` is the rough one of the request's text.
+    that served it, as the provider says. `script` is the rough one of the request's text. `refused_by` names the budget
+    that kept it from being sent.
     """
 
     id: UUID
@@ -155,6 +156,7 @@ class Call:
     parent_id: UUID | None = None
     service_tier: str | None = None
     script: str | None = None
+    refused_by: str | None = None
     usage: Usage = field(default_factory=Usage)
 
     @property
@@ -251,6 +253,7 @@ class _Reader:
             parent_id=self._uuid("parent_id"),
             service_tier=get("service_tier", str, None),
             script=get("script", str, None),
+            refused_by=get("refused_by", str, None),
             usage=Usage() if usage is None else _Reader(usage)._usage(),
         )
 

@@ -85,12 +85,30 @@ def fill(books: Books) -> None:
             learned_at=NOON,
         ))  # fmt: skip
         conn.execute(sa.insert(tables.answer_sizes).values(
-            provider="wcode", model="z-ai/glm-5", key_id=key.id, calls=40, median_tokens=120, high_tokens=900,
-            learned_at=NOON,
+            provider="wcode", model="z-ai/glm-5", key_id=key.id, effort="high", calls=40, median_tokens=120,
+            high_tokens=900, learned_at=NOON,
         ))  # fmt: skip
         conn.execute(sa.insert(tables.fx_rates).values(
             base="USD", quote="CNY", day=NOON.date(), rate=Decimal("7.100000000012"), source="a bank's list",
             loaded_at=NOON, loaded_by="ann@desk",
+        ))  # fmt: skip
+        conn.execute(sa.insert(tables.budgets).values(
+            name="o'hara's", scope="tag", scope_name="feature", scope_value="日本\n", amount=Decimal("0.000000000012"),
+            currency="USD", every="days", every_days=10, since=NOON.date(), mode="strict", thresholds=["50", "99.5"],
+            when_away="pass", fx={"CNY": "0.14"}, max_output=4_096, counted_from=NOON.date(), created_at=NOON,
+            created_by="ann@desk",
+        ))  # fmt: skip
+        conn.execute(sa.insert(tables.budget_periods).values(
+            budget_id=1, begins_on=NOON.date(), ends_on=LATER.date(), amount=Decimal("0.000000000012"),
+            spent=Decimal("0"), reserved=TINY.amount, held=Decimal("0"), overrun=TINY.amount, unpriced=1,
+            foreign_calls=2,
+        ))  # fmt: skip
+        conn.execute(sa.insert(tables.reservations).values(
+            call_id=some[35].id, period_id=1, amount=TINY.amount, state="reserved", reserved_at=NOON,
+            leased_until=LATER,
+        ))  # fmt: skip
+        conn.execute(sa.insert(tables.budget_changes).values(
+            budget_id=1, at=NOON, who="ann@desk", what="added", fields={"amount": [None, "1"]}, why="naïve\n",
         ))  # fmt: skip
         rules = [Rule("azure", f"{ours}-{{model}}", "gpt-{model}", "o'hara's") for ours in ("our", "your")]
         _, wrong = aliaslines.append(conn, rules, NOON, "ann@desk")

@@ -22,7 +22,7 @@ from accounting.store import aliaslines, ratelines, views
 from accounting.store.engine import altering, is_postgresql, named, prepare, sqlstate
 from accounting.store.tables import batches, keys, metadata, projects, sources, store
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All revisions in `migrations/versions`, in order."""
 HEAD = REVISIONS[-1]
 

@@ -34,6 +34,8 @@ store = Table(
     # Which edition of the rates and aliases this is, and with which one calls without a rate were last priced.
     Column("rates_edition", Integer, nullable=False, server_default="1"),
     Column("priced_edition", Integer, nullable=False, server_default="0"),
+    # Another one whenever budgets, or what decides which of them cover a call, changed.
+    Column("budgets_edition", Integer, nullable=False, server_default="1"),
 )
 
 projects = Table(
@@ -253,6 +255,7 @@ calls = Table(
     Column("parent_id", sa.Uuid),  # of a sub-call: the call in whose response it was billed
     Column("service_tier", Text),  # the one that served it
     Column("script", Text),  # the rough one of the request's text
+    Column("refused_by", Text),  # the budget that kept it from being sent
     *(Column(name, sa.BigInteger) for name in COUNTED),
     Column("usage_source", Text, nullable=False),
     Column("usage_block", Text),
@@ -427,17 +430,105 @@ estimate_lines = Table(
     Column("learned_at", Instant, nullable=False),
 )
 
-# How long the answers of a model are, of a key's calls, or, by key 0, of all.
+# How long the answers of a model are, of a key's calls, or, by key 0, of all; by reasoning effort, or of all.
 answer_sizes = Table(
     "answer_sizes",
     metadata,
     Column("provider", Text, primary_key=True),
     Column("model", Text, primary_key=True),
     Column("key_id", Integer, primary_key=True, autoincrement=False),
+    Column("effort", Text, primary_key=True),  # as the request named it; *: all of them
     Column("calls", Integer, nullable=False),
     Column("median_tokens", sa.BigInteger, nullable=False),
     Column("high_tokens", sa.BigInteger, nullable=False),
     Column("learned_at", Instant, nullable=False),
+)
+
+# Limits in money. One that was removed stays, for its history, and its name is free again.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", Text, nullable=False),  # all, project, key, model, provider, user or tag
+    Column("project_id", Integer, ForeignKey("projects.id")),
+    Column("key_id", Integer, ForeignKey("keys.id")),
+    Column("scope_name", Text),  # of the model (or a pattern), provider, user or tag
+    Column("scope_value", Text),  # of the tag
+    Column("amount", Exact, nullable=False),  # of the periods to come; each keeps its own
+    Column("currency", Text, nullable=False),
+    Column("every", Text, nullable=False),  # day, week, month, quarter, year, days or total
+    Column("every_days", Integer),
+    Column("since", sa.Date),  # the day a stretch of days, or a total, begins with
+    Column("mode", Text, nullable=False),  # soft, hard or strict
+    Column("thresholds", Json, nullable=False),  # percent, as decimal texts
+    Column("when_away", Text, nullable=False),  # refuse or pass
+    Column("fx", Json, nullable=False),  # by currency, what one unit of it is in the budget's: decimal texts
+    Column("max_output", sa.BigInteger),  # tokens of an answer to a request that names no bound
+    Column("counted_from", sa.Date, nullable=False),  # no period begins before this day
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("paused_at", Instant),  # stops no call since then, and counts all the same
+    Column("removed_at", Instant),
+)
+Index(
+    "ix_budgets_name",
+    budgets.c.name,
+    unique=True,
+    sqlite_where=budgets.c.removed_at.is_(None),
+    postgresql_where=budgets.c.removed_at.is_(None),
+)
+
+# What people changed about a budget: of each field that changed what it said before and after.
+budget_changes = Table(
+    "budget_changes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("budget_id", Integer, ForeignKey("budgets.id"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),  # added, edited, paused, resumed, removed or released
+    Column("fields", Json, nullable=False),
+    Column("why", Text, nullable=False),
+)
+
+# A budget in one of its periods. Everybody who moves money in several locks them by id.
+budget_periods = Table(
+    "budget_periods",
+    metadata,
+    Column("id", _Long, primary_key=True),
+    Column("budget_id", Integer, ForeignKey("budgets.id"), nullable=False),
+    Column("begins_on", sa.Date, nullable=False),
+    Column("ends_on", sa.Date),  # left out; NULL: never
+    Column("amount", Exact, nullable=False),
+    Column("spent", Exact, nullable=False),
+    Column("reserved", Exact, nullable=False),  # the sum of its reservations of that state
+    Column("held", Exact, nullable=False),  # likewise
+    Column("overrun", Exact, nullable=False),  # what calls cost beyond what was set aside for them
+    Column("unpriced", sa.BigInteger, nullable=False),  # calls in the books whose cost is not in `spent`: no rate
+    Column("foreign_calls", sa.BigInteger, nullable=False),  # likewise: in a currency that the budget has no rate for
+    UniqueConstraint("budget_id", "begins_on"),
+)
+
+# What is set aside for a call, by each hard budget that covers it. A row leaves once the call's cost is known.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("call_id", sa.Uuid, primary_key=True),
+    Column("period_id", _Long, ForeignKey("budget_periods.id"), primary_key=True, autoincrement=False),
+    Column("amount", Exact, nullable=False),
+    Column("state", Text, nullable=False),  # reserved or held
+    Column("reserved_at", Instant, nullable=False),  # by the database's clock, and so is the next
+    Column("leased_until", Instant, nullable=False),
+)
+# budgets show: what is set aside in a period
+Index("ix_reservations_period_id", reservations.c.period_id, reservations.c.call_id)
+# those that lapse
+Index(
+    "ix_reservations_lapsing",
+    reservations.c.leased_until,
+    sqlite_where=reservations.c.state == "reserved",
+    postgresql_where=reservations.c.state == "reserved",
 )
 
 # What is due, who is on it and until when; APScheduler only rings the bell.

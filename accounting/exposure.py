@@ -1,0 +1,58 @@
+"""What a call may use, said before it is sent."""
+
+from dataclasses import dataclass
+
+from accounting.usage import Quantities
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Tokens that a call likely uses, and what bounds them.
+
+    `output_tokens` are likely exceeded by one answer in twenty, and `is_learned` says whether that is by answers of the
+    same model. `max_tokens` is what the request itself bounds its answer to, None where it does not. `choices` is how
+    many answers it asks for: the figures of output are of one of them. `most_input_tokens` is None where the request's
+    bytes don't bound its input. `unbounded` names, for people, what else in the request can cost any amount.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    is_learned: bool
+    most_input_tokens: int | None
+    max_tokens: int | None
+    choices: int = 1
+    images: int = 0
+    unbounded: tuple[str, ...] = ()
+
+    def likely(self, default: int | None = None) -> Quantities:
+        """What a budget sets aside that is not strict.
+
+        While nothing is known of the model's answers, that is as much as the request allows, else the default.
+        """
+        output = self.output_tokens
+        if not self.is_learned:
+            bounds = (self.max_tokens, default, output)
+            output = next(bound for bound in bounds if bound is not None)
+        return self._used(self.input_tokens, output)
+
+    def most(self, default: int | None = None) -> Quantities | None:
+        """The most that the call can use, answers without a bound of their own being no longer than the default.
+
+        None where nothing bounds it: see `reasons`.
+        """
+        output = default if self.max_tokens is None else self.max_tokens
+        if self.reasons(default) or self.most_input_tokens is None or output is None:
+            return None
+        return self._used(self.most_input_tokens, output)
+
+    def reasons(self, default: int | None = None) -> tuple[str, ...]:
+        """Why nobody can say what the call costs at most; empty where somebody can."""
+        found = list(self.unbounded)
+        if self.most_input_tokens is None:
+            found.append("its input is not in memory")
+        if self.max_tokens is None and default is None:
+            found.append("it names no max_tokens")
+        return tuple(found)
+
+    def _used(self, input_tokens: int, output_tokens: int) -> Quantities:
+        return Quantities(input=input_tokens, output=output_tokens * self.choices, requests=1, images=self.images)
