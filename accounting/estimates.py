@@ -22,7 +22,10 @@ MILLION = 1_000_000
 _ADDED = 1_000
 """Tokens that are in no request: of a provider's own prompt, as for tools, and of a picture that is only linked."""
 
-_VERSION = 1
+_VERSION = 2
+
+ANY_EFFORT = "*"
+"""Stands for all reasoning efforts together, those of calls that named none among them."""
 
 
 class Basis(StrEnum):
@@ -81,16 +84,21 @@ class Sizes(NamedTuple):
     high: int
 
 
+Asker = tuple[str, str, str, str]
+"""Provider, model, the key's fingerprint, "" for all keys, and the reasoning effort as the request named it, "" where
+it named none; see `ANY_EFFORT`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is learned. `sizes` are by provider, model and the key's fingerprint, and with "" by all keys together."""
+    """What is learned: lines by place, and how long answers are by who asks for them."""
 
     lines: Mapping[Place, Line] = field(default_factory=dict)
-    sizes: Mapping[tuple[str, str, str], Sizes] = field(default_factory=dict)
+    sizes: Mapping[Asker, Sizes] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         lines = [[*place, *line] for place, line in self.lines.items()]
-        sizes = [[*whose, *sizes] for whose, sizes in self.sizes.items()]
+        sizes = [[*asker, *sizes] for asker, sizes in self.sizes.items()]
         return json.dumps({"version": _VERSION, "lines": lines, "sizes": sizes}, separators=(",", ":")).encode()
 
     @classmethod
@@ -101,7 +109,7 @@ class Snapshot:
             if record["version"] != _VERSION:
                 raise ValueError(f"version {record['version']}")
             lines = {Place(*_typed(row[:5], _PLACE)): Line(*_typed(row[5:], _PAIR)) for row in record["lines"]}
-            sizes = {_whose(row[:3]): Sizes(*_typed(row[3:], _PAIR)) for row in record["sizes"]}
+            sizes = {_asker(row[:4]): Sizes(*_typed(row[4:], _PAIR)) for row in record["sizes"]}
         except (TypeError, KeyError, IndexError, RecursionError) as error:
             raise ValueError(f"Not a snapshot of estimates: {error}") from error
         return cls(lines, sizes)
@@ -117,9 +125,9 @@ def _typed(values: list[Any], kinds: tuple[type, ...]) -> list[Any]:
     return values
 
 
-def _whose(values: list[Any]) -> tuple[str, str, str]:
-    provider, model, key = _typed(values, (str, str, str))
-    return provider, model, key
+def _asker(values: list[Any]) -> Asker:
+    provider, model, key, effort = _typed(values, (str, str, str, str))
+    return provider, model, key, effort
 
 
 NOTHING = Snapshot()
@@ -151,17 +159,18 @@ def estimate(
     bytes_out: int | None = None,
     max_tokens: int | None = None,
     key: str = "",
+    effort: str = "",
 ) -> Estimate:
     """Before a call, or for what came of its answer: `bytes_out` None stands for an answer of which nothing is known.
 
-    No answer is longer than the `max_tokens` that the request allowed.
+    No answer is longer than the `max_tokens` that the request allowed. `effort` is "" where the request named none.
     """
     asked = Place(provider, model, script=script or LATIN)
     input_tokens, known = _tokens(snapshot, asked, bytes_in)
     input_tokens = min(input_tokens, most_input(bytes_in))
     if priors().is_silent(endpoint):
         return Estimate(input_tokens, 0, 0, known)
-    sizes = _sizes(snapshot, provider, model, key)
+    sizes = learned_sizes(snapshot, provider, model, key, effort)
     held = sizes or priors().sizes
     output_tokens = held.median
     size_known = output_known = Basis.PRIORS if sizes is None else Basis.SCRIPT
@@ -233,6 +242,7 @@ def _of_call(snapshot: Snapshot, call: Call, bytes_out: int | None) -> Estimate:
         bytes_out=bytes_out,
         max_tokens=call.max_tokens,
         key=call.key_fingerprint,
+        effort=call.effort or "",
     )
 
 
@@ -247,9 +257,17 @@ def _tokens(snapshot: Snapshot, place: Place, size: int) -> tuple[int, Basis]:
     return expected, Basis.PRIORS
 
 
-def _sizes(snapshot: Snapshot, provider: str, model: str, key: str) -> Sizes | None:
-    """Lengths are of a model, whatever its script: what is learned of them is as near as it gets."""
-    return snapshot.sizes.get((provider, model, key)) or snapshot.sizes.get((provider, model, ""))
+def learned_sizes(snapshot: Snapshot, provider: str, model: str, key: str, effort: str) -> Sizes | None:
+    """How long answers are, by the nearest that is learned of the model, whatever its script; None for nothing.
+
+    Other keys with the same effort are nearer than the same key with others: a model that thinks harder answers longer
+    by far.
+    """
+    sizes = snapshot.sizes
+    for asked in (effort, ANY_EFFORT):
+        if found := sizes.get((provider, model, key, asked)) or sizes.get((provider, model, "", asked)):
+            return found
+    return None
 
 
 class Framing(NamedTuple):

@@ -10,13 +10,25 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
-from accounting.estimates import Line, Place, Sizes, Snapshot, is_estimated, most_input, most_output, priors
+from accounting.estimates import (
+    ANY_EFFORT,
+    Asker,
+    Line,
+    Place,
+    Sizes,
+    Snapshot,
+    is_estimated,
+    most_input,
+    most_output,
+    priors,
+)
 from accounting.fitting import Fit, Lesson, fitted, sized
 from accounting.store import insert, reading, transact
 from accounting.store.tables import answer_sizes, calls, estimate_lines, keys
@@ -34,7 +46,7 @@ KEPT = timedelta(days=90)
 """What was not learned again for so long is forgotten: models change behind their names."""
 
 MOST_LINES = 2_000
-"""Lines, and as many sizes, that a snapshot holds at most, the newest and best founded; 200 KB in a host's file."""
+"""Lines, and as many sizes, that a snapshot holds at most, the newest and best founded; 600 KB in a host's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +58,8 @@ class Learned:
     sizes: int
 
 
-Whose = tuple[str, str, int]
-"""Provider, model, and the id of a key; 0 for all keys."""
+Whose = tuple[str, str, int, str]
+"""Provider, model, the id of a key, 0 for all keys, and a reasoning effort, or `ANY_EFFORT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,7 @@ class Seen(NamedTuple):
     outcome: str
     usage_source: str
     parent_id: UUID | None
+    effort: str | None = None
 
     @property
     def teaches(self) -> bool:
@@ -134,7 +147,7 @@ def _lessons(seen: Iterable[Seen], sizes: Mapping[Whose, Sizes]) -> dict[Place, 
     """What there is to learn, by place: near ones with their script, and those that stand for all scripts or models."""
     found: dict[Place, list[Lesson]] = defaultdict(list)
     for call in seen:
-        answers = sizes.get((call.provider, call.model, 0))
+        answers = sizes.get((call.provider, call.model, 0, ANY_EFFORT))
         for place, size, tokens in _told(call):
             most = most_output(size, answers) if place.endpoint else most_input(size)
             lesson = Lesson(size, priors().tokens(place, size), tokens, bool(call.id.int & 1), most)
@@ -175,9 +188,8 @@ def _answers(seen: Iterable[Seen]) -> dict[Whose, list[int]]:
     found: dict[Whose, list[int]] = defaultdict(list)
     for call in seen:
         if call.output_tokens is not None and not priors().is_silent(call.endpoint):
-            for model in call.models:
-                found[call.provider, model, 0].append(call.output_tokens)
-                found[call.provider, model, call.key_id].append(call.output_tokens)
+            for model, key_id, effort in product(call.models, {0, call.key_id}, {ANY_EFFORT, call.effort or ""}):
+                found[call.provider, model, key_id, effort].append(call.output_tokens)
     return found
 
 
@@ -195,8 +207,8 @@ def _line_row(place: Place, fit: Fit, now: datetime) -> dict[str, Any]:
 
 
 def _size_row(whose: Whose, sizes: Sizes, calls_: int, now: datetime) -> dict[str, Any]:
-    provider, model, key_id = whose
-    named = {"provider": provider, "model": model, "key_id": key_id, "effort": "*"}
+    provider, model, key_id, effort = whose
+    named = {"provider": provider, "model": model, "key_id": key_id, "effort": effort}
     return {**named, "calls": calls_, "median_tokens": sizes.median, "high_tokens": sizes.high, "learned_at": now}
 
 
@@ -217,11 +229,12 @@ def snapshot(conn: Connection, models: Collection[tuple[str, str]] | None = None
     sizes = conn.execute(_chosen(answer_sizes, with_keys, models))
     return Snapshot(
         {_place(row): Line(row.fixed, row.per_million) for row in lines},
-        {
-            (row.provider, row.model, row.fingerprint if row.key_id else ""): Sizes(row.median_tokens, row.high_tokens)
-            for row in sizes
-        },
+        {_asker(row): Sizes(row.median_tokens, row.high_tokens) for row in sizes},
     )
+
+
+def _asker(row: Any) -> Asker:
+    return row.provider, row.model, row.fingerprint if row.key_id else "", row.effort
 
 
 @dataclass(frozen=True, slots=True)

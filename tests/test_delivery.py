@@ -160,7 +160,7 @@ def test_what_the_store_has_learned_is_fetched_seldom_and_lies_beside_the_journa
 ) -> None:
     monkeypatch.setattr(delivery_module, "HEARTBEAT", 0.02)
     monkeypatch.setattr(delivery_module, "AGE", 0.01)
-    learned = Snapshot(sizes={("wcode", "z-ai/glm-5", ""): Sizes(120, 900)})
+    learned = Snapshot(sizes={("wcode", "z-ai/glm-5", "", "*"): Sizes(120, 900)})
     warehouse.learned = learned.encode()
     begin()
     assert until(lambda: len(warehouse.reports) >= 4)

@@ -35,7 +35,7 @@ LEARNED = Snapshot(
         GLM._replace(endpoint=CHAT, stream=True, script="cjk"): Line(0, 4_000),
         GLM._replace(endpoint=CHAT): Line(0, 500_000),
     },
-    sizes={("wcode", "z-ai/glm-5", ""): Sizes(150, 900), ("wcode", "z-ai/glm-5", "a1" * 32): Sizes(40, 60)},
+    sizes={("wcode", "z-ai/glm-5", "", "*"): Sizes(150, 900), ("wcode", "z-ai/glm-5", "a1" * 32, "*"): Sizes(40, 60)},
 )
 
 UNSTATED = Usage()
@@ -82,6 +82,27 @@ def test_before_a_call_its_answer_is_as_long_as_half_of_the_models_are_and_high_
     assert before(max_tokens=100) == (100, 100)
     assert before(provider="other") == (priors().sizes.median, priors().sizes.high)
     assert before(endpoint="embeddings") == (0, 0)
+
+
+def test_how_hard_the_model_thinks_tells_more_of_its_answers_than_who_asks() -> None:
+    """Nearest first: key and effort, effort, and, of an effort that was never seen, key and model."""
+    glm, ann = ("wcode", "z-ai/glm-5"), "a1" * 32
+    nearest = [(ann, "high"), ("", "high"), (ann, "*"), ("", "*")]
+    for known in range(len(nearest)):
+        sizes = {(*glm, *who): Sizes(number, 10 * number) for number, who in enumerate(nearest) if number >= known}
+        sizes |= {(*glm, "", "low"): Sizes(77, 77), (*glm, ann, ""): Sizes(78, 78)}
+        found = estimate(Snapshot(sizes=sizes), provider="wcode", model="z-ai/glm-5", endpoint=CHAT, script="cjk",
+                         bytes_in=4000, key=ann, effort="high")  # fmt: skip
+        assert (found.output_tokens, found.high_output_tokens) == (known, 10 * known)
+
+
+def test_a_call_that_named_no_effort_is_like_others_that_named_none() -> None:
+    sizes = {("wcode", "z-ai/glm-5", "", effort): Sizes(tokens, tokens) for effort, tokens in (("", 9), ("*", 90))}
+    never = cut(outcome=Outcome.UNKNOWN, bytes_out=0)
+    assert beyond(Snapshot(sizes=sizes), never).output_tokens == 9
+    assert beyond(Snapshot(sizes=sizes), replace(never, effort="high")).output_tokens == 90
+    high = {**sizes, ("wcode", "z-ai/glm-5", "", "high"): Sizes(700, 800)}
+    assert beyond(Snapshot(sizes=high), replace(never, effort="high")).output_tokens == 700
 
 
 def test_the_basis_is_the_weakest_of_the_figures() -> None:
@@ -184,7 +205,7 @@ whole = st.integers(-(10**9), 10**9)
 snapshots = st.builds(
     Snapshot,
     st.dictionaries(places, st.builds(Line, whole, whole), max_size=5),
-    st.dictionaries(st.tuples(st.text(), st.text(), st.text()), st.builds(Sizes, whole, whole), max_size=5),
+    st.dictionaries(st.tuples(st.text(), st.text(), st.text(), st.text()), st.builds(Sizes, whole, whole), max_size=5),
 )
 
 
@@ -201,10 +222,12 @@ def test_a_line_never_tells_less_than_nothing_or_more_than_a_call_can_use(fixed:
 @pytest.mark.parametrize(
     "payload",
     [
-        *(b"", b"[]", b"{}", b"null", b"\xff\xfe", b"[" * 100_000, b'{"version":2,"lines":[],"sizes":[]}'),
-        *(b'{"version":1,"lines":[[1]],"sizes":[]}', b'{"version":1,"lines":{"a":1},"sizes":[]}'),
-        b'{"version":1,"lines":[["p","m","",false,"latin",1.5,2]],"sizes":[]}',
-        b'{"version":1,"lines":[],"sizes":[["p","m",null,1,2]]}',
+        *(b"", b"[]", b"{}", b"null", b"\xff\xfe", b"[" * 100_000, b'{"version":3,"lines":[],"sizes":[]}'),
+        *(b'{"version":2,"lines":[[1]],"sizes":[]}', b'{"version":2,"lines":{"a":1},"sizes":[]}'),
+        b'{"version":2,"lines":[["p","m","",false,"latin",1.5,2]],"sizes":[]}',
+        b'{"version":2,"lines":[],"sizes":[["p","m",null,"",1,2]]}',
+        b'{"version":2,"lines":[],"sizes":[["p","m","",1,2]]}',
+        b'{"version":1,"lines":[],"sizes":[["p","m","",1,2]]}',
     ],
 )
 def test_anything_else_is_refused(payload: bytes) -> None:
@@ -218,7 +241,7 @@ def test_whatever_was_learned_an_estimate_is_within_what_is_plausible(
 ) -> None:
     """At most a token a byte and what a provider adds; answers at most that, or as long as long ones of the model."""
     lines = {Place("p", "", endpoint): Line(fixed, slope) for endpoint in ("", CHAT)}
-    sizes = {("p", "m", ""): Sizes(300, 2_000)} if is_known else {}
+    sizes = {("p", "m", "", "*"): Sizes(300, 2_000)} if is_known else {}
     found = estimate(
         Snapshot(lines, sizes), provider="p", model="m", endpoint=CHAT, script="latin", bytes_in=size, bytes_out=size,
         max_tokens=limit,

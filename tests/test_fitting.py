@@ -143,7 +143,7 @@ def drawn(world: Sequence[Kind], count: int, seed: int) -> list[Seen]:
 def snapshot(some: Sequence[Seen]) -> Snapshot:
     found = taught(some)
     lines = {place: fit.line for place, fit in found.lines.items()}
-    return Snapshot(lines, {(whose[0], whose[1], ""): size for whose, (size, _) in found.sizes.items()})
+    return Snapshot(lines, {(whose[0], whose[1], "", whose[3]): size for whose, (size, _) in found.sizes.items()})
 
 
 @settings(max_examples=60, deadline=None)
@@ -153,7 +153,7 @@ def test_an_estimate_stays_within_what_is_plausible_whatever_was_learned(
 ) -> None:
     learned = snapshot(drawn(world, count, seed))
     for model in ("one", "two", "three", "new"):
-        high = learned.sizes.get(("lab", model, ""), Sizes(0, 0)).high
+        high = learned.sizes.get(("lab", model, "", "*"), Sizes(0, 0)).high
         for stream, script in ((False, "latin"), (True, "cjk"), (False, "encoded")):
             found = estimate(learned, provider="lab", model=model, endpoint=CHAT, script=script, bytes_in=size,
                              stream=stream, bytes_out=size, max_tokens=limit)  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import DBAPIError
@@ -14,9 +15,10 @@ from accounting import learning, snapshots
 from accounting.estimates import NOTHING, Line, Place, Sizes, Snapshot, estimate, priors
 from accounting.fitting import ENOUGH, Fit, Lesson, fitted, sized
 from accounting.ingest import StoreDestination
-from accounting.learning import KEPT, known, learn, unlearned
+from accounting.learning import KEPT, MOST_LINES, known, learn, unlearned
 from accounting.scheduler import JOBS, Desk, ring
-from accounting.store import reading
+from accounting.snapshots import MAX_BYTES
+from accounting.store import reading, transact
 from accounting.store.tables import answer_sizes, calls, estimate_lines
 from accounting.usage import Call, Outcome, Usage, UsageSource
 from tests.books import NOON, Books, made, used
@@ -183,10 +185,47 @@ def test_keys_whose_answers_are_known_have_sizes_of_their_own(books: Books) -> N
     short = world(40, key_fingerprint="c3" * 32, key_last4="c3c3")
     short = [replace(call, usage=used(100, 7)) for call in short]
     learned = taught(books, [*short, *world(40, first=100), *world(ENOUGH - 1, first=300, key_fingerprint="d4" * 32)])
-    assert learned.sizes["wcode", "z-ai/glm-5", "c3" * 32] == Sizes(7, 7)
-    assert ("wcode", "z-ai/glm-5", "a1" * 32) in learned.sizes
-    assert ("wcode", "z-ai/glm-5", "d4" * 32) not in learned.sizes
-    assert learned.sizes["wcode", "z-ai/glm-5", ""].median < 200
+    assert learned.sizes["wcode", "z-ai/glm-5", "c3" * 32, "*"] == Sizes(7, 7)
+    assert ("wcode", "z-ai/glm-5", "a1" * 32, "*") in learned.sizes
+    assert ("wcode", "z-ai/glm-5", "d4" * 32, "*") not in learned.sizes
+    assert learned.sizes["wcode", "z-ai/glm-5", "", "*"].median < 200
+
+
+def test_answers_are_learned_by_reasoning_effort_and_of_all_efforts_together(books: Books) -> None:
+    """For each key and for all of them; an effort that was seen too seldom is among all of them alone."""
+    hard = [replace(call, effort="high", usage=used(100, 5_000)) for call in world(40)]
+    easy = [replace(call, effort="low", usage=used(100, 50)) for call in world(60, first=100)]
+    rare = world(ENOUGH - 1, first=200, effort="max")
+    named_none = [replace(call, usage=used(100, 300)) for call in world(30, first=300)]
+    sizes = taught(books, [*hard, *easy, *rare, *named_none]).sizes
+    by_effort = {"high": Sizes(5_000, 5_000), "low": Sizes(50, 50), "": Sizes(300, 300)}
+    for key in ("", "a1" * 32):
+        known = {effort: found for (*_, of, effort), found in sizes.items() if of == key}
+        assert known.pop("*").high == 5_000
+        assert known == by_effort
+
+
+def test_an_effort_by_the_name_that_stands_for_all_counts_once(books: Books) -> None:
+    taught(books, world(40, effort="*"))
+    assert {(row["effort"], row["calls"]) for row in books.rows(answer_sizes)} == {("*", 40)}
+
+
+def test_the_snapshot_of_a_host_stays_in_its_bounds_however_many_models_keys_and_efforts_there_are(
+    books: Books,
+) -> None:
+    lines = [{"provider": "a-provider.example.com", "model": f"{'m' * 60}-{number}", "endpoint": "chat/completions",
+              "stream": True, "script": "escaped-cjk", "fixed": -(10**6), "per_million": 10**7, "calls": 20,
+              "examined": 10, "error": 1, "high_error": 2, "bias": 3, "prior_error": 4, "learned_at": NOON}
+             for number in range(MOST_LINES + 1)]  # fmt: skip
+    sizes = [{"provider": "a-provider.example.com", "model": f"{'m' * 60}-{number}", "key_id": key, "effort": effort,
+              "calls": 20, "median_tokens": 10**5, "high_tokens": 10**6, "learned_at": NOON}
+             for number in range(MOST_LINES // 4) for key in (0, 1) for effort in ("*", "", "high")]  # fmt: skip
+    books.deliver(*world(1))
+    transact(books.engine, lambda conn: conn.execute(sa.insert(estimate_lines), lines))
+    transact(books.engine, lambda conn: conn.execute(sa.insert(answer_sizes), sizes))
+    found = snapshot(books)
+    assert (len(found.lines), len(found.sizes)) == (MOST_LINES, MOST_LINES)
+    assert len(found.encode()) < MAX_BYTES
 
 
 def test_embeddings_teach_no_output(books: Books) -> None:

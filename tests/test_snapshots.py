@@ -9,8 +9,10 @@ from accounting import snapshots
 from accounting.estimates import NOTHING, Line, Place, Sizes, Snapshot
 from accounting.snapshots import FRESH_SECONDS, LOOKED_EVERY, MAX_BYTES, Local, refresh
 
-LEARNED = Snapshot({Place("wcode", "z-ai/glm-5", script="cjk"): Line(10, 250_000)}, {("wcode", "m", ""): Sizes(1, 2)})
-OTHER = Snapshot({}, {("wcode", "m", ""): Sizes(3, 4)})
+LEARNED = Snapshot(
+    {Place("wcode", "z-ai/glm-5", script="cjk"): Line(10, 250_000)}, {("wcode", "m", "", "*"): Sizes(1, 2)}
+)
+OTHER = Snapshot({}, {("wcode", "m", "", "*"): Sizes(3, 4)})
 
 
 class Clock:
