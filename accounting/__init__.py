@@ -23,6 +23,7 @@ from accounting.client import AsyncMeteredTransport, MeteredTransport, flush, me
 from accounting.errors import (
     AccountingError,
     AlreadyMetered,
+    BudgetExceeded,
     CallInvalid,
     ConfigurationError,
     CurrencyMismatch,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from accounting.formats import Answer, SubCall
     from accounting.httpx_clients import AsyncClient, Client
     from accounting.pricing import price, rate_book
+    from accounting.refusals import budget_exceeded
 
 __version__ = "0.1.0"
 
@@ -59,6 +61,7 @@ __all__ = [
     "read",
     "price",
     "rate_book",
+    "budget_exceeded",
     "Charge",
     "Part",
     "Usage",
@@ -66,6 +69,7 @@ __all__ = [
     "SubCall",
     "AccountingError",
     "AlreadyMetered",
+    "BudgetExceeded",
     "CallInvalid",
     "ConfigurationError",
     "CurrencyMismatch",
@@ -91,6 +95,7 @@ _LATE = {
     "SubCall": "accounting.formats",
     "price": "accounting.pricing",
     "rate_book": "accounting.pricing",
+    "budget_exceeded": "accounting.refusals",
     "Charge": "accounting.charges",
     "Part": "accounting.charges",
 }

@@ -24,6 +24,8 @@ Messages say what was found, what was expected and what to do.
 
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 
 class AccountingError(Exception):
@@ -100,6 +102,10 @@ class BudgetExceeded(AccountingError):
         self.held = held
         self.asked = asked
         self.ends_at = ends_at
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Other processes may have to be told, and an error is made anew there by its message alone."""
+        return partial(type(self), why=self.why, budget=self.budget, scope=self.scope), self.args, vars(self)
 
 
 class Undelivered(AccountingError):

@@ -1,0 +1,82 @@
+"""Why a call was not sent, and what to do about it, in a sentence or two for people."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from accounting.decisions import BudgetState, Why
+from accounting.money import plain
+
+
+def message(
+    why: Why,
+    *,
+    budget: str,
+    scope: str,
+    state: BudgetState | None = None,
+    asked: Decimal | None = None,
+    model: str = "",
+    currency: str = "",
+    reasons: Sequence[str] = (),
+    others: Sequence[str] = (),
+) -> str:
+    """What `decisions.Refusal.message` says.
+
+    `asked` is in the budget's currency. `model` is the one that has no rate, or one in another `currency`; `reasons`
+    say why nobody can tell what the call costs at most, or why the store can't be asked. `others` refused as well.
+    """
+    also = f" (so did {', '.join(others)})" if others else ""
+    refused = f"Budget {budget} ({scope}) refused the call{also}"
+    standing = f"; {_standing(state)}" if state else ""
+    match why:
+        case Why.OVER:
+            return f"{refused}: {_asked(asked, state)}{standing}. {_ways_out(budget, asked, state)}"
+        case Why.UNPRICED:
+            said = f"{refused}: no rate holds for {model or 'its model'}{standing}."
+            return f"{said} See what is near: accounting rates explain {shlex.quote(model or 'MODEL')}; then add one."
+        case Why.CURRENCY:
+            priced = f"{model or 'its model'} is priced in {currency or 'another currency'}"
+            said = f"{refused}: {priced}, for which it names no exchange rate{standing}."
+            return f"{said} Name one: {_edit(budget)}."
+        case Why.UNBOUNDED:
+            because = " and ".join(reasons) or "nothing bounds it"
+            said = f"{refused}, being strict: nobody can say what the call costs at most, as {because}{standing}."
+            return f"{said} Bound the request, or make the budget less strict: {_edit(budget)}."
+        case Why.AWAY:
+            because = f": {' and '.join(reasons)}" if reasons else ""
+            said = f"{refused}, as it can't be asked{because}."
+            return f"{said} See what is wrong: accounting doctor; or have calls pass meanwhile: {_edit(budget)}."
+
+
+def _asked(asked: Decimal | None, state: BudgetState | None) -> str:
+    if asked is None or state is None:
+        return "it may cost more than remains"
+    left = f"{plain(state.remaining)} remains" if state.remaining > 0 else "nothing remains"
+    return f"it may cost {plain(asked)} {state.currency}, and {left}"
+
+
+def _standing(state: BudgetState) -> str:
+    """What there is of the limit, and until when."""
+    used = [f"{plain(state.spent)} spent", f"{plain(state.reserved)} reserved"]
+    if state.held:
+        used.append(f"{plain(state.held)} held for calls that may have been charged")
+    until = f" until {_instant(state.ends_at)}" if state.ends_at else ""
+    return f"of {plain(state.limit)} {state.currency}{until}, {', '.join(used[:-1])} and {used[-1]}"
+
+
+def _ways_out(budget: str, asked: Decimal | None, state: BudgetState | None) -> str:
+    ways = [f"accounting budgets show {shlex.quote(budget)}", f"raise the limit: {_edit(budget)} --amount …"]
+    if state is not None and asked is not None and asked > state.limit:
+        ways.append("ask for less, as this is more than the whole limit")
+    elif state is not None and state.ends_at is not None:
+        ways.append(f"wait until {_instant(state.ends_at)}")
+    return f"See {'; '.join(ways[:-1])}; or {ways[-1]}."
+
+
+def _edit(budget: str) -> str:
+    return f"accounting budgets edit {shlex.quote(budget)}"
+
+
+def _instant(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
