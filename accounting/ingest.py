@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
-from accounting import entries, learning, sources, stamps, versions
+from accounting import entries, learning, settling, sources, stamps, versions
 from accounting.entries import Looked, Read, Refused
 from accounting.errors import StoreMissing
 from accounting.ports import Batch, Entry, Receipt, SourceReport, Verdict
@@ -140,11 +140,16 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     refused = [each for each in looked if isinstance(each, Refused)]
     read, first = versions.best_first([each for each in looked if isinstance(each, Read)])
     batch_id = _begin_batch(conn, source_id, first, len(looked), now)
-    met, known = Met({}), None
+    met, known, booked = Met({}), None, list[tuple[Any, ...]]()
+    budgets = settling.NONE
     if first:
         known = stamps.load(conn, [each.call for each in first], now)
+        budgets = settling.load(conn)
         rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
-        if bulk.insert_calls(conn, _COLUMNS, rows) == len(looked):
+        if budgets.by_id:
+            booked = list(rows)
+        if bulk.insert_calls(conn, _COLUMNS, iter(booked) if booked else rows) == len(looked):
+            settling.settle(conn, budgets, [], list(map(_as_row, booked)))
             stamps.see_again(conn, known)
             return {each.number: Verdict.INSERTED for each in read}
         met = versions.meet(conn, source_id, batch_id, read, known, now)
@@ -153,6 +158,8 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     kept = _keep(conn, conflicts, source_id, against, now) + _keep(conn, rejected, source_id, refused, now)
     versions.note_repeats(conn, source_id, met.elsewhere)
     inserted = [each for each in read if verdicts[each.number] is Verdict.INSERTED]
+    new = {each.call.id for each in inserted}
+    settling.settle(conn, budgets, [], [_as_row(each) for each in booked if each[0] in new])
     if inserted or kept or met.changed:
         _correct_batch(conn, batch_id, verdicts.values(), inserted)
     else:
@@ -160,6 +167,10 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     if known is not None:
         stamps.see_again(conn, known)
     return verdicts
+
+
+def _as_row(values: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(_COLUMNS, values, strict=True))
 
 
 _COLUMNS = (*stamps.COLUMNS, "batch_id", "source_id", "number", "digest")

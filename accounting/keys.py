@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from accounting.credentials import Credential, known_as
 from accounting.errors import ConfigurationError
 from accounting.projects import UNASSIGNED
-from accounting.store import insert
+from accounting.store import editions, insert
 from accounting.store.tables import key_projects, keys, projects
 from accounting.usage import clean
 
@@ -200,6 +200,7 @@ def assign(conn: Connection, key: Key, assignment: Assignment, now: datetime, wh
         "why": clean(why),
     }
     conn.execute(sa.insert(key_projects).values(row))
+    editions.budgets_changed(conn)
 
 
 def decided_at(conn: Connection, key: Key, since: datetime) -> datetime | None:

@@ -13,7 +13,7 @@ from accounting import money, periods
 from accounting.attribution import project_name
 from accounting.errors import ConfigurationError
 from accounting.periods import Days
-from accounting.store import insert
+from accounting.store import editions, insert
 from accounting.store.tables import (
     batches,
     calls,
@@ -172,6 +172,7 @@ def rename(conn: Connection, project: Project, name: str, now: datetime, who: st
     conn.execute(sa.update(projects).where(projects.c.id == project.id).values(name=wanted))
     row = {"name": project.name, "project_id": project.id, "renamed_at": now, "renamed_by": who}
     conn.execute(sa.insert(former).values(row))
+    editions.budgets_changed(conn)
     return find(conn, wanted)
 
 
@@ -218,6 +219,7 @@ def _set_zone(conn: Connection, project: Project, first: date, zone: str, now: d
     decided = {name: statement.excluded[name] for name in ("zone", "decided_at", "decided_by")}
     keys = [project_zones.c.project_id, project_zones.c.valid_from]
     conn.execute(statement.on_conflict_do_update(index_elements=keys, set_=decided))
+    editions.budgets_changed(conn)
 
 
 def _has_calls(conn: Connection, project: Project, first: date = date.min) -> bool:

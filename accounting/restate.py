@@ -7,7 +7,7 @@ killed goes on when the same order comes again.
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Engine
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from accounting import contributions
+from accounting import contributions, settling
 from accounting.contributions import SPEND_TABLES
 from accounting.money import plain
 from accounting.periods import shifted
 from accounting.rates import Rate
 from accounting.restated import Edit, Restated, Row, compared
+from accounting.settling import Budgets
 from accounting.store import Lock, hold, insert, is_postgresql, ratelines, reading, schema, transact
 from accounting.store.tables import batches, calls, restated_calls, restatements
 from accounting.store.types import Json
@@ -61,9 +62,10 @@ class _Work:
     sparse: bool
     first: datetime | None
 
-    @property
-    def rows(self) -> sa.Select[Any]:
-        return sa.select(*(calls.c[name] for name in self.reads)).where(self.chosen)
+    def rows(self, budgets: Budgets) -> sa.Select[Any]:
+        """With what decides about budgets, where there are any."""
+        read = {*self.reads, *settling.READ} if budgets.by_id else self.reads
+        return sa.select(*(calls.c[name] for name in read)).where(self.chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +149,8 @@ def apply(conn: Connection, restatement_id: int, changes: Mapping[UUID, Mapping[
     spend, each in their order.
     """
     hold(conn, Lock.ROLLUP, shared=True)
-    every = sa.select(calls)
-    return _rewrite(conn, restatement_id, _lock(conn, changes.keys(), every), lambda *_: changes, _move).changed
+    locked = _lock(conn, changes.keys(), sa.select(calls))
+    return _rewrite(conn, restatement_id, locked, settling.load(conn), lambda *_: changes, _move).changed
 
 
 def finish(conn: Connection, restatement_id: int, now: datetime) -> None:
@@ -178,7 +180,7 @@ def done_so_far(conn: Connection, id_: int) -> Restated:
     logged = sa.select(calls, restated_calls.c.before).join(restated_calls, restated_calls.c.call_id == calls.c.id)
     of_this = logged.where(restated_calls.c.restatement_id == id_).execution_options(yield_per=_READ_AT_ONCE)
     for rows in conn.execute(of_this).mappings().partitions():
-        done += _compared(conn, 0, list(_as_logged(conn, id_, rows)))
+        done += _compared(conn, 0, list(_as_logged(conn, id_, rows)), settling.NONE)
     return done
 
 
@@ -220,8 +222,9 @@ def _tries(engine: Engine, work: _Work) -> Iterator[Restated]:
     upto, step = None, Restated(seen=1)
     while step.seen:
         with reading(engine) as conn:
-            rows = _rows(conn.execute(_after(conn, upto, work, work.rows)))
-            step = _compared(conn, len(rows), _edits(rows, work.change(conn, rows)))
+            budgets = settling.load(conn)
+            rows = _rows(conn.execute(_after(conn, upto, work, work.rows(budgets))))
+            step = _compared(conn, len(rows), _edits(rows, work.change(conn, rows)), budgets)
         if rows:
             upto = rows[-1]["id"]
             yield step
@@ -250,7 +253,7 @@ def _sparse_steps(engine: Engine, this: "_This", work: _Work) -> Iterator[Restat
 
 def _would_change(engine: Engine, found: "_Next", work: _Work) -> bool:
     with reading(engine) as conn:
-        rows = _rows(conn.execute(work.rows.where(_are(conn, found.ids))))
+        rows = _rows(conn.execute(work.rows(settling.NONE).where(_are(conn, found.ids))))
         return bool(_edits(rows, work.change(conn, rows)))
 
 
@@ -325,8 +328,9 @@ def _step(conn: Connection, found: _Next, work: _Work) -> Restated:
     hold(conn, Lock.ROLLUP)  # not shared: see contributions.following
     if not _is_there_still(conn, found):
         return Restated()
-    id_ = found.this.id
-    done = _rewrite(conn, id_, _lock(conn, found.ids, work.rows), work.change, partial(_change_all, id_))
+    id_, budgets = found.this.id, settling.load(conn)
+    locked = _lock(conn, found.ids, work.rows(budgets))
+    done = _rewrite(conn, id_, locked, budgets, work.change, partial(_change_all, id_))
     conn.execute(sa.update(restatements).where(restatements.c.id == id_).values(upto=found.ids[-1]))
     return done
 
@@ -374,14 +378,17 @@ _Rewritten = Callable[[Connection, Sequence[Edit], Collection[int]], None]
 """Changes calls, and what those of rolled batches add to spend; they are in the log by then."""
 
 
-def _rewrite(conn: Connection, id_: int, locked: _Locked, change: Change, rewritten: _Rewritten) -> Restated:
+def _rewrite(
+    conn: Connection, id_: int, locked: _Locked, budgets: Budgets, change: Change, rewritten: _Rewritten
+) -> Restated:
     edits = _edits(locked.rows, change(conn, locked.rows))
     if edits:
         _log(conn, id_, edits)
         rewritten(conn, edits, locked.rolled)
+        settling.settle(conn, budgets, [edit.before for edit in edits], [edit.after for edit in edits])
     counts = {"seen": restatements.c.seen + len(locked.rows), "changed": restatements.c.changed + len(edits)}
     conn.execute(sa.update(restatements).where(restatements.c.id == id_).values(counts))
-    return _compared(conn, len(locked.rows), edits)
+    return _compared(conn, len(locked.rows), edits, budgets)
 
 
 def _change_all(id_: int, conn: Connection, edits: Sequence[Edit], rolled: Collection[int]) -> None:
@@ -496,5 +503,10 @@ def _rates(conn: Connection, edits: Iterable[Edit]) -> dict[int, Rate]:
     return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids=named)}
 
 
-def _compared(conn: Connection, seen: int, edits: Sequence[Edit]) -> Restated:
-    return compared(seen, edits, _rates(conn, edits))
+def _compared(conn: Connection, seen: int, edits: Sequence[Edit], budgets: Budgets) -> Restated:
+    rates = _rates(conn, edits)
+    done = compared(seen, edits, rates)
+    if not budgets.by_id:
+        return done
+    before, after = (edit.before for edit in edits), (edit.after for edit in edits)
+    return replace(done, budgets=settling.effects(budgets, before, after, rates))

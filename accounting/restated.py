@@ -53,6 +53,7 @@ class Restated:
 
     Of the changed ones `recosted` cost something else, or have a price only before or only after; the others say
     something else at the same cost. `costs_before` and `costs_after` are theirs, too, place by place.
+    `budgets` says, by name and currency, by how much more is spent of those that it moves.
     `seen_earlier` and `changed_earlier` are in none of these: by then so many were done by what is gone on with.
     """
 
@@ -63,6 +64,7 @@ class Restated:
     recosted: int = field(default=0, compare=False)
     costs_before: Costs = field(default_factory=dict, compare=False)
     costs_after: Costs = field(default_factory=dict, compare=False)
+    budgets: Mapping[tuple[str, str], Decimal] = field(default_factory=dict, compare=False)
     seen_earlier: int = field(default=0, kw_only=True)
     changed_earlier: int = field(default=0, kw_only=True)
 
@@ -73,6 +75,7 @@ class Restated:
             _restated(*counts, before, after),
             seen_earlier=self.seen_earlier + other.seen_earlier,
             changed_earlier=self.changed_earlier + other.changed_earlier,
+            budgets=_moved(self.budgets, other.budgets),
         )
 
 
@@ -93,6 +96,14 @@ def added(one: Costs, other: Costs) -> Costs:
     for place, cost in other.items():
         sums[place] = sums[place].plus(cost) if place in sums else cost
     return sums
+
+
+def _moved(
+    one: Mapping[tuple[str, str], Decimal], other: Mapping[tuple[str, str], Decimal]
+) -> dict[tuple[str, str], Decimal]:
+    names = sorted({*one, *other})
+    sums = {name: EXACT.add(one.get(name, ZERO), other.get(name, ZERO)) for name in names}
+    return {name: amount for name, amount in sums.items() if amount}
 
 
 def _restated(seen: int, changed: int, recosted: int, before: Costs, after: Costs) -> Restated:

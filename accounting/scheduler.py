@@ -20,12 +20,12 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from sqlalchemy import Connection, Engine, or_, select, update
 
-from accounting import delivery, learning, rerating, rollup
+from accounting import delivery, learning, rerating, reservations, rollup
 from accounting.restate import by_job
 from accounting.restated import Restated
 from accounting.settings import whoami
 from accounting.sheets import counted
-from accounting.store import insert, reading, writing
+from accounting.store import insert, reading, transact, writing
 from accounting.store.tables import job_runs, jobs, store
 
 log = logging.getLogger(__name__)
@@ -118,6 +118,14 @@ class _Enough(Exception):
     """Raised between two steps of a job, each of which is whole."""
 
 
+def _lapse(desk: Desk) -> str:
+    """What is set aside for calls that nobody has heard of for long is held until somebody does."""
+    held = 0
+    while not desk.stopped.is_set() and (more := transact(desk.engine, reservations.lapse)):
+        held += more
+    return f"holds what was set aside for {counted(held, 'call')}" if held else ""
+
+
 def _from(calls: int, where: str) -> str:
     return f"{counted(calls, 'call')} from {where}"
 
@@ -127,6 +135,7 @@ JOBS = (
     Job("rollup", timedelta(seconds=15), timedelta(minutes=5), _roll),
     Job(f"deliver on {socket.gethostname()}", timedelta(minutes=1), timedelta(minutes=15), _deliver_orphans),
     Job("prices", timedelta(minutes=1), timedelta(minutes=15), _price),
+    Job("reservations", timedelta(minutes=1), timedelta(minutes=5), _lapse),
     Job("estimates", timedelta(hours=1), timedelta(minutes=15), _learn),
 )
 

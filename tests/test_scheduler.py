@@ -255,13 +255,14 @@ def test_while_the_store_is_away_that_is_said_once(
     assert "Job rollup can't run, and is tried again: StoreMissing: There is no store at sqlite://" in one
 
 
-def test_the_shipped_jobs_roll_up_deliver_price_and_learn(desk: Desk) -> None:
+def test_the_shipped_jobs_roll_up_deliver_price_hold_and_learn(desk: Desk) -> None:
     runs = [ring(desk, job) for job in scheduler.JOBS]
     deliver = f"deliver on {socket.gethostname()}"
     assert [(run.job, run.state) for run in runs if run] == [
         ("rollup", "done"),
         (deliver, "done"),
         ("prices", "done"),
+        ("reservations", "done"),
         ("estimates", "done"),
     ]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from accounting import aliasbook, ratebook, stamps
+from accounting import aliasbook, backfill, ratebook, stamps
 from accounting.aliases import Aliases, Named, Rule
 from accounting.cli.books import AsJson, Why, books, now, out, put_json, roll_up
 from accounting.cli.rate_effects import DRY, show_touched, touched_fields
@@ -97,7 +97,7 @@ def add(
             rules = aliasbook.beside(conn, rule)
             touched = Touched() if rules is None else renamed(conn, Aliases(rules))
             missing = _missing(conn, rule)
-        added = None if dry_run else stamps.decide(engine, lambda conn: aliasbook.add(conn, rule, now(), whoami()))
+        added = None if dry_run else stamps.decide(engine, lambda conn: _add(conn, rule))
     if as_json:
         put_json({"added": rule_fields(added) if added else None, **_effects(touched, dry_run)})
     elif rules is None:
@@ -106,6 +106,17 @@ def add(
         told = f"Added alias {added.id}, {rule}." if added else f"Would add {rule}. {DRY}"
         say(out(), printable(told), *map(printable, missing))
         show_touched(touched, None if dry_run else why)
+
+
+def _add(conn: Connection, rule: Rule) -> Rule | None:
+    added = aliasbook.add(conn, rule, now(), whoami())
+    backfill.fill_by_model(conn)
+    return added
+
+
+def _withdraw(conn: Connection, ids: Sequence[int], why: str) -> None:
+    aliasbook.withdraw(conn, ids, now(), whoami(), why)
+    backfill.fill_by_model(conn)
 
 
 @app.command()
@@ -123,7 +134,7 @@ def withdraw(
             gone, rules = aliasbook.without(conn, wanted)
             touched = renamed(conn, Aliases(rules))
         if not dry_run:
-            stamps.decide(engine, lambda conn: aliasbook.withdraw(conn, wanted, now(), whoami(), why))
+            stamps.decide(engine, lambda conn: _withdraw(conn, wanted, why))
     if as_json:
         put_json({"withdrawn": [rule_fields(rule) for rule in gone], **_effects(touched, dry_run)})
         return

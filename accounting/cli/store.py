@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from sqlalchemy import Connection, func, select
 
-from accounting import aliasbook, aliases, stamps
+from accounting import aliasbook, aliases, backfill, stamps
 from accounting.cli.books import AsJson, books, now, out, put_json, sum_anew
 from accounting.scheduler import Run, last_runs
 from accounting.settings import Settings
@@ -40,7 +40,7 @@ def upgrade() -> None:
     engine = open_engine(Settings().store_url)
     try:
         before = schema.upgrade(engine)
-        renewed = stamps.decide(engine, lambda conn: aliasbook.renew(conn, aliases.shipped(), now()))
+        renewed = stamps.decide(engine, _renew)
         if before == schema.HEAD:
             todo = "aliases renewed" if renewed.any else "nothing to do"
             say(out(), f"The store has schema {before}, the newest; {todo}: {named(engine)}", *_renewed(renewed))
@@ -49,6 +49,13 @@ def upgrade() -> None:
         sum_anew(engine)
     finally:
         engine.dispose()
+
+
+def _renew(conn: Connection) -> aliasbook.Renewed:
+    renewed = aliasbook.renew(conn, aliases.shipped(), now())
+    if renewed.any:
+        backfill.fill_by_model(conn)
+    return renewed
 
 
 def _renewed(renewed: aliasbook.Renewed) -> list[str]:

@@ -3,6 +3,7 @@
 from accounting.store.engine import (
     Lock,
     altering,
+    database_now,
     file_exists,
     hold,
     insert,
@@ -27,6 +28,7 @@ __all__ = [
     "transact",
     "Lock",
     "hold",
+    "database_now",
     "insert",
     "exact_cost",
     "exact_negative",

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import TypeVar
 
@@ -133,6 +134,17 @@ def hold(conn: Connection, lock: Lock, *, shared: bool = False) -> None:
     """Hold a lock until the transaction ends. On SQLite the writer is alone anyway."""
     if is_postgresql(conn):
         postgres.hold(conn, lock, shared=shared)
+
+
+def database_now(conn: Connection) -> datetime:
+    """What the database's clock says, which is one for all hosts; on SQLite this host's, as the file is here."""
+    if is_postgresql(conn):
+        told: datetime = conn.execute(_CLOCK).scalar_one()
+        return told.astimezone(UTC)
+    return datetime.now(UTC)
+
+
+_CLOCK = sa.select(sa.func.clock_timestamp())
 
 
 def insert(connection: Connection, table: Table) -> sqlite.Insert:

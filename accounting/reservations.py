@@ -1,0 +1,243 @@
+"""What may be spent is set aside before it is: reserve, release, lapse. `settling` does the rest, once calls come in.
+
+Every transaction locks the periods of budgets first, by id, and only then the reservations in them.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from accounting import asked, budgetperiods, ratebook
+from accounting.asked import Priced
+from accounting.budgetperiods import Period, Place
+from accounting.budgets import Budget
+from accounting.coverage import Coverage
+from accounting.decisions import Ask, BudgetState, Decision, Grant, Refusal, Why
+from accounting.money import EXACT, ZERO
+from accounting.projects import Calendar
+from accounting.resolution import RateBook
+from accounting.settling import HELD, RESERVED
+from accounting.store import database_now
+from accounting.store.tables import budget_periods, reservations
+
+LEASE = timedelta(minutes=15)
+"""So long what is set aside counts as that of a running call. After it the call may still come in, and count."""
+
+LAPSES_AT_ONCE = 1_000
+"""So many lapse in one transaction: about 50 ms."""
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """What decides about calls, as the books had it at one edition of budgets and rates; kept by who asks again."""
+
+    coverage: Coverage
+    budgets: Mapping[int, Budget]
+    calendar: Calendar
+    rates: dict[tuple[str, str], RateBook] = field(default_factory=dict)
+
+    def book(self, conn: Connection, provider: str, model: str) -> RateBook:
+        """The lines for the model; read once, as the whole book has thousands."""
+        found = self.rates.get((provider, model))
+        if found is None:
+            if len(self.rates) >= _MODELS:
+                self.rates.clear()
+            found = self.rates[provider, model] = ratebook.book(conn, {(provider, model)})
+        return found
+
+
+_MODELS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What one budget is to set aside for a call."""
+
+    budget: Budget
+    place: Place
+    priced: Priced
+
+
+def reserve(
+    conn: Connection, known: Knowledge, asks: Sequence[Ask], now: datetime, lease: timedelta = LEASE
+) -> list[Decision]:
+    """Decide about the calls in their order: of each, all hard budgets that cover it have room for it, or none sets
+    anything aside. `now` is the database's.
+    """
+    wanted = [list(_wanted(conn, known, ask)) for ask in asks]
+    refused = [_unpriced(conn, known, each) for each in wanted]
+    places = {one.place for each, no in zip(wanted, refused, strict=True) if no is None for one in each}
+    budgetperiods.make(conn, places, known.budgets)
+    periods = budgetperiods.lock(conn, places)
+    rows: list[dict[str, object]] = []
+    decisions: list[Decision] = []
+    for ask, each, no in zip(asks, wanted, refused, strict=True):
+        refusal = no or _over(known, each, periods)
+        if refusal is None:
+            rows += (_row(ask, one, periods[one.place], now, lease) for one in each)
+            periods |= {one.place: periods[one.place].moved(reserved=one.priced.amount) for one in each}
+        decisions.append(refusal or Grant(tuple(_state(known, one.budget, periods[one.place]) for one in each)))
+    if rows:
+        conn.execute(sa.insert(reservations), rows)
+        changed = {row["period_id"] for row in rows}
+        budgetperiods.write(conn, (period for period in periods.values() if period.id in changed))
+    return decisions
+
+
+def _wanted(conn: Connection, known: Knowledge, ask: Ask) -> Iterator[_Wanted]:
+    day = _day(known, ask)
+    for bound in known.coverage.covering(ask.call):
+        budget = known.budgets[bound.id]
+        place = budgetperiods.place(budget, day)
+        if budget.is_binding and place is not None:
+            book = known.book(conn, ask.call.provider, ask.call.model)
+            yield _Wanted(budget, place, asked.priced(budget, ask, book))
+
+
+def _day(known: Knowledge, ask: Ask) -> date:
+    project_id = known.coverage.subject(ask.call).project_id
+    return known.calendar.billed_on(project_id or 0, ask.call.started_at)
+
+
+def _unpriced(conn: Connection, known: Knowledge, wanted: Sequence[_Wanted]) -> Refusal | None:
+    """The refusal of a call of which nobody can say what it may cost."""
+    found = [one for one in wanted if one.priced.why is not None]
+    if not found:
+        return None
+    budget, place = found[0].budget, found[0].place
+    period = budgetperiods.read(conn, [place]).get(place) or budgetperiods.unused(budget, place.begins_on)
+    return _refusal(found, _state(known, budget, period), found[0].priced.why or Why.UNPRICED)
+
+
+def _over(known: Knowledge, wanted: Sequence[_Wanted], periods: Mapping[Place, Period]) -> Refusal | None:
+    full = [one for one in wanted if one.priced.amount > periods[one.place].remaining]
+    if not full:
+        return None
+    return _refusal(full, _state(known, full[0].budget, periods[full[0].place]), Why.OVER)
+
+
+def _refusal(refusing: Sequence[_Wanted], state: BudgetState, why: Why) -> Refusal:
+    first, *others = refusing
+    amount = None if first.priced.why else first.priced.amount
+    return Refusal(
+        why=why,
+        budget=state.budget,
+        scope=state.scope,
+        message=asked.message(why, state, amount, first.priced.detail),
+        asked=amount,
+        state=state,
+        others=[one.budget.name for one in others],
+    )
+
+
+def _state(known: Knowledge, budget: Budget, period: Period) -> BudgetState:
+    return budgetperiods.state(budget, period, known.calendar)
+
+
+def _row(ask: Ask, one: _Wanted, period: Period, now: datetime, lease: timedelta) -> dict[str, object]:
+    times = {"reserved_at": now, "leased_until": now + lease}
+    return {"call_id": ask.call.id, "period_id": period.id, "amount": one.priced.amount, "state": RESERVED, **times}
+
+
+def release(conn: Connection, ids: Collection[UUID]) -> int:
+    """Give back what is set aside for these calls, whichever budgets did; returns for how many anything was."""
+    if not ids:
+        return 0
+    return len({row.call_id for row in _take(conn, reservations.c.call_id.in_(sorted(ids)))})
+
+
+def release_held(conn: Connection, budget: Budget, ids: Collection[UUID] | None = None) -> list["Aside"]:
+    """Give back what the budget holds for calls, for these or for all; returns what was held.
+
+    The provider may have charged for them: what is learned of them later counts all the same.
+    """
+    return list(_take(conn, sa.and_(_of(budget), _called(ids), reservations.c.state == HELD)))
+
+
+def forget(conn: Connection, budget: Budget) -> None:
+    """Set nothing aside any more in a budget that was removed."""
+    _take(conn, _of(budget))
+
+
+def lapse(conn: Connection) -> int:
+    """Hold what is set aside for calls that nobody has heard of for too long; returns of how many, some at most."""
+    due = sa.and_(reservations.c.state == RESERVED, reservations.c.leased_until <= database_now(conn))
+    oldest = sa.select(reservations.c.call_id).where(due).order_by(reservations.c.leased_until).limit(LAPSES_AT_ONCE)
+    ids = sorted(set(conn.scalars(oldest)))
+    if not ids:
+        return 0
+    chosen = sa.and_(due, reservations.c.call_id.in_(ids))
+    rows = _locked(conn, chosen)
+    conn.execute(sa.update(reservations).where(chosen).values(state=HELD))
+    _move(conn, rows, lambda period, amount: period.moved(reserved=EXACT.minus(amount), held=amount))
+    return len({row.call_id for row in rows})
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What is set aside for a call, since when, and whether it is held: nobody knows yet what the call cost."""
+
+    call_id: UUID
+    period_id: int
+    amount: Decimal
+    state: str
+    reserved_at: datetime
+    leased_until: datetime
+
+
+def aside(conn: Connection, budget: Budget, state: str | None = None) -> list[Aside]:
+    """What is set aside in the budget, the oldest first; of one state, or of both."""
+    chosen = _of(budget) if state is None else sa.and_(_of(budget), reservations.c.state == state)
+    return _asides(conn, chosen)
+
+
+def _asides(conn: Connection, chosen: ColumnElement[bool], *, lock: bool = False) -> list[Aside]:
+    query = sa.select(reservations).where(chosen).order_by(reservations.c.call_id, reservations.c.period_id)
+    return [Aside(**row) for row in conn.execute(query.with_for_update() if lock else query).mappings()]
+
+
+def _of(budget: Budget) -> ColumnElement[bool]:
+    its = sa.select(budget_periods.c.id).where(budget_periods.c.budget_id == budget.id)
+    return reservations.c.period_id.in_(its)
+
+
+def _called(ids: Collection[UUID] | None) -> ColumnElement[bool]:
+    return sa.true() if ids is None else reservations.c.call_id.in_(sorted(ids))
+
+
+def _take(conn: Connection, chosen: ColumnElement[bool]) -> list[Aside]:
+    """Take reservations out of their periods; returns what they were."""
+    rows = _locked(conn, chosen)
+    if rows:
+        conn.execute(sa.delete(reservations).where(chosen))
+        for state, off in ((RESERVED, _not_reserved), (HELD, _not_held)):
+            _move(conn, [row for row in rows if row.state == state], off)
+    return rows
+
+
+def _not_reserved(period: Period, amount: Decimal) -> Period:
+    return period.moved(reserved=EXACT.minus(amount))
+
+
+def _not_held(period: Period, amount: Decimal) -> Period:
+    return period.moved(held=EXACT.minus(amount))
+
+
+def _locked(conn: Connection, chosen: ColumnElement[bool]) -> list[Aside]:
+    """The chosen reservations, after their periods are locked: what is read before may be another's to end."""
+    ids = {row.period_id for row in _asides(conn, chosen)}
+    budgetperiods.lock(conn, (), ids)
+    return [row for row in _asides(conn, chosen, lock=True) if row.period_id in ids]
+
+
+def _move(conn: Connection, rows: Iterable[Aside], moved: Callable[[Period, Decimal], Period]) -> None:
+    sums: dict[int, Decimal] = {}
+    for row in rows:
+        sums[row.period_id] = EXACT.add(sums.get(row.period_id, ZERO), row.amount)
+    locked = budgetperiods.lock(conn, (), sums)
+    budgetperiods.write(conn, (moved(period, sums[period.id]) for period in locked.values()))

@@ -1,0 +1,248 @@
+"""Calls that come into the books, or change in them, move what budgets have spent, and end what was set aside for them.
+
+In the transaction that writes the calls, as its last steps but one: other callers wait for the rows of a budget.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from accounting import backfill, budgetperiods, budgets
+from accounting.aliases import NO_ALIASES, Aliases
+from accounting.budgetperiods import Period, Place
+from accounting.budgets import Budget
+from accounting.money import EXACT, ZERO
+from accounting.rates import UNPRICED, Rate, price
+from accounting.scoped import Cost
+from accounting.scopes import Kind, Subject
+from accounting.store import aliaslines, ratelines
+from accounting.store.tables import reservations
+from accounting.usage import COUNTED, Outcome, Quantities, UsageSource
+
+RESERVED, HELD = "reserved", "held"
+"""States of a reservation; one that is settled or released is gone."""
+
+READ = (
+    *("id", "project_id", "key_id", "provider", "model", "end_user", "tags", "parent_id"),
+    *("billed_on", "rate_id", "outcome", "http_status", "usage_source", *COUNTED),
+)
+"""The columns of `calls` that decide."""
+
+Row = Mapping[Any, Any]
+"""A row of `calls`, as far as `READ`."""
+
+_IDS_AT_ONCE = 500
+
+
+class Reservation(NamedTuple):
+    """What is set aside for a call in one period."""
+
+    call_id: UUID
+    period_id: int
+    amount: Decimal
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """All budgets that count, and which of them cover a call."""
+
+    by_id: Mapping[int, Budget]
+    aliases: Aliases = NO_ALIASES
+    found: dict[tuple[Any, ...], list[Budget]] = field(default_factory=dict)
+    """What `covering` found so far: calls of a batch are alike."""
+
+    def covering(self, row: Row) -> list[Budget]:
+        tags = row["tags"]
+        alike = (*_alike(row), tuple(sorted(tags.items())) if tags else ())
+        known = self.found.get(alike)
+        if known is None:
+            subject = self._subject(row)
+            known = [budget for budget in self.by_id.values() if budget.scope.covers(subject)]
+            self.found[alike] = known
+        return known
+
+    def budget(self, period: Period) -> Budget | None:
+        """Whose period it is; None where that was removed."""
+        return self.by_id.get(period.place.budget_id)
+
+    def _subject(self, row: Row) -> Subject:
+        names = (name for name, _ in self.aliases.names(row["provider"], row["model"]))
+        return Subject(
+            row["project_id"], row["key_id"], row["provider"], [row["model"], *names], row["end_user"], row["tags"]
+        )
+
+
+_alike: Callable[[Row], tuple[Any, ...]] = itemgetter("project_id", "key_id", "provider", "model", "end_user")
+
+NONE = Budgets({})
+
+
+def load(conn: Connection) -> Budgets:
+    """The budgets in the books that count."""
+    found = {budget.id: budget for budget in budgets.known(conn)}
+    named = any(budget.scope.kind is Kind.MODEL for budget in found.values())
+    return Budgets(found, aliaslines.in_force(conn) if named else NO_ALIASES) if found else NONE
+
+
+def settle(conn: Connection, known: Budgets, before: Sequence[Row], after: Sequence[Row]) -> None:
+    """Calls say what they say after, where they said what they said before, or were not there."""
+    if not known.by_id:
+        return
+    ids = [row["id"] for row in after]
+    open_ = _reservations(conn, ids)
+    rates = _rates(conn, (*before, *after))
+    moves = dict(moved(known, before, after, rates))
+    budgetperiods.make(conn, moves, known.by_id)
+    locked = budgetperiods.lock(conn, moves, {each.period_id for each in open_})
+    # Only now: in between some may have lapsed, or been released.
+    open_ = _reservations(conn, ids) if open_ else open_
+    periods = {period.id: _moved(period, moves.get(place)) for place, period in locked.items()}
+    bills = _bills(before, after)
+    ends = [_end(each, bills[each.call_id], known.budget(periods[each.period_id]), rates) for each in open_]
+    for end in ends:
+        periods[end.reservation.period_id] = end.moving(periods[end.reservation.period_id])
+    _write(conn, ends)
+    budgetperiods.write(conn, periods.values())
+
+
+def effects(
+    known: Budgets, before: Iterable[Row], after: Iterable[Row], rates: Mapping[int, Rate]
+) -> dict[tuple[str, str], Decimal]:
+    """By how much it moves what budgets have spent, by name and currency; those that it does not move are left out."""
+    sums: dict[tuple[str, str], Decimal] = {}
+    for place, move in moved(known, before, after, rates):
+        budget = known.by_id[place.budget_id]
+        whose = budget.name, budget.currency
+        sums[whose] = EXACT.add(sums.get(whose, ZERO), move.spent)
+    return {whose: amount for whose, amount in sums.items() if amount}
+
+
+def moved(
+    known: Budgets, before: Iterable[Row], after: Iterable[Row], rates: Mapping[int, Rate]
+) -> Iterator[tuple[Place, Period]]:
+    """What is to be added to periods, some of it below 0; those that stay as they are are left out."""
+    sums: dict[Place, Period] = {}
+    for sign, rows in ((-1, before), (1, after)):
+        for row in rows:
+            for budget in known.covering(row):
+                place = budgetperiods.place(budget, row["billed_on"])
+                if place is not None:
+                    period = sums.get(place) or _nothing(place)
+                    sums[place] = backfill.added(budget, period, _cost(row, rates), sign)
+    return ((place, sum_) for place, sum_ in sums.items() if sum_ != _nothing(place))
+
+
+def _nothing(place: Place) -> Period:
+    return Period(id=0, place=place, ends_on=None, limit=ZERO)
+
+
+def _moved(period: Period, by: Period | None) -> Period:
+    if by is None:
+        return period
+    return period.moved(spent=by.spent, unpriced=by.unpriced, foreign_calls=by.foreign_calls)
+
+
+def _cost(row: Row, rates: Mapping[int, Rate]) -> Cost:
+    counting = int(row["outcome"] != Outcome.FAILED or row["parent_id"] is not None)
+    if row["rate_id"] == UNPRICED:
+        return Cost(row["billed_on"], None, counting)
+    used = Quantities(*(row[name] or 0 for name in COUNTED))
+    return Cost(row["billed_on"], price(used, rates[row["rate_id"]]), counting)
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What becomes of a reservation: `held` of it stays, None where nothing does, and its call cost so much more."""
+
+    reservation: Reservation
+    held: Decimal | None
+    overrun: Decimal = ZERO
+
+    def moving(self, period: Period) -> Period:
+        was, off = self.reservation, EXACT.minus(self.reservation.amount)
+        reserved, held = (off, ZERO) if was.state == RESERVED else (ZERO, off)
+        return period.moved(reserved=reserved, held=EXACT.add(held, self.held or ZERO), overrun=self.overrun)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bill:
+    """What a call says, and what it said before, if it was in the books."""
+
+    after: Row
+    before: Row | None
+
+    def grown(self, budget: Budget, rates: Mapping[int, Rate]) -> Decimal | None:
+        """How much more of its cost is known, in the budget's currency; None where what it cost can't be said."""
+        cost = _in_budget(budget, self.after, rates)
+        was = None if self.before is None else _in_budget(budget, self.before, rates)
+        return None if cost is None else EXACT.subtract(cost, was or ZERO)
+
+
+def _bills(before: Iterable[Row], after: Iterable[Row]) -> dict[UUID, _Bill]:
+    was = {row["id"]: row for row in before}
+    return {row["id"]: _Bill(row, was.get(row["id"])) for row in after}
+
+
+def _end(reservation: Reservation, bill: _Bill, budget: Budget | None, rates: Mapping[int, Rate]) -> _End:
+    if budget is None or _is_free(bill.after):
+        return _End(reservation, None)
+    more = bill.grown(budget, rates)
+    rest = EXACT.subtract(reservation.amount, more or ZERO)
+    overrun = max(EXACT.minus(rest), ZERO)
+    is_known = bill.after["usage_source"] == UsageSource.PROVIDER and more is not None
+    # Of what is not known the provider may have charged more: the rest of what was set aside stays.
+    return _End(reservation, rest if rest > 0 and not is_known else None, overrun)
+
+
+def _is_free(row: Row) -> bool:
+    """Whether nothing was sent, or the provider answered with an error: neither is charged beyond what it states."""
+    status = row["http_status"]
+    return row["outcome"] == Outcome.FAILED and (status is None or not 200 <= status < 300)
+
+
+def _in_budget(budget: Budget, row: Row, rates: Mapping[int, Rate]) -> Decimal | None:
+    """What the call cost, as far as that is known, in the budget's currency; None where that can't be said."""
+    cost = _cost(row, rates).cost
+    return None if cost is None else budget.converted(cost)
+
+
+def _write(conn: Connection, ends: Iterable[_End]) -> None:
+    gone = [_key(end.reservation) for end in ends if end.held is None]
+    kept = [_key(end.reservation) | {"rest": end.held} for end in ends if end.held is not None]
+    if gone:
+        conn.execute(sa.delete(reservations).where(*_THIS), gone)
+    if kept:
+        rest = {"state": HELD, "amount": sa.bindparam("rest")}
+        conn.execute(sa.update(reservations).where(*_THIS).values(rest), kept)
+
+
+_THIS = (
+    reservations.c.call_id == sa.bindparam("this_call"),
+    reservations.c.period_id == sa.bindparam("this_period"),
+)
+
+
+def _key(reservation: Reservation) -> dict[str, Any]:
+    return {"this_call": reservation.call_id, "this_period": reservation.period_id}
+
+
+def _reservations(conn: Connection, ids: Sequence[UUID]) -> list[Reservation]:
+    columns = (reservations.c[name] for name in Reservation._fields)
+    these = sa.select(*columns).where(reservations.c.call_id.in_(sa.bindparam("ids", expanding=True)))
+    return [
+        Reservation(*row)
+        for start in range(0, len(ids), _IDS_AT_ONCE)
+        for row in conn.execute(these, {"ids": ids[start : start + _IDS_AT_ONCE]})
+    ]
+
+
+def _rates(conn: Connection, rows: Iterable[Row]) -> dict[int, Rate]:
+    named: Collection[int] = {row["rate_id"] for row in rows} - {UNPRICED}
+    return {rate.id: rate for rate in ratelines.read(conn, withdrawn=True, ids=named)} if named else {}

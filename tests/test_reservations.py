@@ -1,0 +1,197 @@
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from accounting import reservations, settling
+from accounting.decisions import Grant, Mode, Refusal, Why
+from accounting.scopes import Kind, Scope
+from accounting.store import transact
+from accounting.store.tables import calls
+from accounting.store.tables import reservations as rows
+from accounting.usage import Outcome, Usage, UsageSource
+from tests.books import NOON, Books, used
+from tests.budgeted import CARD, DOLLARS, amounts, budget, ended, exposed, periods, project, reserve, running
+
+
+@pytest.fixture(autouse=True)
+def _prices(books: Books) -> None:
+    books.load(CARD)
+    books.load(DOLLARS)
+
+
+def whys(decisions: list[Any]) -> list[Why | None]:
+    return [each.why if isinstance(each, Refusal) else None for each in decisions]
+
+
+def test_what_fits_is_set_aside_and_what_does_not_is_refused(books: Books) -> None:
+    cap = budget(books, "7")
+    assert whys(reserve(books, *(running(number) for number in range(1, 5)))) == [None, None, Why.OVER, Why.OVER]
+    assert amounts(books, cap) == (0, 6, 0)
+
+
+def test_a_call_costs_what_its_provider_says_once_it_is_in_the_books(books: Books) -> None:
+    cap, call = budget(books, "7"), running()
+    reserve(books, call)
+    books.deliver(ended(call, tokens_in=500))
+    assert amounts(books, cap) == (Decimal("2.5"), 0, 0)
+    assert books.rows(rows) == []
+
+
+def test_a_call_that_is_delivered_twice_is_settled_once(books: Books) -> None:
+    cap, call = budget(books, "7"), running()
+    reserve(books, call)
+    books.deliver(ended(call))
+    books.deliver(ended(call))
+    books.deliver(ended(call), ended(running(2)))
+    assert amounts(books, cap) == (6, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ({"outcome": Outcome.FAILED, "http_status": None, "usage": Usage()}, (0, 0, 0)),
+        ({"outcome": Outcome.FAILED, "http_status": 429, "usage": Usage()}, (0, 0, 0)),
+        ({"outcome": Outcome.FAILED, "http_status": 200, "usage": Usage()}, (0, 0, 3)),
+        ({"outcome": Outcome.FAILED, "http_status": 200, "usage": used(100, 20)}, (Decimal("0.3"), 0, 0)),
+        ({"outcome": Outcome.UNKNOWN, "http_status": None, "usage": Usage()}, (0, 0, 3)),
+        ({"outcome": Outcome.INTERRUPTED, "usage": Usage()}, (0, 0, 3)),
+        ({"outcome": Outcome.FINISHED, "usage": Usage()}, (0, 0, 3)),
+        (
+            {"outcome": Outcome.INTERRUPTED, "usage": used(1000, 50)._replace(source=UsageSource.PARTIAL)},
+            (Decimal("1.5"), 0, Decimal("1.5")),
+        ),
+        ({"outcome": Outcome.FINISHED, "usage": used(1000, 200), "response_model": "nobody's"}, (0, 0, 3)),
+    ],
+)
+def test_only_what_can_not_be_charged_is_free_again(
+    books: Books, end: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
+    cap, call = budget(books, "7"), running()
+    reserve(books, call)
+    books.deliver(ended(call, **end))
+    assert amounts(books, cap) == expected
+
+
+def test_what_is_held_ends_when_a_later_outcome_says_what_was_used(books: Books) -> None:
+    cap, call = budget(books, "7"), running()
+    reserve(books, call)
+    books.deliver(ended(call, outcome=Outcome.UNKNOWN, http_status=None, usage=Usage()))
+    assert amounts(books, cap) == (0, 0, 3)
+    books.deliver(ended(call, tokens_in=400))
+    assert amounts(books, cap) == (Decimal("2.4"), 0, 0)
+
+
+def test_a_lapsed_lease_holds_what_was_set_aside_until_the_call_comes_in(books: Books) -> None:
+    cap, call = budget(books, "7"), running()
+    reserve(books, call, lease=timedelta(days=-400))
+    assert transact(books.engine, reservations.lapse) == 1
+    assert transact(books.engine, reservations.lapse) == 0
+    assert amounts(books, cap) == (0, 0, 3)
+    assert whys(reserve(books, running(2), running(3))) == [None, Why.OVER]
+    books.deliver(ended(call))
+    assert amounts(books, cap) == (3, 3, 0)
+
+
+def test_a_lease_that_runs_lapses_not(books: Books) -> None:
+    cap = budget(books, "7")
+    reserve(books, running(), lease=timedelta(days=400))
+    assert transact(books.engine, reservations.lapse) == 0
+    assert amounts(books, cap) == (0, 3, 0)
+
+
+def test_release_gives_back_what_no_call_used(books: Books) -> None:
+    cap, one, two = budget(books, "7"), running(1), running(2)
+    reserve(books, one, two)
+    assert transact(books.engine, lambda conn: reservations.release(conn, [one.id, running(9).id])) == 1
+    assert transact(books.engine, lambda conn: reservations.release(conn, [one.id])) == 0
+    assert amounts(books, cap) == (0, 3, 0)
+
+
+def test_all_budgets_that_cover_a_call_agree_or_none_sets_anything_aside(books: Books) -> None:
+    wide = budget(books, "100", name="wide")
+    narrow = budget(books, "4", project(books, "checkout"), name="narrow")
+    one, other = running(1, project="checkout"), running(2, project="checkout")
+    decisions = reserve(books, one, other, running(3, project="search"))
+    assert whys(decisions) == [None, Why.OVER, None]
+    refusal = decisions[1]
+    assert isinstance(refusal, Refusal)
+    assert refusal.budget == "narrow"
+    assert refusal.asked == 3
+    assert (amounts(books, wide), amounts(books, narrow)) == ((0, 6, 0), (0, 3, 0))
+
+
+def test_soft_and_paused_budgets_set_nothing_aside_and_count(books: Books) -> None:
+    cap = budget(books, "1", mode=Mode.SOFT)
+    assert reserve(books, running()) == [Grant()]
+    books.deliver(ended(running()))
+    assert amounts(books, cap) == (3, 0, 0)
+
+
+def test_a_new_budget_knows_what_was_spent_before(books: Books) -> None:
+    books.deliver(*(ended(running(number)) for number in range(1, 4)))
+    books.roll()
+    books.deliver(ended(running(4)), ended(running(5, NOON - timedelta(days=40))))
+    cap = budget(books, "13")
+    assert amounts(books, cap) == (12, 0, 0)
+    assert [period.place.begins_on for period in periods(books, cap)] == [NOON.date().replace(day=1)]
+    assert whys(reserve(books, running(6))) == [Why.OVER]
+
+
+@pytest.mark.parametrize(
+    ("changes", "exposure", "why"),
+    [
+        ({"request_model": "nobody's"}, exposed(), Why.UNPRICED),
+        ({"request_model": "dollars"}, exposed(), Why.CURRENCY),
+        ({}, exposed(max_tokens=None), Why.UNBOUNDED),
+        ({}, exposed(most_input_tokens=None), Why.UNBOUNDED),
+        ({}, exposed(unbounded=("a remote image",)), Why.UNBOUNDED),
+    ],
+)
+def test_a_strict_budget_refuses_what_it_can_not_bound(
+    books: Books, changes: dict[str, Any], exposure: Any, why: Why
+) -> None:
+    cap = budget(books, "1000")
+    assert whys(reserve(books, replace(running(), **changes), exposure=exposure)) == [why]
+    assert amounts(books, cap) == (0, 0, 0)
+
+
+def test_another_currency_counts_by_the_rate_that_the_budget_names(books: Books) -> None:
+    cap = budget(books, "100", fx={"USD": Decimal("7.5")})
+    call = replace(running(), request_model="dollars")
+    assert whys(reserve(books, call)) == [None]
+    assert amounts(books, cap) == (0, Decimal("22.5"), 0)
+    books.deliver(ended(call))
+    assert amounts(books, cap) == (Decimal("22.5"), 0, 0)
+
+
+def test_calls_that_have_no_part_in_what_is_spent_are_counted(books: Books) -> None:
+    cap = budget(books, "100", mode=Mode.SOFT)
+    books.deliver(ended(replace(running(1), request_model="dollars")), ended(replace(running(2), request_model="x")))
+    (period,) = periods(books, cap)
+    assert period.spent == 0
+    assert (period.unpriced, period.foreign_calls) == (1, 1)
+
+
+def test_what_a_call_cost_beyond_its_reservation_is_told(books: Books) -> None:
+    cap, call = budget(books, "7", mode=Mode.HARD), running()
+    reserve(books, call)
+    books.deliver(ended(call, tokens_out=1200))
+    (period,) = periods(books, cap)
+    assert amounts(books, cap) == (13, 0, 0)
+    assert period.overrun == 10
+
+
+def test_a_removed_budget_forgets_what_was_set_aside(books: Books) -> None:
+    cap = budget(books, "7", Scope(Kind.PROVIDER, name="wcode"))
+    reserve(books, running())
+    transact(books.engine, lambda conn: reservations.forget(conn, cap))
+    assert amounts(books, cap) == (0, 0, 0)
+    assert books.rows(rows) == []
+
+
+def test_the_columns_that_settling_reads_are_those_of_calls(books: Books) -> None:
+    books.deliver(ended(running()))
+    assert set(settling.READ) <= set(books.rows(calls)[0])
