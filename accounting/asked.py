@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from accounting.budgets import Budget
-from accounting.decisions import Ask, BudgetState, Mode, Why
-from accounting.money import EXACT, ZERO, Money, plain
+from accounting.decisions import Ask, Mode, Why
+from accounting.money import EXACT, ZERO, Money
 from accounting.rates import ANY_TIER, CLASSES, STANDARD, Rate, is_unknown, price, tier_of
 from accounting.resolution import RateBook
 from accounting.usage import Quantities
@@ -14,44 +14,47 @@ from accounting.usage import Quantities
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """What is to be set aside, in the budget's currency; or why nobody can say, with `detail` for people."""
+    """What is to be set aside, in the budget's currency; or why nobody can say.
+
+    `currency` is the one of the rate, `reasons` say why nothing bounds the cost.
+    """
 
     amount: Decimal = ZERO
     why: Why | None = None
-    detail: str = ""
+    currency: str = ""
+    reasons: tuple[str, ...] = ()
 
 
 def priced(budget: Budget, ask: Ask, book: RateBook) -> Priced:
     """What the call likely costs; of a strict budget, the most that it can cost."""
     call, default = ask.call, budget.terms.max_output
     tier = tier_of(call.service_tier)
-    whose = f"{call.provider}/{call.model}"
     rate = book.find(call.provider, call.model, call.started_at, ask.exposure.input_tokens, tier)
     if rate is None:
-        return Priced(why=Why.UNPRICED, detail=whose)
+        return Priced(why=Why.UNPRICED)
     if budget.terms.mode is not Mode.STRICT:
-        return _in_budget(budget, [_likely(ask.exposure.likely(default), rate)], whose)
+        return _in_budget(budget, [_likely(ask.exposure.likely(default), rate)])
     most = ask.exposure.most(default)
     if most is None:
-        return Priced(why=Why.UNBOUNDED, detail=", ".join(ask.exposure.reasons(default)))
+        return Priced(why=Why.UNBOUNDED, reasons=ask.exposure.reasons(default))
     rates = list(_candidates(ask, book, most))
     if most.images and any(each.image_per_1k is None for each in rates):
-        return Priced(why=Why.UNBOUNDED, detail="images that have no price each")
-    return _in_budget(budget, [dearest(most, each) for each in rates], whose)
+        return Priced(why=Why.UNBOUNDED, reasons=("images have no price each",))
+    return _in_budget(budget, [dearest(most, each) for each in rates])
 
 
 def _likely(used: Quantities, rate: Rate) -> Money | None:
     return None if is_unknown(used, rate) else price(used, rate)
 
 
-def _in_budget(budget: Budget, costs: Iterable[Money | None], whose: str) -> Priced:
+def _in_budget(budget: Budget, costs: Iterable[Money | None]) -> Priced:
     amounts = list[Decimal]()
     for cost in costs:
         if cost is None:
-            return Priced(why=Why.UNPRICED, detail=whose)
+            return Priced(why=Why.UNPRICED)
         amount = budget.converted(cost)
         if amount is None:
-            return Priced(why=Why.CURRENCY, detail=cost.currency)
+            return Priced(why=Why.CURRENCY, currency=cost.currency)
         amounts.append(amount)
     return Priced(max(amounts))
 
@@ -93,24 +96,3 @@ def _root(name: str) -> str:
     while (parent := parents[name]) is not None:
         name = parent
     return name
-
-
-def message(why: Why, state: BudgetState, amount: Decimal | None, detail: str) -> str:
-    """What happened and what to do, for people."""
-    head = f"Budget {state.budget} ({state.scope}) refused the call"
-    match why:
-        case Why.UNPRICED:
-            return f"{head}: no rate holds for {detail}, so nobody knows what it costs. Add one: accounting rates add"
-        case Why.CURRENCY:
-            return (
-                f"{head}: it costs {detail}, and the budget is in {state.currency}. Name what 1 {detail} is: "
-                f"accounting budgets edit {state.budget!r} --fx {detail}=…"
-            )
-        case Why.UNBOUNDED:
-            return f"{head}: it is strict, and nothing bounds what the call costs ({detail})."
-        case _:
-            return (
-                f"{head}: of {plain(state.limit)} {state.currency} {plain(state.spent)} is spent, "
-                f"{plain(state.reserved)} reserved and {plain(state.held)} held, and the call may cost "
-                f"{plain(amount or ZERO)}."
-            )

@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from accounting import asked, budgetperiods, ratebook
+from accounting import asked, budgetperiods, grounds, ratebook
 from accounting.asked import Priced
 from accounting.budgetperiods import Period, Place
 from accounting.budgets import Budget
@@ -70,14 +70,14 @@ def reserve(
     anything aside. `now` is the database's.
     """
     wanted = [list(_wanted(conn, known, ask)) for ask in asks]
-    refused = [_unpriced(conn, known, each) for each in wanted]
+    refused = [_unpriced(conn, known, ask, each) for ask, each in zip(asks, wanted, strict=True)]
     places = {one.place for each, no in zip(wanted, refused, strict=True) if no is None for one in each}
     budgetperiods.make(conn, places, known.budgets)
     periods = budgetperiods.lock(conn, places)
     rows: list[dict[str, object]] = []
     decisions: list[Decision] = []
     for ask, each, no in zip(asks, wanted, refused, strict=True):
-        refusal = no or _over(known, each, periods)
+        refusal = no or _over(known, ask, each, periods)
         if refusal is None:
             rows += (_row(ask, one, periods[one.place], now, lease) for one in each)
             periods |= {one.place: periods[one.place].moved(reserved=one.priced.amount) for one in each}
@@ -104,34 +104,39 @@ def _day(known: Knowledge, ask: Ask) -> date:
     return known.calendar.billed_on(project_id or 0, ask.call.started_at)
 
 
-def _unpriced(conn: Connection, known: Knowledge, wanted: Sequence[_Wanted]) -> Refusal | None:
+def _unpriced(conn: Connection, known: Knowledge, ask: Ask, wanted: Sequence[_Wanted]) -> Refusal | None:
     """The refusal of a call of which nobody can say what it may cost."""
     found = [one for one in wanted if one.priced.why is not None]
     if not found:
         return None
     budget, place = found[0].budget, found[0].place
     period = budgetperiods.read(conn, [place]).get(place) or budgetperiods.unused(budget, place.begins_on)
-    return _refusal(found, _state(known, budget, period), found[0].priced.why or Why.UNPRICED)
+    return _refusal(ask, found, _state(known, budget, period), found[0].priced.why or Why.UNPRICED)
 
 
-def _over(known: Knowledge, wanted: Sequence[_Wanted], periods: Mapping[Place, Period]) -> Refusal | None:
+def _over(known: Knowledge, ask: Ask, wanted: Sequence[_Wanted], periods: Mapping[Place, Period]) -> Refusal | None:
     full = [one for one in wanted if one.priced.amount > periods[one.place].remaining]
     if not full:
         return None
-    return _refusal(full, _state(known, full[0].budget, periods[full[0].place]), Why.OVER)
+    return _refusal(ask, full, _state(known, full[0].budget, periods[full[0].place]), Why.OVER)
 
 
-def _refusal(refusing: Sequence[_Wanted], state: BudgetState, why: Why) -> Refusal:
-    first, *others = refusing
-    amount = None if first.priced.why else first.priced.amount
-    return Refusal(
-        why=why,
+def _refusal(ask: Ask, refusing: Sequence[_Wanted], state: BudgetState, why: Why) -> Refusal:
+    first, *rest = refusing
+    amount, others = None if first.priced.why else first.priced.amount, [one.budget.name for one in rest]
+    message = grounds.message(
+        why,
         budget=state.budget,
         scope=state.scope,
-        message=asked.message(why, state, amount, first.priced.detail),
-        asked=amount,
         state=state,
-        others=[one.budget.name for one in others],
+        asked=amount,
+        model=ask.call.model,
+        currency=first.priced.currency,
+        reasons=first.priced.reasons,
+        others=others,
+    )
+    return Refusal(
+        why=why, budget=state.budget, scope=state.scope, message=message, asked=amount, state=state, others=others
     )
 
 
