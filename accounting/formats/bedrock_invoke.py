@@ -9,7 +9,7 @@ whole answer has those in headers alone, which are not looked at here.
 import binascii
 import re
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,14 +31,32 @@ _METRICS = "amazon-bedrock-invocationMetrics"
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:
     model, operation = bedrock.named_in(path)
-    nova = whole(at(body, "inferenceConfig", "maxTokens"))
     said = anthropic.ask(body, path)
+    effort = said.effort or text(body.get("reasoning_effort"))
     return replace(
         said,
         model=model,
         stream=operation == "invoke-with-response-stream",
-        max_tokens=nova if said.max_tokens is None else said.max_tokens,
+        max_tokens=next((limit for limit in _limits(body) if limit is not None), None),
+        effort=effort,
     )
+
+
+def _limits(body: Mapping[str, Any]) -> Iterator[int | None]:
+    """What each vendor's models call it."""
+    yield from (whole(body.get(name)) for name in _LIMITS)
+    yield from (whole(at(body, "inferenceConfig", name)) for name in ("maxTokens", "max_new_tokens"))
+    yield whole(at(body, "textGenerationConfig", "maxTokenCount"))
+
+
+_LIMITS = (
+    *("max_completion_tokens", "max_tokens"),  # OpenAI; Claude, Mistral, Cohere, DeepSeek, Qwen
+    *(
+        "max_gen_len",
+        "max_tokens_to_sample",
+        "maxTokens",
+    ),  # Llama; Claude's old completions; AI21; below Nova and Titan
+)
 
 
 def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001 - every format is asked

@@ -25,13 +25,15 @@ _WINDOW = 1 << 13
 
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:
-    """The path names the model, and whether the answer is streamed."""
-    config = body.get("generationConfig")
+    """The path names the model, and whether the answer is streamed. Names may be written in either way."""
+    config = body.get("generationConfig") or body.get("generation_config")
+    limit, snake_limit = whole(at(config, "maxOutputTokens")), whole(at(config, "max_output_tokens"))
     return Ask(
         model=model_of(path),
         stream=":streamGenerateContent" in path,
-        max_tokens=whole(at(config, "maxOutputTokens")),
-        effort=text(at(config, "thinkingConfig", "thinkingLevel")),
+        max_tokens=snake_limit if limit is None else limit,
+        effort=text(at(config, "thinkingConfig", "thinkingLevel"))
+        or text(at(config, "thinking_config", "thinking_level")),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from accounting.counts import Counts
 from accounting.formats import unread
 from accounting.formats.gemini import model_of
-from accounting.formats.wire import Answer, Ask, StreamReader, at, stated_usage
+from accounting.formats.wire import Answer, Ask, StreamReader, at, stated_usage, whole
 from accounting.usage import Usage
 
 name = "google_predict"
@@ -17,8 +17,9 @@ suffixes: tuple[str, ...] = ("*:predict",)
 providers: tuple[str, ...] = ()
 
 
-def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - it is all in the path
-    return Ask(model=model_of(path))
+def ask(body: Mapping[str, Any], path: str) -> Ask:
+    """The path names the model."""
+    return Ask(model=model_of(path), max_tokens=whole(at(body, "parameters", "maxOutputTokens")))
 
 
 def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001 - every format is asked

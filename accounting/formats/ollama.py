@@ -21,10 +21,11 @@ providers: tuple[str, ...] = ("ollama",)
 
 
 def ask(body: Mapping[str, Any], path: str) -> Ask:
+    """`num_predict` of 0 or less bounds nothing."""
     return Ask(
         model=text(body.get("model")),
         stream=body.get("stream") is not False and not path.rstrip("/").lower().endswith("embed"),
-        max_tokens=whole(at(body, "options", "num_predict")),
+        max_tokens=whole(at(body, "options", "num_predict")) or None,
         effort=text(body.get("think")),
     )
 

@@ -96,9 +96,12 @@ def ask(body: Mapping[str, Any], path: str) -> Ask:  # noqa: ARG001 - what its p
     return Ask(
         model=text(body.get("model")),
         stream=body.get("stream") is True,
-        max_tokens=whole(body.get("max_output_tokens")) or whole(body.get("max_tokens")),
+        max_tokens=next((limit for name in _LIMITS if (limit := whole(body.get(name)))), None),
         effort=text(at(body, "reasoning", "effort")),
     )
+
+
+_LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens", "max_tokens_to_sample")
 
 
 def asking_for_usage(body: Mapping[str, Any]) -> dict[str, Any] | None:  # noqa: ARG001 - every format is asked

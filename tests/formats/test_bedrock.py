@@ -38,6 +38,18 @@ def test_the_rest_of_what_is_asked_for_is_in_the_body() -> None:
     assert bedrock_invoke.ask({"inferenceConfig": {"maxTokens": 9}}, "") == Ask(max_tokens=9)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        *({"max_tokens": 9}, {"max_completion_tokens": 9}, {"max_gen_len": 9}, {"max_tokens_to_sample": 9}),
+        *({"maxTokens": 9}, {"inferenceConfig": {"max_new_tokens": 9}}, {"textGenerationConfig": {"maxTokenCount": 9}}),
+    ],
+)
+def test_each_vendors_name_for_the_longest_answer_is_read(body: dict[str, object]) -> None:
+    assert bedrock_invoke.ask({"prompt": "Hi", **body}, "") == Ask(max_tokens=9)
+    assert bedrock_invoke.ask({"reasoning_effort": "low", **body}, "") == Ask(max_tokens=9, effort="low")
+
+
 def test_nothing_is_added_to_a_request() -> None:
     assert bedrock.asking_for_usage({"messages": []}) is None
     assert bedrock_invoke.asking_for_usage({"messages": []}) is None

@@ -52,6 +52,15 @@ def test_what_is_asked_for() -> None:
     config = {"maxOutputTokens": 99, "thinkingConfig": {"thinkingLevel": "high"}}
     assert ask({"generationConfig": config}, "/models/m:generateContent") == Ask("m", False, 99, "high")
     assert ask({"generationConfig": "x"}, "/models/m:generateContent") == Ask("m")
+
+
+def test_what_is_asked_for_may_be_written_in_either_way() -> None:
+    config = {"max_output_tokens": 99, "thinking_config": {"thinking_level": "high"}}
+    for name in ("generationConfig", "generation_config"):
+        assert ask({name: config}, "/models/m:generateContent") == Ask("m", False, 99, "high")
+
+
+def test_it_is_never_asked_for_its_usage() -> None:
     assert asking_for_usage({}) is None
 
 

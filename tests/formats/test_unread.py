@@ -21,6 +21,11 @@ def test_what_is_asked_for_is_read_where_the_names_are_the_common_ones() -> None
     assert asking_for_usage(body) is None
 
 
+@pytest.mark.parametrize("name", ["max_output_tokens", "max_completion_tokens", "max_tokens", "max_tokens_to_sample"])
+def test_the_longest_answer_is_read_by_any_common_name(name: str) -> None:
+    assert ask({name: 9}, "") == Ask(max_tokens=9)
+
+
 @pytest.mark.parametrize(
     "last",
     [
