@@ -13,7 +13,6 @@ class Exposure:
     same model. `max_tokens` is what the request itself bounds its answer to, None where it does not. `choices` is how
     many answers it asks for: the figures of output are of one of them. `most_input_tokens` is None where the request's
     bytes don't bound its input. `unbounded` names, for people, what else in the request can cost any amount.
-    `writes_cache`, `writes_cache_1h`: it asks to keep its input, which has a price of its own, and for an hour.
     """
 
     input_tokens: int
@@ -24,8 +23,6 @@ class Exposure:
     choices: int = 1
     images: int = 0
     unbounded: tuple[str, ...] = ()
-    writes_cache: bool = False
-    writes_cache_1h: bool = False
 
     def likely(self, default: int | None = None) -> Quantities:
         """What a budget sets aside that is not strict.
@@ -46,11 +43,7 @@ class Exposure:
         output = default if self.max_tokens is None else self.max_tokens
         if self.reasons(default) or self.most_input_tokens is None or output is None:
             return None
-        used = self._used(self.most_input_tokens, output)
-        return used._replace(
-            cache_write=used.input if self.writes_cache else 0,
-            cache_write_1h=used.input if self.writes_cache and self.writes_cache_1h else 0,
-        )
+        return self._used(self.most_input_tokens, output)
 
     def reasons(self, default: int | None = None) -> tuple[str, ...]:
         """Why nobody can say what the call costs at most; empty where somebody can."""

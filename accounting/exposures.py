@@ -44,8 +44,6 @@ def exposure_of(snapshot: Snapshot, call: Call, fields: Mapping[str, Any], *, st
         choices=1 if is_silent else _choices(call, fields),
         images=_images(call.endpoint, fields),
         unbounded=tuple(dict.fromkeys((*ends.names, *_beside(call, fields)))) if strict else (),
-        writes_cache=ends.writes_cache,
-        writes_cache_1h=ends.writes_cache_1h,
     )
 
 

@@ -38,14 +38,11 @@ _OTHER_MODEL = "another model to fall back to"
 class OpenEnds:
     """What was found. `names` are for people, each once.
 
-    `pictures` are those that the request has in itself: they cost by their size, whatever their bytes. `writes_cache`
-    and `writes_cache_1h`: whether it asks to keep its input, at a price of its own, and for an hour.
+    `pictures` are those that the request has in itself: they cost by their size, whatever their bytes.
     """
 
     names: tuple[str, ...] = ()
     pictures: int = 0
-    writes_cache: bool = False
-    writes_cache_1h: bool = False
 
 
 NONE = OpenEnds()
@@ -66,7 +63,7 @@ def open_ends(fields: Mapping[str, Any]) -> OpenEnds:
             _look_at(value, found, waiting)
         else:
             _look_through(value, found, waiting)
-    return OpenEnds(tuple(found.names), found.pictures, found.writes_cache, found.writes_cache_1h)
+    return OpenEnds(tuple(found.names), found.pictures)
 
 
 class _Found:
@@ -75,8 +72,6 @@ class _Found:
     def __init__(self) -> None:
         self.names: dict[str, None] = {}
         self.pictures = 0
-        self.writes_cache = False
-        self.writes_cache_1h = False
 
     def name(self, name: str) -> None:
         self.names[name] = None
@@ -233,12 +228,6 @@ _TYPES = {
 }
 
 
-def _cache(value: Any, _: Mapping[str, Any], found: _Found) -> None:
-    if isinstance(value, Mapping):
-        found.writes_cache = True
-        found.writes_cache_1h = found.writes_cache_1h or value.get("ttl") not in (None, "5m")
-
-
 def _tier(value: Any, _: Mapping[str, Any], found: _Found) -> None:
     tier = value.get("type") if isinstance(value, Mapping) else value
     if isinstance(tier, str) and tier and tier.lower() not in _NO_DEARER:
@@ -267,8 +256,6 @@ def _tools(value: Any, _: Mapping[str, Any], found: _Found) -> None:
     for tool in value if isinstance(value, list) else [value] if value else []:
         for name in _provider_s(tool):
             found.name(name)
-        if isinstance(tool, Mapping):
-            _cache(tool.get("cache_control", tool.get("cachePoint")), tool, found)
 
 
 def _provider_s(tool: Any) -> Iterator[str]:
@@ -355,7 +342,6 @@ _RULES: dict[str, _Rule] = {
     "prediction": _filled("a predicted output"),
     **dict.fromkeys(("modalities", "responseModalities", "response_modalities"), _modalities),
     "type": _type,
-    **dict.fromkeys(("cache_control", "cachePoint"), _cache),
     **dict.fromkeys(("service_tier", "serviceTier"), _tier),
     "speed": _is("fast", "fast mode"),
     "inference_geo": _is("us", "a place where it must run"),

@@ -104,15 +104,6 @@ def test_open_ends_are_looked_for_only_where_somebody_asks_for_the_most() -> Non
     assert of(fields, strict=False).unbounded == ()
 
 
-def test_what_is_kept_costs_its_own_price_at_most() -> None:
-    system = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}
-    minutes = of({**HELLO, "system": [system]}, bytes_in=200, max_tokens=5).most()
-    assert minutes == Quantities(input=200, cache_write=200, output=5, requests=1)
-    system["cache_control"] = {"type": "ephemeral", "ttl": "1h"}
-    hour = of({**HELLO, "system": [system]}, bytes_in=200, max_tokens=5).most()
-    assert hour == Quantities(input=200, cache_write=200, cache_write_1h=200, output=5, requests=1)
-
-
 @pytest.mark.parametrize(
     ("more", "choices"),
     [

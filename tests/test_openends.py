@@ -165,20 +165,6 @@ def test_each_is_named_once() -> None:
     )
 
 
-def test_what_is_kept_for_an_hour_is_told_from_what_is_kept_for_minutes() -> None:
-    def caching(**more: object) -> tuple[bool, bool]:
-        found = open_ends(user({"type": "text", "text": "x", "cache_control": {"type": "ephemeral", **more}}))
-        return found.writes_cache, found.writes_cache_1h
-
-    assert caching() == (True, False)
-    assert caching(ttl="5m") == (True, False)
-    assert caching(ttl="1h") == (True, True)
-    assert open_ends({"system": [{"text": "x"}, {"cachePoint": {"type": "default"}}]}).writes_cache
-    assert open_ends({"tools": [{"name": "f", "cache_control": {"type": "ephemeral"}}]}).writes_cache
-    assert open_ends({"toolConfig": {"tools": [{"cachePoint": {"type": "default"}}]}}).writes_cache
-    assert not open_ends(user("Hi")).writes_cache
-
-
 def test_a_request_of_more_parts_than_are_looked_through_is_an_open_end() -> None:
     assert names(input=[1] * (MOST_ITEMS - 10)) == ()
     assert names(input=[1] * (MOST_ITEMS + 10)) == ("more parts than are looked through",)
