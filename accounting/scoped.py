@@ -57,11 +57,12 @@ def _rolled(conn: Connection, scope: Scope, first: date | None, end: date | None
 def _waiting(conn: Connection, scope: Scope, first: date | None, end: date | None) -> list[sa.Row[Any]]:
     failed = sa.and_(calls.c.outcome == Outcome.FAILED, calls.c.parent_id.is_(None))
     counting = sa.func.sum(sa.case((failed, 0), else_=1)).label("counting")
-    unrolled = calls.join(batches, batches.c.id == calls.c.batch_id)
-    chosen = [batches.c.rolled_at.is_(None), *_between(calls.c.billed_on, first, end)]
-    models = sa.select(calls.c.provider, calls.c.model).select_from(unrolled).where(*chosen)
+    # Not joined: SQLite would go through all calls and look up the batch of each.
+    unrolled = calls.c.batch_id.in_(sa.select(batches.c.id).where(batches.c.rolled_at.is_(None)))
+    chosen = [unrolled, *_between(calls.c.billed_on, first, end)]
+    models = sa.select(calls.c.provider, calls.c.model).where(*chosen)
     chosen += _of_calls(conn, scope, models)
-    rows = sa.select(*_group(calls), *_quantities(calls), counting).select_from(unrolled).where(*chosen)
+    rows = sa.select(*_group(calls), *_quantities(calls), counting).where(*chosen)
     return _summed(conn, rows, calls)
 
 
