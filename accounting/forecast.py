@@ -24,7 +24,7 @@ _DAY = timedelta(days=1)
 _ONE = Decimal(1)
 _PERCENT = Decimal(100)
 
-_ROUGH = Context(prec=28, traps=[FloatOperation, InvalidOperation, Overflow])
+_ROUGH = Context(prec=50, traps=[FloatOperation, InvalidOperation, Overflow])
 
 _DOUBT = Decimal("1.5")
 """Weeks must differ by so much more than chance would have it, in squares, before the level is taken to drift: they are
@@ -46,9 +46,10 @@ class Now:
 class Pace:
     """How fast a period's limit goes, in the budget's currency.
 
-    `per_day` was spent a day until now, `left_per_day` is what may be used a day until the period ends. Used up evenly,
-    the limit would be `even_per_day`, and would have come to `even_by_now`; `percent` is what was spent of that. What
-    has no meaning yet, or for a budget that never begins anew, is None.
+    `per_day` was spent a day until now, or lately where the budget never begins anew. `left_per_day` is what may be
+    used a day until the period ends. Used up evenly, the limit would be `even_per_day`, and would have come to
+    `even_by_now`; `percent` is what was spent of that. What has no meaning yet, or for a budget that never begins anew,
+    is None.
     """
 
     per_day: Decimal | None
@@ -307,21 +308,26 @@ def _runs_out(pattern: _Pattern, ahead: Sequence[_Ahead], used: Decimal, limit: 
 
 
 def _pace(span: Span, limit: Decimal, spent: Decimal, used: Decimal, now: Now, daily: Mapping[date, Decimal]) -> Pace:
-    first = span.first if span.end is not None else max(span.first, min(daily, default=now.day))
-    gone = (now.day - first).days + now.gone
-    per_day = _rounded(spent / gone) if gone > 0 else None
     if span.end is None:
-        return Pace(per_day)
-    days = (span.end - span.first).days
-    left = days - gone
-    even = limit * min(max(gone, ZERO), Decimal(days)) / days
+        return Pace(_lately(span, now, daily))
+    days = Decimal((span.end - span.first).days)
+    gone = min(max((now.day - span.first).days + now.gone, ZERO), days)
+    even = limit * gone / days
     return Pace(
-        per_day=per_day,
-        left_per_day=_rounded(max(limit - used, ZERO) / left) if left > 0 else None,
+        per_day=_rounded(spent / gone) if gone else None,
+        left_per_day=_rounded(max(limit - used, ZERO) / (days - gone)) if days > gone else None,
         even_per_day=_rounded(limit / days),
         even_by_now=_rounded(even),
         percent=(spent * _PERCENT / even).quantize(_ONE) if even else None,
     )
+
+
+def _lately(span: Span, now: Now, daily: Mapping[date, Decimal]) -> Decimal | None:
+    """What was spent a day since there was any spend, or in the days looked back on where that is longer ago."""
+    earliest = max(span.first, now.day - LOOKED_BACK * _DAY)
+    known = {day: amount for day, amount in daily.items() if earliest <= day <= now.day and amount}
+    gone = (now.day - min(known, default=now.day)).days + now.gone
+    return _rounded(sum(known.values(), ZERO) / gone) if gone else None
 
 
 def _rounded(amount: Decimal) -> Decimal:
