@@ -117,7 +117,7 @@ def add(
     row["counted_from"] = _counted_from(scope, cycle, projects.calendar(conn), now)
     key = conn.execute(sa.insert(budgets).values(row)).inserted_primary_key
     assert key is not None  # noqa: S101 - a single row was inserted
-    _note(conn, int(key[0]), "added", _told_terms(None, checked), now, who, why)
+    _note(conn, int(key[0]), "added", changed_terms(None, checked), now, who, why)
     editions.budgets_changed(conn)
     return _one(conn, int(key[0]))
 
@@ -128,7 +128,7 @@ def edit(conn: Connection, budget: Budget, terms: Terms, now: datetime, who: str
     To be done in `stamps.decide`, and with other exchange rates a `backfill` after it.
     """
     checked = _checked(terms, budget.currency)
-    changed = _told_terms(budget.terms, checked)
+    changed = changed_terms(budget.terms, checked)
     if not changed:
         return budget
     _refuse_taken(conn, checked.name, budget)
@@ -323,7 +323,7 @@ def _note(conn: Connection, id_: int, what: str, said: Fields, now: datetime, wh
     conn.execute(sa.insert(budget_changes).values(row))
 
 
-def _told_terms(before: Terms | None, after: Terms) -> dict[str, tuple[str | None, str | None]]:
+def changed_terms(before: Terms | None, after: Terms) -> Fields:
     """Of each term that is another now what it was and is, as people read it."""
     told = {
         each.name: (None if before is None else _text(getattr(before, each.name)), _text(getattr(after, each.name)))

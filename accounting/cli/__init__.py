@@ -44,6 +44,7 @@ _COMMANDS = {
     "fx": "fx:app",
     "rerate": "rerate:rerate",
     "projects": "projects:app",
+    "budgets": "budgets:app",
     "keys": "handovers:app",
     "sources": "sources:app",
     "rejected": "putaside:rejected_app",
