@@ -53,15 +53,20 @@ def _bounded(max_tokens: int | None) -> int | None:
 
 def _most_input(call: Call, fields: Mapping[str, Any], ends: OpenEnds, likely: int) -> int | None:
     """A token is a byte of text at least. What providers add to each request stands against the braces and quotes of
-    its JSON; what they add where there are tools doesn't. A model of which was learned that they add more has more."""
+    its JSON; what they add where there are tools, or a form to answer in, doesn't. A model of which was learned that
+    they add more has more.
+    """
     if not fields or not call.bytes_in:
         return None
-    has_tools = any(fields.get(name) for name in _TOOLS)
-    of_text = most_input(call.bytes_in) if has_tools else call.bytes_in
+    is_added_to = any(fields.get(name) for name in _ADDED_TO)
+    of_text = most_input(call.bytes_in) if is_added_to else call.bytes_in
     return max(of_text, likely) + PICTURE * ends.pictures
 
 
-_TOOLS = ("tools", "functions", "toolConfig", "tool_config")
+_ADDED_TO = (
+    *("tools", "functions", "toolConfig", "tool_config"),
+    *("response_format", "output_format", "output_config", "text"),
+)
 
 
 def _choices(call: Call, fields: Mapping[str, Any]) -> int:
@@ -128,5 +133,22 @@ def _beside(call: Call, fields: Mapping[str, Any]) -> Iterator[str]:
         yield "deep research"
     if ":prompt/" in model or model.startswith("@preset/"):  # Bedrock's, OpenRouter's
         yield "a prompt that the provider keeps"
-    if call.provider == "dashscope" and fields.get("enable_thinking") is not False:
-        yield "thinking, which max_tokens does not bound there (enable_thinking: false ends it)"
+    if _thinks_beside(call.provider, fields):
+        yield "thinking that max_tokens does not bound"
+
+
+def _thinks_beside(provider: str, fields: Mapping[str, Any]) -> bool:
+    """Whether what is thought may come on top of the longest answer.
+
+    Source: Alibaba Cloud's and SiliconFlow's pages on deep thinking, where it has a budget of its own, which not all
+    models keep; Volcengine's of chat, whose `max_completion_tokens` includes it and whose `max_tokens` does not.
+    """
+    is_off = fields.get("enable_thinking") is False or _object(fields, "thinking").get("type") == "disabled"
+    if is_off or provider not in _THINKING_BESIDE:
+        return False
+    return provider in _THINKING_APART or not any(type(fields.get(name)) is int for name in _WHOLE_LIMITS)
+
+
+_THINKING_APART = ("dashscope", "siliconflow")
+_THINKING_BESIDE = (*_THINKING_APART, "volcengine", "byteplus")
+_WHOLE_LIMITS = ("max_completion_tokens", "max_output_tokens")

@@ -230,7 +230,7 @@ _TYPES = {
 
 def _tier(value: Any, _: Mapping[str, Any], found: _Found) -> None:
     tier = value.get("type") if isinstance(value, Mapping) else value
-    if isinstance(tier, str) and tier and tier.lower() not in _NO_DEARER:
+    if isinstance(tier, str) and tier and tier.lower().removeprefix("service_tier_") not in _NO_DEARER:
         found.name(f"the service tier {_shown(tier)}")
 
 

@@ -71,8 +71,14 @@ def test_the_most_is_a_token_a_byte_and_max_tokens() -> None:
     assert of(max_tokens=500, bytes_in=96).most() == Quantities(input=96, output=500, requests=1)
 
 
-@pytest.mark.parametrize("more", [{"tools": TOOLS}, {"functions": [{"name": "f"}]}, {"toolConfig": {"tools": []}}])
-def test_where_there_are_tools_a_provider_adds_to_the_input(more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"tools": TOOLS}, {"functions": [{"name": "f"}]}, {"toolConfig": {"tools": []}}),
+        *({"response_format": {"type": "json_object"}}, {"output_config": {"format": {}}}),
+    ],
+)
+def test_where_there_are_tools_or_a_form_to_answer_in_a_provider_adds_to_the_input(more: dict[str, Any]) -> None:
     assert of({**HELLO, **more}, bytes_in=200).most_input_tokens == 1_200
 
 
@@ -172,10 +178,9 @@ def test_pictures_are_counted_where_they_are_drawn(endpoint: str, fields: dict[s
         ({"request_model": "o3-deep-research"}, "deep research"),
         ({"request_model": "arn:aws:bedrock:us-east-1:1:prompt/X"}, "a prompt that the provider keeps"),
         ({"request_model": "@preset/mine"}, "a prompt that the provider keeps"),
-        (
-            {"provider": "dashscope"},
-            "thinking, which max_tokens does not bound there (enable_thinking: false ends it)",
-        ),
+        ({"provider": "dashscope"}, "thinking that max_tokens does not bound"),
+        ({"provider": "siliconflow"}, "thinking that max_tokens does not bound"),
+        ({"provider": "volcengine"}, "thinking that max_tokens does not bound"),
     ],
 )
 def test_what_no_field_tells_is_told_by_endpoint_provider_or_model(call: dict[str, Any], name: str) -> None:
@@ -185,7 +190,11 @@ def test_what_no_field_tells_is_told_by_endpoint_provider_or_model(call: dict[st
 
 def test_what_is_switched_off_is_no_open_end() -> None:
     assert of({**HELLO, "disable_search": True}, provider="perplexity").unbounded == ()
-    assert of({**HELLO, "enable_thinking": False}, provider="dashscope").unbounded == ()
+    for provider in ("dashscope", "siliconflow", "volcengine", "byteplus"):
+        assert of({**HELLO, "enable_thinking": False}, provider=provider).unbounded == ()
+        assert of({**HELLO, "thinking": {"type": "disabled"}}, provider=provider).unbounded == ()
+    assert of({**HELLO, "max_completion_tokens": 5}, provider="volcengine").unbounded == ()
+    assert of({**HELLO, "max_completion_tokens": 5}, provider="dashscope").unbounded != ()
     assert of(provider="dashscope", endpoint="embeddings").unbounded == ()
 
 
