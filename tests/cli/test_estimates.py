@@ -35,7 +35,7 @@ def test_before_anything_is_learned_the_doctor_says_what_it_takes(run: Run, book
 def test_what_was_learned_is_shown_with_its_error_by_model_and_script(run: Run, books: Books) -> None:
     books.deliver(*some(40), *some(3, 100, request_model="rare"))
     books.roll()
-    assert run("learn").out == "Learned 6 lines and 2 sizes from 43 calls.\n"
+    assert run("learn").out == "Learned 6 lines and 4 sizes from 43 calls.\n"
     ran = run("doctor", "--estimates")
     headings, *lines = (line.split() for line in ran.lines)
     of_input = dict(zip(headings, lines[3], strict=True))
