@@ -31,6 +31,7 @@ from accounting.errors import (
     RateCardError,
     RateMissing,
     SchemaMismatch,
+    StoreAway,
     StoreError,
     StoreMissing,
     UnsupportedClient,
@@ -41,8 +42,10 @@ from accounting.usage import Usage
 
 if TYPE_CHECKING:
     from accounting.charges import Charge, Part
+    from accounting.decisions import BudgetState
     from accounting.extraction import extract, read
     from accounting.formats import Answer, SubCall
+    from accounting.headroom import Headroom, remaining
     from accounting.httpx_clients import AsyncClient, Client
     from accounting.pricing import price, rate_book
     from accounting.refusals import budget_exceeded
@@ -57,6 +60,9 @@ __all__ = [
     "MeteredTransport",
     "AsyncMeteredTransport",
     "flush",
+    "remaining",
+    "Headroom",
+    "BudgetState",
     "extract",
     "read",
     "price",
@@ -77,6 +83,7 @@ __all__ = [
     "RateCardError",
     "RateMissing",
     "SchemaMismatch",
+    "StoreAway",
     "StoreError",
     "StoreMissing",
     "UnsupportedClient",
@@ -89,6 +96,9 @@ __all__ = [
 _LATE = {
     "Client": "accounting.httpx_clients",
     "AsyncClient": "accounting.httpx_clients",
+    "remaining": "accounting.headroom",
+    "Headroom": "accounting.headroom",
+    "BudgetState": "accounting.decisions",
     "extract": "accounting.extraction",
     "read": "accounting.extraction",
     "Answer": "accounting.formats",

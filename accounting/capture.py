@@ -13,10 +13,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from accounting import attribution, credentials, polls
+from accounting import attribution, credentials, polls, snapshots
+from accounting.decisions import Decision, Grant, Refusal
 from accounting.decoding import Decoder, Unreadable
+from accounting.exposure import Exposure
+from accounting.exposures import exposure_of
 from accounting.formats import Answer, Ask, Format, find, flagged, is_silent, loads, unknown, wire
 from accounting.formats.unlisted import is_a_model_s
+from accounting.gate import Steps
 from accounting.limits import MAX_BODY
 from accounting.outgoing import Outgoing, Sent, is_signed, outgoing
 from accounting.polls import Poll
@@ -25,6 +29,7 @@ from accounting.reception import Reception, coding_of
 from accounting.recorder import Recorder, Ticket, recorder
 from accounting.scripts import script_of
 from accounting.subcalls import below
+from accounting.thresholds import OnBudget
 from accounting.usage import Call, Outcome, id_time, new_id
 
 LINK = "accounting.link"
@@ -50,6 +55,9 @@ class Metering:
     ask_for_usage: bool = True
     hosts: Mapping[str, str] = field(default_factory=dict)
     """Names of providers by host."""
+    on_budget: OnBudget | None = None
+    is_of_sdk: bool = field(default=False, compare=False)
+    """Whether the client is an SDK's, which would retry and hide what a transport raises."""
 
 
 def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Tap | Poll | None":
@@ -73,6 +81,7 @@ def tap_on(metering: Metering, sent: Sent, *, ask_for_usage: bool = True) -> "Ta
     may_ask = ask_for_usage and metering.ask_for_usage and sent.host not in _declined and not is_signed(sent.headers)
     wanted = match.format.asking_for_usage(fields) if may_ask and fields else None
     tap = Tap(match.format, sent.host, outgoing(sent, fields, wanted), asked=wanted is not None)
+    tap.on_budget, tap.fields = metering.on_budget, fields
     ask = match.format.ask(fields or sent.form, sent.path)
     tap.start(recorder(), _started(metering, sent, provider, match.endpoint, ask))
     return tap
@@ -101,6 +110,10 @@ class Tap:
     _books: Recorder
     _ticket: Ticket
     _reception: Reception
+    _waits = False  # for its budgets: nothing was sent yet
+    _has_grant = False
+    on_budget: OnBudget | None = None
+    fields: Mapping[str, Any]
 
     def __init__(self, format_: Format, host: str, outgoing: Outgoing | None, asked: bool) -> None:
         self.outgoing = outgoing
@@ -114,6 +127,32 @@ class Tap:
         self._reception = Reception(self._format, call.provider, streamed=call.stream, stripping=self.asked)
         self._ticket = books.start(call)
         self._done = False
+
+    @property
+    def format_name(self) -> str:
+        return self._format.name
+
+    def admission(self) -> Steps | None:
+        """The steps until it is decided whether the call may be sent; None where there is nothing to decide.
+
+        Whoever goes them says with `judged` what they came to, or with `broke` what ended them.
+        """
+        steps = self._books.gate.admission(self._ticket.call, self._exposure, self.on_budget)
+        self._waits = steps is not None
+        if steps is None:
+            self.fields = {}
+        return steps
+
+    def judged(self, decision: Decision | None) -> Refusal | None:
+        """What keeps the call from being sent, if anything does; it has ended then."""
+        if isinstance(decision, Refusal):
+            self._finish(Outcome.FAILED, Answer(), refused_by=decision.budget)
+            return decision
+        self._waits, self._has_grant, self.fields = False, isinstance(decision, Grant), {}
+        return None
+
+    def _exposure(self, strict: bool) -> Exposure:
+        return exposure_of(snapshots.current(), self._ticket.call, self.fields, strict=strict)
 
     def headers(self, status: int, headers: Mapping[str, str], framed: bool = False) -> None:
         """The answer begins. `framed`: its end can be told from a cut by the connection alone."""
@@ -152,7 +191,7 @@ class Tap:
         """No answer came. Where nothing can have been sent the call failed; otherwise nobody knows."""
         if self._reception.status is not None:
             return self.cut()
-        nothing_sent = any(kind.__name__ in _NOTHING_SENT for kind in type(error).__mro__)
+        nothing_sent = self._waits or any(kind.__name__ in _NOTHING_SENT for kind in type(error).__mro__)
         self._finish(Outcome.FAILED if nothing_sent else Outcome.UNKNOWN, Answer())
 
     def refuses_asking(self, headers: Mapping[str, str], body: bytes) -> bool:
@@ -177,9 +216,12 @@ class Tap:
         if not self._done:
             with contextlib.suppress(Exception):
                 answer, _ = self._reception.answer()
-                outcome = Outcome.UNKNOWN if self._reception.status is None else self._if_cut(answer)
+                outcome = Outcome.FAILED if self._waits else Outcome.UNKNOWN
+                if self._reception.status is not None:
+                    outcome = self._if_cut(answer)
                 call, sub_calls = self._ended(outcome, answer)
                 self._books.leave(self._ticket, call, sub_calls)
+                self._give_back(call)
                 polls.expect(call)
 
     def _if_cut(self, answer: Answer) -> Outcome:
@@ -188,17 +230,26 @@ class Tap:
     def _has_failed(self, answer: Answer) -> bool:
         return answer.failed or not self._reception.is_good
 
-    def _finish(self, outcome: Outcome, answer: Answer) -> None:
+    def _finish(self, outcome: Outcome, answer: Answer, refused_by: str | None = None) -> None:
         if self._done:
             return
         if outcome is Outcome.FINISHED and is_silent(answer):
             answer = flagged(answer, "usage_absent")
-        call, sub_calls = self._ended(outcome, answer)
+        call, sub_calls = self._ended(outcome, answer, refused_by)
         self._done = True
         self._books.finish(self._ticket, call, sub_calls)
+        self._give_back(call)
         polls.expect(call)
 
-    def _ended(self, outcome: Outcome, answer: Answer) -> tuple[Call, tuple[Call, ...]]:
+    def _give_back(self, call: Call) -> None:
+        """What was set aside for the call, where it was not sent, or answered with an HTTP error; takes no lock.
+
+        All else may be charged, and is settled in the books.
+        """
+        if self._has_grant and call.outcome is Outcome.FAILED and not self._reception.is_good:
+            self._books.gate.release(call.id)
+
+    def _ended(self, outcome: Outcome, answer: Answer, refused_by: str | None = None) -> tuple[Call, tuple[Call, ...]]:
         """The call as it ended, and what other models used inside its answer."""
         call = replace(
             self._ticket.call,
@@ -212,6 +263,7 @@ class Tap:
             ended_at=datetime.now(UTC),
             bytes_out=self._reception.bytes_out,
             http_status=self._reception.status,
+            refused_by=refused_by,
         )
         return call, below(call, answer.sub_calls)
 

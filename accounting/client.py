@@ -3,16 +3,18 @@
 What does the work is imported by the first client that is metered, not by everybody who imports the package.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from accounting.attribution import clean_tags, project_name
-from accounting.errors import AlreadyMetered, UnsupportedClient
+from accounting.errors import AlreadyMetered, ConfigurationError, UnsupportedClient
 from accounting.usage import clean
 
 if TYPE_CHECKING:
     from accounting.capture import Metering
+    from accounting.thresholds import OnBudget
 
 C = TypeVar("C")
 
@@ -24,6 +26,7 @@ def meter(
     tags: Mapping[str, str] | None = None,
     provider: str | None = None,
     ask_for_usage: bool = True,
+    on_budget: "OnBudget | None" = None,
 ) -> C:
     """Meter every call of the client from here on; wraps it in place and returns it.
 
@@ -40,12 +43,17 @@ def meter(
 
     Metering a client again in the same way changes nothing; in another way raises `AlreadyMetered`. What can't
     be metered raises `UnsupportedClient`.
+
+    A call that a hard budget refuses is not sent. An SDK's user meets an answer of status 402 in the provider's own
+    shape, which no SDK retries, and `budget_exceeded(error)` reads; of a client of httpx or httpx2 it is
+    `BudgetExceeded` that is raised. `on_budget(state, percent)` is called once for each budget, period and threshold
+    that a budget which covers calls of this client reaches: by a thread that others wait for, so it should be brief.
     """
     from accounting.insides import http_clients
     from accounting.transports import Metered
 
-    metering = _metering(project, tags, provider, ask_for_usage)
     found = http_clients(client)
+    metering = replace(_metering(project, tags, provider, ask_for_usage, on_budget), is_of_sdk=found != [client])
     for http in found:
         for transport in (http._transport, *http._mounts.values()):
             if isinstance(transport, Metered):
@@ -62,6 +70,8 @@ def _wrap(http: Any, metering: "Metering") -> None:
     kind = transports(library)[isinstance(http, library.AsyncClient)]
 
     def around(transport: Any) -> Any:
+        if isinstance(transport, Metered):
+            transport.metering = replace(metering, is_of_sdk=transport.metering.is_of_sdk or metering.is_of_sdk)
         return transport if transport is None or isinstance(transport, Metered) else kind(transport, metering)
 
     http._transport = around(http._transport)
@@ -94,6 +104,7 @@ def MeteredTransport(  # noqa: N802 - used like the class it makes
     tags: Mapping[str, str] | None = None,
     provider: str | None = None,
     ask_for_usage: bool = True,
+    on_budget: "OnBudget | None" = None,
 ) -> Any:
     """A transport of httpx or httpx2 that meters what passes through the one given.
 
@@ -106,7 +117,7 @@ def MeteredTransport(  # noqa: N802 - used like the class it makes
         import httpx
 
         transport = httpx.HTTPTransport()
-    return _around(transport, 0, _metering(project, tags, provider, ask_for_usage))
+    return _around(transport, 0, _metering(project, tags, provider, ask_for_usage, on_budget))
 
 
 def AsyncMeteredTransport(  # noqa: N802 - used like the class it makes
@@ -116,13 +127,14 @@ def AsyncMeteredTransport(  # noqa: N802 - used like the class it makes
     tags: Mapping[str, str] | None = None,
     provider: str | None = None,
     ask_for_usage: bool = True,
+    on_budget: "OnBudget | None" = None,
 ) -> Any:
     """`MeteredTransport` for `AsyncClient`."""
     if transport is None:
         import httpx
 
         transport = httpx.AsyncHTTPTransport()
-    return _around(transport, 1, _metering(project, tags, provider, ask_for_usage))
+    return _around(transport, 1, _metering(project, tags, provider, ask_for_usage, on_budget))
 
 
 def flush(timeout: float = 10.0) -> bool:
@@ -136,16 +148,22 @@ def flush(timeout: float = 10.0) -> bool:
 
 
 def _metering(
-    project: str | None, tags: Mapping[str, str] | None, provider: str | None, ask_for_usage: bool
+    project: str | None,
+    tags: Mapping[str, str] | None,
+    provider: str | None,
+    ask_for_usage: bool,
+    on_budget: "OnBudget | None",
 ) -> "Metering":
     from accounting.capture import Metering
-    from accounting.places import journal_settings
+    from accounting.places import budget_seconds, journal_settings
     from accounting.providers import known_hosts, provider_name
 
-    journal_settings()  # a value that can't be used is told here, not counted at each call
+    journal_settings(), budget_seconds()  # a value that can't be used is told here, not counted at each call
+    if on_budget is not None and not (callable(on_budget) and isinstance(on_budget, Hashable)):
+        raise ConfigurationError(f"on_budget is {on_budget!r}; expected a function of a state and a threshold.")
     hosts = known_hosts()
     named = clean(provider_name(provider, hosts))
-    return Metering(project_name(project), clean_tags(tags), named, ask_for_usage, hosts)
+    return Metering(project_name(project), clean_tags(tags), named, ask_for_usage, hosts, on_budget)
 
 
 def _around(transport: Any, colour: int, metering: "Metering") -> Any:
@@ -171,4 +189,5 @@ def _refuse_other(there: "Metering", asked: "Metering") -> None:
 
 def _told(metering: "Metering") -> str:
     said = f"project={metering.project!r}, tags={dict(metering.tags)!r}, provider={metering.provider!r}"
-    return f"{said}, ask_for_usage={metering.ask_for_usage!r}"
+    callback = "" if metering.on_budget is None else f", on_budget={metering.on_budget!r}"
+    return f"{said}, ask_for_usage={metering.ask_for_usage!r}{callback}"

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from accounting.client import meter
+from accounting.thresholds import OnBudget
 
 
 class Client(httpx.Client):
@@ -18,10 +19,11 @@ class Client(httpx.Client):
         tags: Mapping[str, str] | None = None,
         provider: str | None = None,
         ask_for_usage: bool = True,
+        on_budget: OnBudget | None = None,
         **httpx_arguments: Any,
     ) -> None:
         super().__init__(**httpx_arguments)
-        meter(self, project=project, tags=tags, provider=provider, ask_for_usage=ask_for_usage)
+        meter(self, project=project, tags=tags, provider=provider, ask_for_usage=ask_for_usage, on_budget=on_budget)
 
 
 class AsyncClient(httpx.AsyncClient):
@@ -34,7 +36,8 @@ class AsyncClient(httpx.AsyncClient):
         tags: Mapping[str, str] | None = None,
         provider: str | None = None,
         ask_for_usage: bool = True,
+        on_budget: OnBudget | None = None,
         **httpx_arguments: Any,
     ) -> None:
         super().__init__(**httpx_arguments)
-        meter(self, project=project, tags=tags, provider=provider, ask_for_usage=ask_for_usage)
+        meter(self, project=project, tags=tags, provider=provider, ask_for_usage=ask_for_usage, on_budget=on_budget)

@@ -63,6 +63,13 @@ def kind(url: str, given_by: str = "ACCOUNTING_STORE_URL") -> str:
     return _KINDS[scheme]
 
 
+def is_absent(url: str) -> bool:
+    """Whether the URL names a SQLite file that is not there; looked at without loading anything."""
+    scheme, _, path = url.partition("?")[0].partition(":///")
+    is_file = _KINDS.get(scheme) == "sqlite" and path not in ("", ":memory:") and not path.startswith("file:")
+    return is_file and not Path(path).exists()
+
+
 def without_secret(url: str) -> str:
     """The URL without user, password, driver and options: how a journal names its destination.
 
@@ -109,6 +116,14 @@ def journal_settings() -> JournalSettings:
         required=_chosen("ACCOUNTING_JOURNAL_REQUIRED", _YES_OR_NO, "false"),
         keep=timedelta(days=_number("ACCOUNTING_JOURNAL_KEEP_DAYS", 7)),
     )
+
+
+def budget_seconds() -> float:
+    """`ACCOUNTING_BUDGET_SECONDS`: how long a call waits at most for its budgets' answer, once it has asked.
+
+    Raises `ConfigurationError` for a value that can't be used.
+    """
+    return _number("ACCOUNTING_BUDGET_SECONDS", 5)
 
 
 _YES_OR_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}

@@ -81,6 +81,9 @@ class Poll:
     def cut(self) -> None:
         """Nothing is learned: the next poll may tell."""
 
+    def admission(self) -> None:
+        """Nothing is bought: no budget is asked."""
+
     def broke(self, error: BaseException) -> None:
         """As after a cut."""
 

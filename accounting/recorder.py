@@ -18,12 +18,15 @@ from uuid import UUID
 
 from accounting.delivery import BATCH, Delivery, Faults
 from accounting.errors import JournalUnavailable
+from accounting.gate import Keeper
 from accounting.journal import Journal
 from accounting.journals import memory_journal, open_journal
 from accounting.places import journal_directory, journal_settings, store_url, without_secret
 from accounting.usage import Call, Outcome
 
 EXIT_SECONDS = 5.0
+GATE_SECONDS = 1.0
+"""How long the end waits at most for the thread that asks budgets."""
 HOLD_STILL_SECONDS = 1.0
 """How long a fork waits for each of our locks at most."""
 MOST_HELD = 10_000
@@ -55,6 +58,7 @@ class Recorder:
     def __init__(self) -> None:
         self.url = store_url()
         self.faults = Faults()
+        self.gate = Keeper(self.url, self.faults)
         self._settings = journal_settings()
         self._lock = RLock()
         self._journal: Journal | None = None
@@ -118,6 +122,11 @@ class Recorder:
 
     def close(self, timeout: float = EXIT_SECONDS) -> None:
         """Deliver within the time, end delivery, and give the journal up for the next process to continue."""
+        self.gate.end()
+        self._close(timeout)
+        self.gate.join(GATE_SECONDS)
+
+    def _close(self, timeout: float) -> None:
         self._retry_held()
         with self._lock:
             self._closed = True
@@ -136,6 +145,7 @@ class Recorder:
     def locks(self) -> "Iterator[RLock]":
         """Who holds all of these knows that no thread of ours is inside a journal or a store; in order of taking."""
         journal, delivery = self._journal, self._delivery
+        yield self.gate.busy
         if delivery is not None:
             yield delivery.busy
         yield self._lock
@@ -144,7 +154,8 @@ class Recorder:
 
     def disown(self) -> None:
         """In a forked child: the journal is the parent's. Nothing is written to it here, not even by closing it."""
-        _inherited.append(self._journal)
+        _inherited.extend((self._journal, self.gate))
+        self.gate.disown()
         self._lock = RLock()  # a thread of the parent may have held it
         self._journal = self._delivery = None
         self._held.clear()
@@ -218,7 +229,7 @@ class Recorder:
 
 _recorder: Recorder | None = None
 _first = RLock()
-_inherited: list[Journal | None] = []
+_inherited: list[Journal | Keeper | None] = []
 
 
 def recorder() -> Recorder:

@@ -85,7 +85,7 @@ def refresh(file: Path, fetch: Callable[[], bytes | None], now: float) -> None:
         return
     payload = fetch()
     if payload is not None:
-        _put(file, payload)
+        put(file, payload)
 
 
 def _is_fresh(file: Path, now: float) -> bool:
@@ -95,7 +95,8 @@ def _is_fresh(file: Path, now: float) -> bool:
         return False
 
 
-def _put(file: Path, payload: bytes) -> None:
+def put(file: Path, payload: bytes) -> None:
+    """Write the file in one step, for its owner alone."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     beside = file.with_name(f"{file.name}.{uuid4().hex}")
     try:

@@ -14,7 +14,9 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from accounting.capture import Metering, Tap, tap_on
-from accounting.errors import JournalUnavailable, UnsupportedClient
+from accounting.decisions import Decision, Refusal
+from accounting.errors import BudgetExceeded, JournalUnavailable, UnsupportedClient
+from accounting.gate import Steps
 from accounting.outgoing import Outgoing, Sent, form_in, form_of
 from accounting.polls import Poll
 from accounting.recorder import recorder
@@ -30,8 +32,8 @@ MOST_READ_AHEAD = 2**20
 class Guard:
     """Runs the steps of ours on one call's path: what one raises is counted and ends the metering, not the call.
 
-    The bytes are safe with the drivers: until a step has returned, all it was given is still to be passed on. The
-    one thing let through is a refusal that the user asked for.
+    The bytes are safe with the drivers: until a step has returned, all it was given is still to be passed on. All that
+    is let through are refusals that the user asked for.
     """
 
     __slots__ = ("tap",)
@@ -44,7 +46,7 @@ class Guard:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        if error is None or not isinstance(error, Exception) or isinstance(error, JournalUnavailable):
+        if error is None or not isinstance(error, Exception) or isinstance(error, _ASKED_FOR):
             return False
         tap, self.tap = self.tap, None
         # Whatever fails now as well: there is nobody left to tell but the caller, whom it does not concern.
@@ -54,6 +56,9 @@ class Guard:
             if tap is not None:
                 tap.drop()
         return True
+
+
+_ASKED_FOR = (JournalUnavailable, BudgetExceeded)
 
 
 def _step(trace: TracebackType | None) -> str:
@@ -102,6 +107,16 @@ class Metered:
             request.method, request.url, headers=headers, stream=stream, extensions=request.extensions
         )
 
+    def _instead(self, request: Any, refusal: Refusal, guard: Guard) -> Any:
+        """What a caller gets whose call a budget refused: an answer of the provider's kind, or an error where no SDK
+        stands between, which would retry and hide it."""
+        from accounting import refusals
+
+        format_name, guard.tap = guard.tap.format_name if isinstance(guard.tap, Tap) else "", None
+        if self.metering.is_of_sdk or any(name.lower().startswith(_OF_SDKS) for name, _ in request.headers.raw):
+            return refusals.response(self._library, request, refusal, format_name)
+        raise refusals.exceeded(refusal)
+
     def _may_refuse_asking(self, response: Any, guard: Guard) -> bool:
         """Whether the answer may be about our asking for usage, which can only be told by reading it."""
         if guard.tap is None or not guard.tap.asked or response.status_code not in REFUSALS:
@@ -134,6 +149,38 @@ class Metered:
             return
         guard.tap.headers(response.status_code, headers, framed)
         response.stream = stream_class(response.stream, guard)
+
+
+_OF_SDKS = b"x-stainless-"
+"""How names of headers begin that SDKs send which retry what a transport raises."""
+
+
+def _judged(guard: Guard, decision: Decision | None) -> Refusal | None:
+    return guard.tap.judged(decision) if isinstance(guard.tap, Tap) else None
+
+
+def _gone(steps: Steps) -> Decision | None:
+    """What they come to, while this thread waits."""
+    with contextlib.closing(steps):
+        while True:
+            try:
+                latch, seconds = next(steps)
+            except StopIteration as end:
+                decided: Decision | None = end.value
+                return decided
+            latch.wait(seconds)
+
+
+async def _gone_async(steps: Steps) -> Decision | None:
+    """What they come to, while this task waits."""
+    with contextlib.closing(steps):
+        while True:
+            try:
+                latch, seconds = next(steps)
+            except StopIteration as end:
+                decided: Decision | None = end.value
+                return decided
+            await latch.wait_async(seconds)
 
 
 def _plain(headers: Any) -> dict[str, str]:
@@ -307,6 +354,8 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 request = self._tap(request, guard, ask_for_usage=ask_for_usage)
             mark = _metered.set(guard.tap is not None)
             try:
+                if (refusal := self._refused(guard)) is not None:
+                    return self._instead(request, refusal, guard)
                 return self.inner.handle_request(request)
             except BaseException as error:
                 with guard:
@@ -315,6 +364,15 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 raise
             finally:
                 _metered.reset(mark)
+
+        def _refused(self, guard: Guard) -> Refusal | None:
+            """What the call's budgets say against it; they have set aside what it may cost where that is nothing."""
+            refusal = None
+            with guard:
+                steps = guard.tap.admission() if guard.tap is not None else None
+                if steps is not None:
+                    refusal = _judged(guard, _gone(steps))
+            return refusal
 
         def _is_refused(self, response: Any, guard: Guard) -> bool:
             """Whether the call was refused because we had asked for its usage."""
@@ -358,6 +416,8 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 request = self._tap(request, guard, ask_for_usage=ask_for_usage)
             mark = _metered.set(guard.tap is not None)
             try:
+                if (refusal := await self._refused(guard)) is not None:
+                    return self._instead(request, refusal, guard)
                 return await self.inner.handle_async_request(request)
             except BaseException as error:
                 with guard:
@@ -366,6 +426,15 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 raise
             finally:
                 _metered.reset(mark)
+
+        async def _refused(self, guard: Guard) -> Refusal | None:
+            """What the call's budgets say against it; they have set aside what it may cost where that is nothing."""
+            refusal = None
+            with guard:
+                steps = guard.tap.admission() if guard.tap is not None else None
+                if steps is not None:
+                    refusal = _judged(guard, await _gone_async(steps))
+            return refusal
 
         async def _is_refused(self, response: Any, guard: Guard) -> bool:
             """Whether the call was refused because we had asked for its usage."""

@@ -1,0 +1,380 @@
+"""The process's way to the budgets of its store: it says before each call whether that may be sent.
+
+Which budgets cover a call is known here, and refreshed every moment by a thread, so that a call which no hard budget
+covers asks nobody. For others the thread asks the store: all that wait at the same time in one transaction. What was
+set aside for a call that was not sent, or answered with an HTTP error, it gives back; all else is the books' to settle.
+
+Where the store can't be asked, budgets that bind say by themselves what becomes of the call.
+"""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import RLock, Thread, current_thread
+from uuid import UUID
+
+from accounting import budgetfile, places
+from accounting.coverage import NOTHING, Bound, Coverage
+from accounting.decisions import Ask, BudgetState, Decision, Grant, Mode, Refusal, WhenAway, Why
+from accounting.delivery import Faults
+from accounting.errors import StoreAway, StoreError, StoreMissing
+from accounting.exposure import Exposure
+from accounting.latch import Latch
+from accounting.ports import Gate, open_gate
+from accounting.thresholds import OnBudget, Watch
+from accounting.usage import Call
+
+REFRESHED_EVERY = 2.0
+"""Seconds after which a budget that was added or edited binds this process."""
+
+FIRST_SECONDS = 2.0
+"""How long the first calls wait at most until it is known which budgets there are."""
+
+MOST_AT_ONCE = 256
+"""Calls that are decided about in one transaction."""
+
+MOST_TO_FREE = 10_000
+"""Calls whose reservations wait to be given back while the store is away; ingest gives those back that are lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Away:
+    """The store could not be asked."""
+
+    error: BaseException
+
+
+Fate = Decision | Away
+Steps = Generator[tuple[Latch, float], None, Decision | None]
+"""What is waited for before a call is sent, and how many seconds at most; in the end what was decided."""
+
+
+class Ticket:
+    """A call that waits for its budgets' decision: it is decided or given up, whichever comes first."""
+
+    __slots__ = ("_fate", "ask", "latch", "on_budget")
+
+    def __init__(self, ask: Ask, on_budget: OnBudget | None) -> None:
+        self.ask = ask
+        self.on_budget = on_budget
+        self.latch = Latch()
+        self._fate: dict[str, Fate] = {}  # set by one step of the interpreter's own: no lock is to be taken here
+
+    @property
+    def is_open(self) -> bool:
+        return not self._fate
+
+    def decide(self, fate: Fate) -> bool:
+        """Whether the caller still waited for it."""
+        is_first = self._fate.setdefault("", fate) is fate
+        self.latch.open()
+        return is_first
+
+    def taken(self, seconds: float) -> Fate:
+        """What was decided; the caller waits no longer."""
+        late = Away(StoreAway(f"Budgets did not answer within {seconds:g} s (ACCOUNTING_BUDGET_SECONDS)."))
+        return self._fate.setdefault("", late)
+
+
+class Question:
+    """Somebody wants to know where the budgets stand that cover a call."""
+
+    __slots__ = ("answer", "call", "latch")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.latch = Latch()
+        self.answer: list[BudgetState] | Exception | None = None
+
+
+class Keeper:
+    """What the process knows of its budgets, and the thread that asks about them.
+
+    Its methods may be called from any thread, from signal handlers too, and `release` from anywhere at all.
+    """
+
+    def __init__(self, url: str, faults: Faults) -> None:
+        self.busy = RLock()  # held while the store is worked on
+        self._url = url
+        self._faults = faults
+        self._seconds = places.budget_seconds()
+        self._file = budgetfile.file_of(url)
+        self._coverage: Coverage | None = None
+        self._last: Coverage | None = None  # what this host knew when the process began
+        self._first = Latch()  # it was tried to learn which budgets there are
+        self._first_by = 0.0
+        self._inbox: SimpleQueue[Ticket | Question | UUID | None] = SimpleQueue()
+        self._watch = Watch()
+        self._gate: Gate | None = None
+        self._to_free: set[UUID] = set()
+        self._is_failing = False  # it could not be learned which budgets there are
+        self._is_away = False  # what was asked last could not be
+        self._is_ending = False
+        self._beginning = RLock()
+        self._thread: Thread | None = None
+
+    def covering(self, call: Call) -> list[Bound]:
+        """The budgets that cover the call, soft ones too, as far as is known; asks nobody."""
+        coverage = self._known()
+        return coverage.covering(call) if coverage is not None and coverage.budgets else []
+
+    def admission(
+        self, call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None = None
+    ) -> Steps | None:
+        """The steps until it is decided whether the call may be sent; None where there is nothing to decide.
+
+        `exposure` is asked only where a hard budget covers the call, and told whether one of those is strict. The steps
+        come to None where the call may be sent and nothing was set aside for it. Closed before their end, they leave
+        nothing set aside.
+        """
+        coverage = self._coverage
+        if coverage is not None and not coverage.budgets:
+            return None
+        return self._steps(call, exposure, on_budget)
+
+    def release(self, call_id: UUID) -> None:
+        """Have given back soon what was set aside for the call; waits for nothing and takes no lock."""
+        if not self._is_ending:
+            self._inbox.put(call_id)
+
+    def states(self, call: Call) -> list[BudgetState]:
+        """Where the budgets stand that cover the call; raises `StoreError` where nobody can say, in bounded time."""
+        self._begin()
+        if current_thread() is self._thread:  # a callback's question
+            return self._opened().states(call)
+        question = Question(call)
+        self._inbox.put(question)
+        question.latch.wait(self._seconds)
+        if isinstance(question.answer, Exception):
+            raise question.answer
+        if question.answer is None:
+            raise StoreAway(f"Budgets did not answer within {self._seconds:g} s (ACCOUNTING_BUDGET_SECONDS).")
+        return question.answer
+
+    def end(self) -> None:
+        """Have the thread end after what it has in hand. Calls that come now meet budgets that can't be asked."""
+        self._is_ending = True
+        self._inbox.put(None)
+
+    def join(self, seconds: float) -> None:
+        """Wait so long for the thread's end."""
+        if self._thread is not None and self._thread is not current_thread():
+            self._thread.join(seconds)
+
+    def disown(self) -> None:
+        """In a forked child: the thread is gone, and its connections are the parent's."""
+        self._is_ending = True
+        self.busy = RLock()
+
+    def _steps(self, call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None) -> Steps:
+        if self._coverage is None:
+            self._begin()
+            if self._coverage is None and not self._first.is_open:
+                yield self._first, self._first_by - time.monotonic()
+            if self._known() is None:
+                self._faults.count("budgets.unknown", StoreAway("Nobody could say which budgets there are."))
+        covering = self.covering(call)
+        if on_budget is not None:
+            self._watch.see(on_budget, call, covering)
+        hard = [bound for bound in covering if bound.is_hard]
+        if not hard:
+            return None
+        fate = yield from self._asked(hard, call, exposure, on_budget)
+        if isinstance(fate, Away):
+            self._faults.count("budgets.away", fate.error)
+            return refusal_while_away(hard, fate.error)
+        return fate
+
+    def _asked(
+        self, hard: Sequence[Bound], call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None
+    ) -> Generator[tuple[Latch, float], None, Fate]:
+        try:
+            ticket = Ticket(Ask(call, exposure(any(bound.mode is Mode.STRICT for bound in hard))), on_budget)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not let a call past a budget that binds
+            return Away(error)
+        if self._is_ending or current_thread() is self._thread:
+            return Away(StoreAway("The program is ending, or the call was made where budgets are asked."))
+        self._inbox.put(ticket)
+        try:
+            yield ticket.latch, self._seconds
+        except BaseException:
+            if isinstance(ticket.taken(self._seconds), Grant):
+                self.release(call.id)
+            raise
+        return ticket.taken(self._seconds)
+
+    def _begin(self) -> None:
+        """Start the thread, once, and take what this host knows."""
+        if self._thread is not None or self._is_ending:
+            return
+        with self._beginning:
+            if self._thread is None:
+                self._last = budgetfile.known(self._file)
+                self._first_by = time.monotonic() + FIRST_SECONDS
+                self._coverage = self._at_first()
+                self._thread = Thread(target=self._run, name="accounting-gate", daemon=True)
+                self._start(self._thread)
+
+    def _start(self, thread: Thread) -> None:
+        try:
+            thread.start()
+        except RuntimeError as error:  # no thread to be had: what this host knows binds, and can't be asked
+            self._faults.count("budgets.start", error)
+            self._is_ending = True
+            self._first.open()
+
+    def _at_first(self) -> Coverage | None:
+        """What is known without asking the store; None where that must be asked first."""
+        if self._last is not None and budgetfile.is_fresh(self._file):
+            return self._last
+        is_new = self._last is None or not self._last.budgets
+        return NOTHING if is_new and places.is_absent(self._url) else None
+
+    def _run(self) -> None:
+        due_at = 0.0
+        while not self._is_ending:
+            items = self._taken(due_at - time.monotonic())
+            with self.busy:
+                self._serve(items)
+                if time.monotonic() >= due_at:
+                    self._refresh()
+                    due_at = time.monotonic() + REFRESHED_EVERY
+        with self.busy:
+            self._serve(self._taken(0.0))
+            if self._gate is not None:
+                self._gate.close()
+
+    def _taken(self, seconds: float) -> list[Ticket | Question | UUID | None]:
+        """What has come in; waits so long for the first."""
+        taken: list[Ticket | Question | UUID | None] = []
+        try:
+            taken.append(self._inbox.get(timeout=max(seconds, 0.0)))
+            while len(taken) < MOST_AT_ONCE:
+                taken.append(self._inbox.get_nowait())
+        except Empty:
+            pass
+        return taken
+
+    def _serve(self, items: Sequence[Ticket | Question | UUID | None]) -> None:
+        """Those first that somebody waits for."""
+        self._decide([item for item in items if isinstance(item, Ticket) and item.is_open])
+        for item in items:
+            if isinstance(item, Question):
+                self._answer(item)
+        self._to_free.update(item for item in items if isinstance(item, UUID))
+        if not self._is_away:
+            self._give_back()
+
+    def _decide(self, tickets: Sequence[Ticket]) -> None:
+        if not tickets:
+            return
+        for ticket, fate in zip(tickets, self._fates([ticket.ask for ticket in tickets]), strict=True):
+            if not ticket.decide(fate) and isinstance(fate, Grant):
+                self._to_free.add(ticket.ask.call.id)  # the caller has gone: nothing was sent
+            if ticket.on_budget is not None:
+                self._tell(ticket.on_budget, _states(fate))
+
+    def _fates(self, asks: Sequence[Ask]) -> Sequence[Fate]:
+        try:
+            decisions = self._opened().reserve(asks)
+            if len(decisions) != len(asks):
+                raise ValueError(f"{len(decisions)} decisions about {len(asks)} calls.")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it could not be asked
+            if len(asks) > 1 and not isinstance(error, StoreError):  # one of them may be to blame
+                return [fate for ask in asks for fate in self._fates([ask])]
+            self._is_away = True
+            self._to_free.update(ask.call.id for ask in asks)  # it may have been done before it failed
+            return [Away(error)] * len(asks)
+        return decisions
+
+    def _answer(self, question: Question) -> None:
+        try:
+            question.answer = self._opened().states(question.call)
+        except Exception as error:  # noqa: BLE001 - raised where it was asked
+            question.answer = error
+        question.latch.open()
+
+    def _give_back(self) -> None:
+        """What can't be given back now is tried again once the store can be asked; ingest gives back the rest."""
+        if not self._to_free or self._gate is None:
+            return
+        try:
+            self._gate.release(frozenset(self._to_free))
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            self._is_away = True
+            if len(self._to_free) < MOST_TO_FREE:
+                return
+            self._faults.count("budgets.release", error)
+        self._to_free.clear()
+
+    def _refresh(self) -> None:
+        """Learn which budgets there are. What was known holds on while the store can't be asked."""
+        try:
+            self._coverage = self._coverage_now()
+            self._is_failing = self._is_away = False
+            if self._gate is not None:
+                budgetfile.keep(self._file, self._coverage)
+                self._tell_watchers()
+                self._give_back()
+        except Exception as error:  # noqa: BLE001 - calls are decided upon by what was known
+            if not self._is_failing:
+                self._faults.count("budgets.refresh", error)
+            self._is_failing = self._is_away = True
+        self._first.open()
+
+    def _coverage_now(self) -> Coverage:
+        """Raises where nobody can say; a store that had budgets and is gone may come back."""
+        known = self._known()
+        had_budgets = known is not None and bool(known.budgets)
+        if places.is_absent(self._url):
+            if had_budgets:
+                raise StoreMissing("The store's file is gone; its budgets hold on until it is back.")
+            return NOTHING
+        try:
+            return self._opened().coverage()
+        except StoreMissing:
+            if had_budgets:
+                raise
+            return NOTHING
+
+    def _known(self) -> Coverage | None:
+        return self._last if self._coverage is None else self._coverage
+
+    def _opened(self) -> Gate:
+        if self._gate is None:
+            self._gate = open_gate(self._url)
+        return self._gate
+
+    def _tell_watchers(self) -> None:
+        for on_budget, call in self._watch.asking():
+            self._tell(on_budget, self._opened().states(call))
+
+    def _tell(self, on_budget: OnBudget, states: Sequence[BudgetState]) -> None:
+        for state, percent in self._watch.news(on_budget, states):
+            try:
+                on_budget(state, percent)
+            except BaseException as error:  # noqa: BLE001 - the program's, and this thread goes on
+                self._faults.count("on_budget", error)
+
+
+def _states(fate: Fate) -> Sequence[BudgetState]:
+    if isinstance(fate, Grant):
+        return fate.states
+    return [fate.state] if isinstance(fate, Refusal) and fate.state is not None else []
+
+
+def refusal_while_away(hard: Sequence[Bound], error: BaseException) -> Refusal | None:
+    """What hard budgets say by themselves of a call; None where all of them let it pass."""
+    refusing = [bound for bound in hard if bound.when_away is WhenAway.REFUSE]
+    if not refusing:
+        return None
+    first, *others = refusing
+    told = f": {error}" if isinstance(error, StoreError) else f" ({type(error).__name__})."
+    message = (
+        f"Budget {first.name!r} ({first.told}) can't be asked{told} The call was not sent, as the budget refuses calls "
+        f"meanwhile. Try again once the store is back, or let them pass: "
+        f"accounting budgets edit {first.name} --when-away pass"
+    )
+    names = [bound.name for bound in others]
+    return Refusal(why=Why.AWAY, budget=first.name, scope=first.told, message=message, others=names)
