@@ -7,7 +7,7 @@ from decimal import Decimal
 from accounting.budgets import Budget
 from accounting.decisions import Ask, Mode, Why
 from accounting.money import EXACT, ZERO, Money
-from accounting.rates import ANY_TIER, CLASSES, STANDARD, Rate, is_unknown, price, tier_of
+from accounting.rates import ANY_TIER, CLASSES, PARENTS, STANDARD, Rate, is_unknown, price, tier_of
 from accounting.resolution import RateBook
 from accounting.usage import Quantities
 
@@ -86,13 +86,16 @@ def dearest(most: Quantities, rate: Rate) -> Money:
 
 
 def _most(rate: Rate, whole: str, count: int) -> Decimal:
-    prices = (getattr(rate, each.column) for each in CLASSES if _root(each.name) == whole)
+    prices = (getattr(rate, column) for column in _COLUMNS[whole])
     highest: Decimal = max(each for each in prices if each is not None)
     return EXACT.scaleb(EXACT.multiply(highest, count), -3)
 
 
 def _root(name: str) -> str:
-    parents = {each.name: each.parent for each in CLASSES}
-    while (parent := parents[name]) is not None:
+    while (parent := PARENTS[name]) is not None:
         name = parent
     return name
+
+
+_COLUMNS = {whole: [each.column for each in CLASSES if _root(each.name) == whole] for whole in ("input", "output")}
+"""The prices of a whole and of all its parts."""

@@ -4,8 +4,9 @@ Delivering again, in any order and any split, changes nothing but when the sourc
 a call changes it, see `versions`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -170,10 +171,12 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
 
 
 def _as_row(values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip(_COLUMNS, values, strict=True))
+    return dict(zip(settling.READ, _read(values), strict=True))
 
 
 _COLUMNS = (*stamps.COLUMNS, "batch_id", "source_id", "number", "digest")
+_read: Callable[[tuple[Any, ...]], tuple[Any, ...]] = itemgetter(*map(_COLUMNS.index, settling.READ))
+"""Of the values of a row those that decide about budgets."""
 
 
 def _keep(conn: Connection, table: Table, source_id: int, looked: Iterable[Looked], now: datetime) -> int:

@@ -22,7 +22,7 @@ from accounting.money import EXACT, ZERO
 from accounting.projects import Calendar
 from accounting.resolution import RateBook
 from accounting.settling import HELD, RESERVED
-from accounting.store import database_now
+from accounting.store import Lock, database_now, hold
 from accounting.store.tables import budget_periods, reservations
 
 LEASE = timedelta(minutes=15)
@@ -40,6 +40,8 @@ class Knowledge:
     budgets: Mapping[int, Budget]
     calendar: Calendar
     rates: dict[tuple[str, str], RateBook] = field(default_factory=dict)
+    made: set[Place] = field(default_factory=set)
+    """Periods that have rows, for all that is known: they are not made anew for each call."""
 
     def book(self, conn: Connection, provider: str, model: str) -> RateBook:
         """The lines for the model; read once, as the whole book has thousands."""
@@ -72,8 +74,7 @@ def reserve(
     wanted = [list(_wanted(conn, known, ask)) for ask in asks]
     refused = [_unpriced(conn, known, ask, each) for ask, each in zip(asks, wanted, strict=True)]
     places = {one.place for each, no in zip(wanted, refused, strict=True) if no is None for one in each}
-    budgetperiods.make(conn, places, known.budgets)
-    periods = budgetperiods.lock(conn, places)
+    periods = _periods(conn, known, places)
     rows: list[dict[str, object]] = []
     decisions: list[Decision] = []
     for ask, each, no in zip(asks, wanted, refused, strict=True):
@@ -97,6 +98,17 @@ def _wanted(conn: Connection, known: Knowledge, ask: Ask) -> Iterator[_Wanted]:
         if budget.is_binding and place is not None:
             book = known.book(conn, ask.call.provider, ask.call.model)
             yield _Wanted(budget, place, asked.priced(budget, ask, book))
+
+
+def _periods(conn: Connection, known: Knowledge, places: set[Place]) -> dict[Place, Period]:
+    """The periods, locked; made where they have no rows yet."""
+    found = budgetperiods.lock(conn, places) if places <= known.made else {}
+    if len(found) == len(places):
+        return found
+    hold(conn, Lock.INGEST, shared=True)
+    budgetperiods.make(conn, places, known.budgets)
+    known.made |= places
+    return budgetperiods.lock(conn, places)
 
 
 def _day(known: Knowledge, ask: Ask) -> date:

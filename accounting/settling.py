@@ -3,10 +3,10 @@
 In the transaction that writes the calls, as its last steps but one: other callers wait for the rows of a budget.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from operator import itemgetter
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from accounting.budgets import Budget
 from accounting.money import EXACT, ZERO
 from accounting.rates import UNPRICED, Rate, price
 from accounting.scoped import Cost
-from accounting.scopes import Kind, Subject
+from accounting.scopes import Kind, Scope, Subject
 from accounting.store import aliaslines, ratelines
 from accounting.store.tables import reservations
 from accounting.usage import COUNTED, Outcome, Quantities, UsageSource
@@ -49,24 +49,44 @@ class Reservation(NamedTuple):
     state: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Budgets:
     """All budgets that count, and which of them cover a call."""
 
     by_id: Mapping[int, Budget]
     aliases: Aliases = NO_ALIASES
-    found: dict[tuple[Any, ...], list[Budget]] = field(default_factory=dict)
-    """What `covering` found so far: calls of a batch are alike."""
 
     def covering(self, row: Row) -> list[Budget]:
-        tags = row["tags"]
-        alike = (*_alike(row), tuple(sorted(tags.items())) if tags else ())
-        known = self.found.get(alike)
-        if known is None:
-            subject = self._subject(row)
-            known = [budget for budget in self.by_id.values() if budget.scope.covers(subject)]
-            self.found[alike] = known
-        return known
+        subject = self._subject(row)
+        return [budget for budget in self.by_id.values() if budget.scope.covers(subject)]
+
+    def alike(self, row: Row) -> tuple[Any, ...]:
+        """What of the call decides, as far as any budget names it: calls that are alike the same ones cover."""
+        tags = row["tags"] or {}
+        named = [value if (value := row[column]) in values else None for column, values in self._named]
+        tagged = [tags.get(name) == value for name, value in self._tagged]
+        return (row["provider"], row["model"], *named, *tagged) if self._names_models else (*named, *tagged)
+
+    @cached_property
+    def _named(self) -> list[tuple[str, set[int | str]]]:
+        """What budgets name, by the column of a call that has it."""
+        found: dict[str, set[int | str]] = {}
+        for scope in self._scopes:
+            if scope.kind in _COLUMNS:
+                found.setdefault(_COLUMNS[scope.kind], set()).add(scope.id or scope.name)
+        return list(found.items())
+
+    @cached_property
+    def _tagged(self) -> list[tuple[str, str]]:
+        return [(scope.name, scope.value) for scope in self._scopes if scope.kind is Kind.TAG]
+
+    @cached_property
+    def _names_models(self) -> bool:
+        return any(scope.kind is Kind.MODEL for scope in self._scopes)
+
+    @property
+    def _scopes(self) -> set[Scope]:
+        return {budget.scope for budget in self.by_id.values()}
 
     def budget(self, period: Period) -> Budget | None:
         """Whose period it is; None where that was removed."""
@@ -79,7 +99,13 @@ class Budgets:
         )
 
 
-_alike: Callable[[Row], tuple[Any, ...]] = itemgetter("project_id", "key_id", "provider", "model", "end_user")
+_COLUMNS = {
+    Kind.PROJECT: "project_id",
+    Kind.KEY: "key_id",
+    Kind.PROVIDER: "provider",
+    Kind.USER: "end_user",
+}
+"""Where a call says what decides about budgets of that kind."""
 
 NONE = Budgets({})
 
@@ -130,13 +156,22 @@ def moved(
     """What is to be added to periods, some of it below 0; those that stay as they are are left out."""
     sums: dict[Place, Period] = {}
     for sign, rows in ((-1, before), (1, after)):
-        for row in rows:
-            for budget in known.covering(row):
-                place = budgetperiods.place(budget, row["billed_on"])
+        for one, cost in _costs(known, rows, rates):
+            for budget in known.covering(one):
+                place = budgetperiods.place(budget, cost.day)
                 if place is not None:
                     period = sums.get(place) or _nothing(place)
-                    sums[place] = backfill.added(budget, period, _cost(row, rates), sign)
+                    sums[place] = backfill.added(budget, period, cost, sign)
     return ((place, sum_) for place, sum_ in sums.items() if sum_ != _nothing(place))
+
+
+def _costs(known: Budgets, rows: Iterable[Row], rates: Mapping[int, Rate]) -> Iterator[tuple[Row, Cost]]:
+    """What calls cost together that the same budgets cover, with one of them: a batch holds hundreds that are alike."""
+    alike: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row["billed_on"], row["rate_id"], *known.alike(row)), []).append(row)
+    for those in alike.values():
+        yield those[0], _cost(those, rates)
 
 
 def _nothing(place: Place) -> Period:
@@ -149,12 +184,14 @@ def _moved(period: Period, by: Period | None) -> Period:
     return period.moved(spent=by.spent, unpriced=by.unpriced, foreign_calls=by.foreign_calls)
 
 
-def _cost(row: Row, rates: Mapping[int, Rate]) -> Cost:
-    counting = int(row["outcome"] != Outcome.FAILED or row["parent_id"] is not None)
-    if row["rate_id"] == UNPRICED:
-        return Cost(row["billed_on"], None, counting)
-    used = Quantities(*(row[name] or 0 for name in COUNTED))
-    return Cost(row["billed_on"], price(used, rates[row["rate_id"]]), counting)
+def _cost(rows: Sequence[Row], rates: Mapping[int, Rate]) -> Cost:
+    """What the calls cost, all of one day and rate."""
+    day, rate_id = rows[0]["billed_on"], rows[0]["rate_id"]
+    counting = sum(row["outcome"] != Outcome.FAILED or row["parent_id"] is not None for row in rows)
+    if rate_id == UNPRICED:
+        return Cost(day, None, counting)
+    used = Quantities(*(sum([row[name] or 0 for row in rows]) for name in COUNTED))
+    return Cost(day, price(used, rates[rate_id]), counting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +246,7 @@ def _is_free(row: Row) -> bool:
 
 def _in_budget(budget: Budget, row: Row, rates: Mapping[int, Rate]) -> Decimal | None:
     """What the call cost, as far as that is known, in the budget's currency; None where that can't be said."""
-    cost = _cost(row, rates).cost
+    cost = _cost([row], rates).cost
     return None if cost is None else budget.converted(cost)
 
 

@@ -1,19 +1,39 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from accounting import reservations, settling
+from accounting import budgets, reservations, settling, stamps, storegate
+from accounting.budgets import Budget
+from accounting.cycles import Cycle, Every
 from accounting.decisions import Grant, Mode, Refusal, Why
 from accounting.scopes import Kind, Scope
-from accounting.store import transact
+from accounting.store import reading, transact
 from accounting.store.tables import calls
 from accounting.store.tables import reservations as rows
 from accounting.usage import Outcome, Usage, UsageSource
 from tests.books import NOON, Books, used
-from tests.budgeted import CARD, DOLLARS, amounts, budget, ended, exposed, periods, project, reserve, running
+from tests.budgeted import (
+    CARD,
+    DOLLARS,
+    EVERYTHING,
+    amounts,
+    asks,
+    budget,
+    ended,
+    exposed,
+    periods,
+    project,
+    reserve,
+    running,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +119,55 @@ def test_a_lease_that_runs_lapses_not(books: Books) -> None:
     cap = budget(books, "7")
     reserve(books, running(), lease=timedelta(days=400))
     assert transact(books.engine, reservations.lapse) == 0
+    assert amounts(books, cap) == (0, 3, 0)
+
+
+def lowered(books: Books, cap: Budget, limit: str) -> Budget:
+    terms = replace(cap.terms, limit=Decimal(limit))
+    return stamps.decide(books.engine, lambda conn: budgets.edit(conn, cap, terms, NOON, "ann@desk"))
+
+
+def test_a_period_begins_with_the_limit_that_holds_now_whatever_who_asks_knows_of_it(books: Books) -> None:
+    cap = budget(books, "100", cycle=Cycle(Every.DAY))
+    with reading(books.engine) as conn:
+        known = storegate.knowledge(conn)
+    lowered(books, cap, "4")
+    asked = asks([running(1), running(2)])
+    assert whys(transact(books.engine, lambda conn: reservations.reserve(conn, known, asked, NOON))) == [None, Why.OVER]
+
+
+def test_a_new_limit_holds_in_a_period_that_begins_meanwhile(books: Books) -> None:
+    cap = budget(books, "100", cycle=Cycle(Every.DAY))
+    begun, go_on = Event(), Event()
+
+    def reserving(conn: Connection) -> None:
+        reservations.reserve(conn, storegate.knowledge(conn), asks([running()]), NOON)
+        begun.set()
+        go_on.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(transact, books.engine, reserving)
+        assert begun.wait(10)
+        second = pool.submit(lowered, books, cap, "4")
+        with suppress(TimeoutError):
+            second.result(0.2)
+        go_on.set()
+        first.result(10), second.result(10)
+    assert [period.limit for period in periods(books, cap)] == [4]
+
+
+def test_a_period_that_was_made_in_a_transaction_that_failed_is_made_again(books: Books) -> None:
+    cap = budget(books, "100")
+    with reading(books.engine) as conn:
+        known = storegate.knowledge(conn)
+
+    def fail(conn: Connection) -> None:
+        reservations.reserve(conn, known, asks([running()]), NOON)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        transact(books.engine, fail)
+    transact(books.engine, lambda conn: reservations.reserve(conn, known, asks([running()]), NOON))
     assert amounts(books, cap) == (0, 3, 0)
 
 
@@ -195,3 +264,39 @@ def test_a_removed_budget_forgets_what_was_set_aside(books: Books) -> None:
 def test_the_columns_that_settling_reads_are_those_of_calls(books: Books) -> None:
     books.deliver(ended(running()))
     assert set(settling.READ) <= set(books.rows(calls)[0])
+
+
+def test_each_call_counts_in_the_budgets_that_cover_it_and_in_no_other(books: Books) -> None:
+    scopes = {
+        "all": EVERYTHING,
+        "project": project(books, "checkout"),
+        "provider": Scope(Kind.PROVIDER, name="wcode"),
+        "model": Scope(Kind.MODEL, name="pla*"),
+        "user": Scope(Kind.USER, name="ann"),
+        "tag": Scope(Kind.TAG, name="team", value="a"),
+    }
+    caps = {name: budget(books, "1000", scope, name=name, mode=Mode.SOFT) for name, scope in scopes.items()}
+    chances: list[dict[str, Any]] = [
+        {"project": one, "provider": by, "request_model": model, "user": user, "tags": tags}
+        for one in ("checkout", "search")
+        for by in ("wcode", "another")
+        for model in ("plain", "dollars")
+        for user in ("ann", "ben", None)
+        for tags in ({}, {"team": "a"}, {"team": "b", "feature": "a"})
+    ]
+    books.deliver(*(replace(ended(running(number)), **each) for number, each in enumerate(chances)))
+    covered: dict[str, Callable[[dict[str, Any]], bool]] = {
+        "all": lambda each: True,
+        "project": lambda each: each["project"] == "checkout",
+        "provider": lambda each: each["provider"] == "wcode",
+        "model": lambda each: each["request_model"] == "plain",
+        "user": lambda each: each["user"] == "ann",
+        "tag": lambda each: each["tags"].get("team") == "a",
+    }
+    found = {name: (one.spent, one.unpriced, one.foreign_calls) for name, cap in caps.items() for one in
+             periods(books, cap)}  # fmt: skip
+    for name, covers in covered.items():
+        its = [(each["provider"], each["request_model"]) for each in chances if covers(each)]
+        unpriced = sum(by == "another" for by, _ in its)
+        spent, foreign = Decimal(3 * its.count(("wcode", "plain"))), its.count(("wcode", "dollars"))
+        assert found[name] == (spent, unpriced, foreign), name
