@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from accounting.cycles import Cycle, Every, Span
 from accounting.forecast import HORIZON, Forecast, Now, forecast
+from accounting.money import EXACT
 
 DAY = timedelta(days=1)
 MONDAY = date(2026, 11, 2)
@@ -76,6 +77,16 @@ def test_before_two_weeks_are_known_all_days_are_alike_and_that_is_said() -> Non
     assert found.low is not None
     assert found.high is not None
     assert 12 < found.low < found.expected < found.high
+
+
+def test_of_two_days_the_range_is_that_of_two_days() -> None:
+    """Their variance 2 is 2/9 of the squared mean, half as much again as the mean itself is that unsure; and Student's
+    t of one degree of freedom is 3.078."""
+    spread = log(1 + 2 / 9 * (1 + 1 / 2))
+    found = said({MONDAY: Decimal(2), MONDAY + DAY: Decimal(4)}, MONDAY + 2 * DAY, Span(MONDAY, MONDAY + 3 * DAY))
+    assert found.expected == 6 + 3
+    for bound, sign in ((found.low, -1), (found.high, 1)):
+        assert bound == round(Decimal(6 + 3 * exp(-spread / 2 + sign * 3.078 * sqrt(spread))), 2)
 
 
 def test_one_day_tells_a_mean_and_no_range() -> None:
@@ -150,6 +161,14 @@ def test_at_the_first_instant_of_a_period_there_is_no_pace_yet() -> None:
     assert (pace.per_day, pace.percent, pace.left_per_day) == (None, None, Decimal("3.33"))
 
 
+def test_before_a_period_begins_all_of_it_is_to_come() -> None:
+    daily = days(date(2026, 9, 1), date(2026, 10, 20))
+    found = said(daily, date(2026, 10, 20), limit=60)
+    assert found.expected == 30
+    assert [found.pace.left_per_day, found.pace.even_by_now] == [2, 0]
+    assert (found.pace.per_day, found.pace.percent) == (None, None)
+
+
 def test_a_forecast_depends_on_no_setting_of_the_thread() -> None:
     daily = {**days(date(2026, 9, 1), date(2026, 11, 11)), MONDAY: Decimal("1.23456")}
     asked = daily, NOVEMBER, Decimal(100), Decimal("10.23456"), NOTHING, Now(date(2026, 11, 11), Decimal("0.3"))
@@ -158,7 +177,7 @@ def test_a_forecast_depends_on_no_setting_of_the_thread() -> None:
     assert found == forecast(*asked)
 
 
-amounts = st.decimals(0, 10**9, places=12, allow_nan=False)
+amounts = st.decimals(0, 10**18, places=12, allow_nan=False)
 histories = st.dictionaries(st.dates(date(2026, 9, 1), date(2026, 11, 24)), amounts, max_size=80)
 cycles = st.sampled_from([Cycle(every) for every in Every if every is not Every.DAYS])
 
@@ -171,7 +190,7 @@ def test_whatever_was_spent_the_range_holds_the_expected_and_nothing_is_unspent(
     found = forecast(daily, cycle.span(today), limit, spent, aside, Now(today, gone))
     assert (found.expected is None) == (not any(daily.get(today - back * DAY) for back in range(1, 57)))
     if found.low is not None and found.high is not None and found.expected is not None:
-        assert spent + aside <= found.low <= found.expected <= found.high
+        assert EXACT.add(spent, aside) <= found.low <= found.expected <= found.high
     if found.runs_out is not None:
         assert today <= found.runs_out < found.until
 
@@ -223,9 +242,9 @@ def trials(seed: int, spread: float, step: float = 0, closed: float = 0, weeks: 
         ({"spread": 0.1}, 0.75, 0.9),
         ({"spread": 0.3}, 0.75, 0.9),
         ({"spread": 1.0}, 0.75, 0.9),
-        ({"spread": 0.3, "weeks": 2}, 0.75, 0.92),
+        ({"spread": 0.3, "weeks": 2}, 0.8, 0.92),
         ({"spread": 0.3, "closed": 0.04}, 0.75, 0.9),
-        ({"spread": 0.3, "step": 0.1}, 0.65, 0.85),  # a level that walks by a tenth a week
+        ({"spread": 0.3, "step": 0.1}, 0.7, 0.85),  # a level that walks by a tenth a week
     ],
 )
 def test_four_times_in_five_the_month_ends_within_the_range(of: dict[str, float], least: float, most: float) -> None:

@@ -1,6 +1,7 @@
 """`accounting budgets add`, `edit`, `pause`, `resume` and `remove`: what changes budgets."""
 
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -252,7 +253,7 @@ def remove(name: Name, why: MaybeWhy = None, yes: Yes = False) -> None:
             say(out(), "Nothing was changed.")
             return
         stamps.decide(engine, lambda conn: _removed(conn, name, why or ""))
-    say(out(), printable(f"Removed {budget.name}. What it was: accounting budgets history {budget.name!r}"))
+    say(out(), printable(f"Removed {budget.name}. What it was: accounting budgets history {shlex.quote(budget.name)}"))
 
 
 def _removed(conn: Connection, name: str, why: str) -> None:
@@ -291,7 +292,7 @@ def _left(found: Figures) -> str:
 def _binding(budget: Budget) -> str:
     if budget.is_binding:
         return "Running programs obey within 5 seconds."
-    return f"It stops no call. To have it: accounting budgets edit {budget.name!r} --hard"
+    return f"It stops no call. To have it: accounting budgets edit {shlex.quote(budget.name)} --hard"
 
 
 def _warnings(found: Figures) -> list[str]:

@@ -1,5 +1,6 @@
 """`accounting budgets release`: what a budget holds for calls that nobody knows the cost of is given back."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -76,9 +77,8 @@ def _named(budget: Budget, aside: Sequence[Aside], text: str) -> Aside:
     if len({one.call_id for one in found}) > 1:
         raise ConfigurationError(f"{text!r} names {len(found)} calls; expected more of an id.")
     if not found:
-        raise ConfigurationError(
-            f"{budget.name} holds nothing for a call {text!r}; expected one of accounting budgets show {budget.name!r}"
-        )
+        see = f"accounting budgets show {shlex.quote(budget.name)}"
+        raise ConfigurationError(f"{budget.name} holds nothing for a call {text!r}; expected one that it names: {see}")
     if found[0].state != HELD:
         raise ConfigurationError(
             f"Call {found[0].call_id} may be running still: what is reserved for it is held from "

@@ -226,7 +226,10 @@ def forecast_in_words(forecast: Forecast, standing: Standing) -> str:
     span = ""
     if forecast.low is not None and forecast.high is not None and forecast.low != forecast.high:
         span = f"; four times in five {amount(forecast.low)} to {amount(forecast.high)}"
-    return f"{amount(forecast.expected)} {standing.state.currency} {until}, {forecast.basis}{span}"
+    # What will be asked for: a hard budget lets no more through than its limit.
+    more = standing.budget.is_binding and forecast.expected > standing.state.limit
+    stopped = ", if no call were refused" if more else ""
+    return f"{amount(forecast.expected)} {standing.state.currency} {until}{stopped}, {forecast.basis}{span}"
 
 
 def _runs_out_in_words(forecast: Forecast, standing: Standing) -> str:

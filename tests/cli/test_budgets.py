@@ -63,7 +63,7 @@ def test_what_was_spent_in_the_running_period_counts(run: Run, books: Books) -> 
 
 def test_a_soft_budget_says_that_it_stops_nothing(run: Run, books: Books) -> None:
     ran = run("budgets", "add", "cap", *MONTHLY, "--everything")
-    assert ran.lines[-1] == "It stops no call. To have it: accounting budgets edit 'cap' --hard"
+    assert ran.lines[-1] == "It stops no call. To have it: accounting budgets edit cap --hard"
     assert shown(run)["when_away"] == "pass"
 
 
@@ -167,7 +167,7 @@ def test_show_says_all_there_is_to_a_budget(run: Run, books: Books) -> None:
     assert found["held"] == "3 CNY for 1 call of unknown cost"
     assert found["remaining"] == "34 CNY"
     assert found["used"] == "66 % of the limit; passed: 50 %; ahead: 80, 100 %"
-    assert found["forecast"].endswith("CNY in 90 days, by weekdays of 2 weeks")
+    assert found["forecast"].endswith(", by weekdays of 2 weeks")
     days_left = {f"{now() + timedelta(days=left):%Y-%m-%d}" for left in (11, 12)}  # by how much of today is gone
     assert found["runs out"].split()[1].rstrip(",") in days_left
     assert run("budgets", "show", "cap").lines[-1].startswith(held)
@@ -175,6 +175,16 @@ def test_show_says_all_there_is_to_a_budget(run: Run, books: Books) -> None:
     assert [one["call"] for one in as_json["held_calls"]] == [held]
     assert (as_json["running_calls"], as_json["forecast"]["basis"]) == (1, "by weekdays of 2 weeks")
     assert len(as_json["daily"]) == 20
+
+
+def test_what_a_hard_budget_would_refuse_is_forecast_all_the_same_and_said(run: Run, books: Books) -> None:
+    books.load(CARD)
+    books.deliver(*(ended(running(number, now() - number * timedelta(days=1))) for number in range(4)), now=now())
+    total = ("--currency", "CNY", "--every", "total", "--everything")
+    run("budgets", "add", "cap", "--amount", 20, *total, "--hard")
+    run("budgets", "add", "told", "--amount", 20, *total)
+    assert "CNY in 90 days, if no call were refused, by the mean of 3 days" in facts(run)["forecast"]
+    assert "refused" not in facts(run, "told")["forecast"]
 
 
 def test_nothing_is_forecast_of_nothing(run: Run, books: Books) -> None:
