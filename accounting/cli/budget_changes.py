@@ -49,7 +49,10 @@ Thresholds = Annotated[
 ]
 Away = Annotated[
     WhenAway | None,
-    typer.Option("--when-away", help="Of calls while the store can't be asked; a hard budget refuses them, else."),
+    typer.Option(
+        "--when-away",
+        help="What becomes of calls while the store can't be asked; a hard budget refuses them where nothing is said.",
+    ),
 ]
 Fx = Annotated[
     list[str] | None,
