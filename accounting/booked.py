@@ -44,6 +44,7 @@ class Selection:
 
     Days as in `spend`. A project also goes by a name it had before; a key by its name, its last four or its
     fingerprint's start. A call must have all of the tags, each with the value, or with any where that is None.
+    `refused` ones are those that a budget refused, whichever; `refused_by` is the name of one.
     """
 
     first: date | None = None
@@ -58,6 +59,8 @@ class Selection:
     tags: tuple[tuple[str, str | None], ...] = ()
     anomaly: str | None = None
     stated_as: StatedAs | None = None
+    refused: bool = False
+    refused_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +197,11 @@ def _of_kind(selection: Selection) -> list[ColumnElement[bool]]:
         calls.c.outcome: selection.outcome,
         calls.c.end_user: selection.user,
         calls.c.stated_as: selection.stated_as,
+        calls.c.refused_by: selection.refused_by,
     }
     where: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
     where += [_has_tag(name, value) for name, value in selection.tags]
+    where += [calls.c.refused_by.is_not(None)] if selection.refused else []
     where += [] if selection.anomaly is None else [_has_anomaly(selection.anomaly)]
     where += [] if selection.project is None else [_project_goes_by(selection.project)]
     return where + ([] if selection.key is None else [_key_goes_by(selection.key)])

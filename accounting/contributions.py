@@ -50,6 +50,8 @@ USER = "user"
 """What stands in `spend_by_tag.tag` for the end user; a tag stands there behind `TAG`."""
 ANOMALY = "anomaly"
 """What stands there for the anomalies of a call, each with a row of its own."""
+REFUSAL = "refusal"
+"""What stands there for the calls that a budget refused, by its name."""
 STATED = "stated"
 """What stands there for the calls whose provider stated a cost, by `stated.Mark`; the column of that name holds what it
 said, to be held against `amount`."""
@@ -188,7 +190,7 @@ def _sums(table: Table, which: ColumnElement[bool]) -> list[sa.Select[Any]]:
     if table is not spend_by_tag:
         return [_summed([calls.c[name] for name in group_columns(table)]).where(which)]
     nothing = sa.cast(sa.null(), Exact).label("stated")
-    labelled = (_of_tags(which), _of_users(which), _of_anomalies(which))
+    labelled = (_of_tags(which), _of_users(which), _of_anomalies(which), _of_refusals(which))
     return [*(rows.add_columns(nothing) for rows in labelled), _of_stated(which)]
 
 
@@ -205,6 +207,11 @@ def _of_tags(which: ColumnElement[bool]) -> sa.Select[Any]:
 
 def _of_users(which: ColumnElement[bool]) -> sa.Select[Any]:
     return _summed(_tag_group(sa.literal(USER), calls.c.end_user, calls)).where(which, calls.c.end_user.is_not(None))
+
+
+def _of_refusals(which: ColumnElement[bool]) -> sa.Select[Any]:
+    refused = (which, calls.c.refused_by.is_not(None))
+    return _summed(_tag_group(sa.literal(REFUSAL), calls.c.refused_by, calls)).where(*refused)
 
 
 def _of_anomalies(which: ColumnElement[bool]) -> sa.Select[Any]:
@@ -267,6 +274,8 @@ def _groups(table: Table, row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
     marks = [(TAG + name, value) for name, value in row["tags"].items()]
     if row["end_user"] is not None:
         marks.append((USER, row["end_user"]))
+    if row["refused_by"] is not None:
+        marks.append((REFUSAL, row["refused_by"]))
     marks += [(ANOMALY, name) for name in row["anomalies"]]
     groups = [key({**row, "tag": tag, "value": value}) for tag, value in marks]
     return [*groups, _stated_group(row)] if _states(row) else groups

@@ -132,6 +132,7 @@ def _keys(call: Call) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "provider, model and effort", (call.provider, call.model, call.effort or "")
     yield "project", (call.project or "",)
     yield "user", (call.user or "",)
+    yield "refused_by", (call.refused_by or "",)
     if cost := call.usage.provider_cost:
         yield "provider and model", (str(Mark(StatedAs.OTHER_CURRENCY, cost.currency, call.provider, call.model)),)
     yield from (("tags", pair) for pair in call.tags.items())

@@ -65,6 +65,7 @@ class Call(NamedTuple):
     stated_as: str | None
     provider_cost: str | None
     provider_cost_currency: str | None
+    refused_by: str | None
     is_rolled: int | None
     batch_source_id: int | None
     received_at: int | None

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 
 from accounting import ratebook
 from accounting.aliases import NO_ALIASES, Aliases
-from accounting.contributions import ANOMALY, ESTIMATES, STATED, TAG, USER
+from accounting.contributions import ANOMALY, ESTIMATES, REFUSAL, STATED, TAG, USER
 from accounting.differences import Difference, instant, microseconds, text_at
 from accounting.money import EXACT, ZERO
 from accounting.projects import Calendar
@@ -163,7 +163,7 @@ class Recount:
                 group: Group = call[_GROUP]  # type: ignore[assignment] # mypy takes a slice for one column
                 groups.setdefault(group, []).append(figures)
                 mark = call.mark
-                if call.tags != "{}" or call.end_user is not None or call.anomalies != "[]" or mark is not None:
+                if _is_labelled(call, mark):
                     labels.setdefault(_label(call, mark), []).append(figures)
                 if mark is not None:
                     self._state(call, mark)
@@ -171,10 +171,11 @@ class Recount:
         _add(self.labels, labels)
 
     def by_tag(self) -> Sums:
-        """The sums by tag, by end user, by anomaly and by stated cost, each call once under each of its own."""
+        """The sums by tag, end user, anomaly, stated cost and refusal, each call once under each of its own."""
         spread: dict[Group, list[Figures]] = {}
-        for (tags, user, anomalies, mark, *rest), figures in self.labels.items():
-            ones = [(what, value) for what, value in ((USER, user), (STATED, mark)) if value is not None]
+        for (tags, user, anomalies, mark, refused_by, *rest), figures in self.labels.items():
+            some = ((USER, user), (STATED, mark), (REFUSAL, refused_by))
+            ones = [(what, value) for what, value in some if value is not None]
             flags = [(ANOMALY, name) for name in _anomalies(anomalies) or ()]
             for tag, value in (*(_tags(tags) or {}).items(), *ones, *flags):
                 spread.setdefault((tag, self.day, value, *rest), []).append(figures)
@@ -278,8 +279,15 @@ def _rate_gone(call: Call, held: Held) -> Difference:
     return Difference("calls", call.name, "rate_id", expected, f"{held.rate}, withdrawn at {text_at(held.withdrawn)}")
 
 
+def _is_labelled(call: Call, mark: str | None) -> bool:
+    """Whether a row by tag follows from the call."""
+    ones = (call.end_user, mark, call.refused_by)
+    return ones != (None, None, None) or call.tags != "{}" or call.anomalies != "[]"
+
+
 def _label(call: Call, mark: str | None) -> Group:
-    return call.tags, call.end_user, call.anomalies, mark, call.project_id, call.rate_id, call.usage_source
+    said = (call.tags, call.end_user, call.anomalies, mark, call.refused_by)
+    return *said, call.project_id, call.rate_id, call.usage_source
 
 
 def _wrong_statement(call: Call) -> Iterator[Difference]:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from accounting import periods, ratebook, spend_rows
 from accounting.aliases import Aliases
-from accounting.contributions import ANOMALY, COUNTS, ESTIMATED, ESTIMATES, TAG, USER
+from accounting.contributions import COUNTS, ESTIMATED, ESTIMATES, TAG, USER
 from accounting.errors import ConfigurationError
 from accounting.fx import Exchange, to_convert
 from accounting.keys import label
@@ -25,12 +25,12 @@ from accounting.money import ZERO, Money, by_currency
 from accounting.rates import Rate, likely_cost, price, unpriced_units
 from accounting.resolution import is_for, names
 from accounting.sources import Completeness, complete_until
-from accounting.spend_rows import IN_TIME, Row, Scope, Slice, sliced
+from accounting.spend_rows import IN_TIME, OF_SOME, Row, Scope, Slice, sliced
 from accounting.store import aliaslines, ratelines, tables
 from accounting.store.tables import keys, projects
 from accounting.usage import COUNTED, Quantities, UsageSource
 
-BY = ("key", "project", "model", "provider", "day", "month", "effort", "user", "anomaly", "tag:KEY")
+BY = ("key", "project", "model", "provider", "day", "month", "effort", "user", "anomaly", "refusal", "tag:KEY")
 """What a report can be grouped by, KEY being that of any tag."""
 
 ALL = Scope()
@@ -96,7 +96,8 @@ class UnpricedModel:
 class Report:
     """Lines that add up to the total, and how far in time the total is complete.
 
-    By anomaly they don't: a call is in the line of each of its own and may be in none, and the total is of all calls.
+    By anomaly and refusal they don't: a call is in the line of each anomaly, and in that of the budget that refused it,
+    and may be in none; the total is of all calls, of which budgets `refused` so many, None where nobody counts that.
     `rejected` delivered calls were put aside, `conflicts` came again with other contents, unsettled; both are counted
     over all time, are kept with their bytes, and are in no line. `known_tags` is given where the grouping is by a tag.
     `exchange` brings its money together in one currency, where that was asked for.
@@ -112,6 +113,7 @@ class Report:
     scope: Scope = ALL
     known_tags: tuple[str, ...] | None = None
     exchange: Exchange | None = None
+    refused: int | None = None
 
     @property
     def currencies(self) -> list[str]:
@@ -148,13 +150,13 @@ def spend(
 
     Days are the books' own, or the zone's. Days and months come in order of time, all else by what was spent,
     the most first. Each call is in one line: those without the tag, or the user, have one of their own; but by anomaly
-    see `Report`. Only what is rolled up counts; the total's completeness says what is not.
+    and by refusal see `Report`. Only what is rolled up counts; the total's completeness says what is not.
     """
     _refuse(by, zone, scope)
     part = sliced(conn, scope, first, end, zone)
     rates = {rate.id: rate for rate in ratebook.rates(conn)}
     lines = _lines(conn, by, part, rates)
-    every = [_line("", "", row, rates) for row in spend_rows.everything(conn, part)] if by == ANOMALY else lines
+    every = [_line("", "", row, rates) for row in spend_rows.everything(conn, part)] if by in OF_SOME else lines
     total = added("total", "", every)
     return Report(
         by=by,
@@ -166,6 +168,7 @@ def spend(
         unpriced_models=unpriced_models(conn, now, part) if total.unpriced else (),
         scope=scope,
         known_tags=spend_rows.known_tags(conn) if by.startswith(TAG) else None,
+        refused=spend_rows.refused(conn, part),
     )
 
 
@@ -248,7 +251,7 @@ def unknown(what: str, id_: int) -> str:
 
 
 def _refuse(by: str, zone: ZoneInfo | None, scope: Scope) -> None:
-    is_tag = by in (USER, ANOMALY) or (by.startswith(TAG) and by not in (TAG, BY[-1]))
+    is_tag = by in (USER, *OF_SOME) or (by.startswith(TAG) and by not in (TAG, BY[-1]))
     if by not in BY[:-1] and not is_tag:
         raise ConfigurationError(f"Can't group by {by!r}; expected one of {', '.join(BY)}, KEY being that of a tag.")
     if is_tag and zone is not None:
@@ -310,7 +313,7 @@ def _naming(conn: Connection, by: str, zone: ZoneInfo | None) -> Callable[[Any],
     if by in IN_TIME:
         digits = len("2026-11" if by == "month" else "2026-11-23")
         return lambda at: (_day(at, zone).isoformat()[:digits],) * 2
-    if by in (USER, ANOMALY) or by.startswith(TAG):
+    if by in (USER, *OF_SOME) or by.startswith(TAG):
         nobody = "(no user)" if by == USER else "(untagged)"
         return lambda value: (nobody, "") if value is None else (value or "(empty)", value)
     return lambda name: (name or f"(no {by})", name)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Table
 
 from accounting import keys, periods, projects
-from accounting.contributions import ANOMALY, FIGURES, STATED, TAG, USER
+from accounting.contributions import ANOMALY, FIGURES, REFUSAL, STATED, TAG, USER
 from accounting.rates import UNPRICED
 from accounting.store import exact_total
 from accounting.store.tables import spend_by_tag, spend_days, spend_quarters
@@ -18,6 +18,9 @@ from accounting.usage import UsageSource
 
 IN_TIME = ("day", "month")
 """Groupings by the time of the calls; everything else groups by who or what."""
+
+OF_SOME = (ANOMALY, REFUSAL)
+"""Groupings of what few calls have: the others are in no line."""
 
 _COLUMNS = {"key": "key_id", "project": "project_id"}
 _RATED = ("rate_id", "usage_source")
@@ -80,9 +83,10 @@ def sliced(conn: Connection, scope: Scope, first: date | None, end: date | None,
 def rows(conn: Connection, by: str, part: Slice) -> list[Row]:
     """The slice by subject: an id, a name, a day, a quarter hour, or the value of a tag, None where untagged.
 
-    By anomaly a call is in the rows of each of its own, and one without any in none.
+    By anomaly a call is in the rows of each of its own, and one without any in none; by refusal only refused ones are
+    in any.
     """
-    if by == ANOMALY:
+    if by in OF_SOME:
         return _tagged(conn, by, part)
     if by == USER or by.startswith(TAG):
         return _by_tag(conn, by, part)
@@ -100,6 +104,15 @@ def stated(conn: Connection, part: Slice) -> list[Row]:
     """What providers stated, by how it stands to ours: the subject is a `stated.Mark`, and `stated` their sum."""
     where = [spend_by_tag.c.tag == STATED, *part.of(spend_by_tag)]
     return _summed(conn, spend_by_tag, spend_by_tag.c.value, where, exact_total(spend_by_tag.c.stated).label("stated"))
+
+
+def refused(conn: Connection, part: Slice) -> int | None:
+    """How many calls budgets refused; None where the slice is of keys, or in a zone, by which nobody counts them."""
+    if part.keys is not None or part.zone is not None:
+        return None
+    tag = spend_by_tag
+    count = sa.select(sa.func.coalesce(sa.func.sum(tag.c.calls), 0)).where(tag.c.tag == REFUSAL, *part.of(tag))
+    return int(conn.execute(count).scalar_one())
 
 
 def unpriced(conn: Connection, part: Slice) -> Sequence[tuple[str, str, int]]:

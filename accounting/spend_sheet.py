@@ -13,7 +13,7 @@ from rich.console import Console
 
 from accounting import converted
 from accounting.anomalies import meaning
-from accounting.contributions import ANOMALY
+from accounting.contributions import ANOMALY, REFUSAL
 from accounting.fx import Exchange
 from accounting.sheets import Column, Sheet, amount, counted, instant, printable, say, show
 from accounting.sources import Completeness
@@ -102,7 +102,7 @@ def show_report(console: Console, report: Report, span: Span) -> None:
 
 def say_total(console: Console, report: Report) -> None:
     """Print the total in words, with all that it may hide."""
-    say(console, *_overlapping(report), *_unknown_tag(report), *total_in_words(report.total))
+    say(console, *_overlapping(report), *_unknown_tag(report), *total_in_words(report.total, report.refused))
     say(console, *_in_one(report), *_without_rate(report))
     say(console, *_put_aside(report), *completeness_in_words(report.completeness))
 
@@ -127,11 +127,15 @@ def sheet(report: Report) -> Sheet:
     return Sheet((subject, *columns), tuple(map(cells, report.lines)), cells(total))
 
 
-def total_in_words(total: SpendLine) -> list[str]:
-    """The total's counts, what was used and what it cost, and how many calls that doesn't cover."""
+def total_in_words(total: SpendLine, refused: int | None = None) -> list[str]:
+    """The total's counts, what was used and what it cost, and how many calls that doesn't cover.
+
+    Of those that failed budgets `refused` so many.
+    """
     used, inside = total.quantities, f" Inside them {counted(total.sub_calls, 'sub-call')}." if total.sub_calls else ""
+    failed = f"{total.failed:,} failed{_by_budgets(refused)}"
     return [
-        f"{counted(total.calls, 'call')}: {total.failed:,} failed, {total.interrupted:,} interrupted, "
+        f"{counted(total.calls, 'call')}: {failed}, {total.interrupted:,} interrupted, "
         f"{total.unknown:,} unknown.{inside}",
         f"Tokens: {used.input:,} input (cache: {used.cache_read:,} read, {used.cache_write:,} written), "
         f"{used.output:,} output ({used.reasoning:,} reasoning).",
@@ -141,6 +145,10 @@ def total_in_words(total: SpendLine) -> list[str]:
         f"{''.join(f', {text} without a price' for text in units(total.unpriced_units))}.",
         *_estimated_in_words(total),
     ]
+
+
+def _by_budgets(refused: int | None) -> str:
+    return f" ({refused:,} refused by budgets)" if refused else ""
 
 
 def _in_one(report: Report) -> list[str]:
@@ -183,6 +191,8 @@ def _explained(report: Report) -> list[str]:
 
 
 def _overlapping(report: Report) -> list[str]:
+    if report.by == REFUSAL:
+        return [_REFUSED if report.lines else "No call was refused by a budget."]
     if report.by != ANOMALY:
         return []
     if not report.lines:
@@ -191,6 +201,12 @@ def _overlapping(report: Report) -> list[str]:
         "A call is in the line of each of its anomalies, and one without any in none; the total is of all calls. "
         "accounting calls --anomaly NAME lists them."
     ]
+
+
+_REFUSED = (
+    "Calls that a budget refused were not sent and cost nothing; other calls are in no line, and the total is of all. "
+    "accounting calls --refused lists them."
+)
 
 
 def _unknown_tag(report: Report) -> list[str]:
@@ -261,6 +277,7 @@ def report_json(report: Report, span: Span) -> dict[str, Any]:
         "zone": span.zone,
         "projects": report.scope.projects,
         "keys": report.scope.keys,
+        "refused_calls": report.refused,
         "rejected_calls": report.rejected,
         "conflicting_calls": report.conflicts,
         "unpriced_models": [asdict(one) for one in report.unpriced_models],

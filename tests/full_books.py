@@ -12,7 +12,7 @@ from accounting.ingest import ingest
 from accounting.money import Money
 from accounting.restate import Order
 from accounting.store import aliaslines, open_engine, reading, tables, writing
-from accounting.usage import Outcome
+from accounting.usage import Outcome, Usage
 from tests.books import NOON, Books, Journal, made, used
 
 CARD = """
@@ -64,6 +64,7 @@ def fill(books: Books) -> None:
     books.journal.numbers[some[30].id] = 90
     books.deliver(replace(some[30], outcome=None))  # rejected, and ahead of a gap
     ingest(books.engine, Journal("copy").batch(some[1]), NOON)  # again, by another number
+    books.deliver(replace(some[28], outcome=Outcome.FAILED, http_status=None, usage=Usage(), refused_by="o'hara's"))
     books.roll()
     books.deliver(*some[24:28])
     with writing(books.engine) as conn:

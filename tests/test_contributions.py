@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Connection, Table, cast, literal, select, true
 
 from accounting import contributions, ratebook
-from accounting.contributions import FIGURES, SPEND_TABLES, STATED, beside, group_columns, of_calls
+from accounting.contributions import FIGURES, REFUSAL, SPEND_TABLES, STATED, beside, group_columns, of_calls
 from accounting.money import Money
 from accounting.periods import Period
 from accounting.rates import CLASSES, PRICES, REQUIRED, Rate, price
@@ -26,6 +26,7 @@ SOME = (
     made(at("2026-11-23 12:15"), request_model="nobody/knows", tags={"feature": "search", "user": "not one"}),
     made(number=6, usage=used(1000, 0)._replace(provider_cost=Money(Decimal("0.1" + "0" * 28 + "1"), "USD"))),
     made(number=7, usage=used(1000, 0)._replace(provider_cost=Money(Decimal(3), "USD")), tags={"feature": "both"}),
+    made(number=9, outcome=Outcome.FAILED, http_status=None, usage=Usage(), refused_by=ODD),
     made(number=8, provider=f"100%20 {ODD}", usage=used(7, 0)._replace(provider_cost=Money(Decimal("0.03"), "CNY"))),
 )
 
@@ -79,6 +80,7 @@ def test_a_call_stands_under_each_of_its_tags_and_under_its_user(books: Books) -
         ("user", "u-1"): 1,
         ("user", ODD): 1,
         ("user", ""): 1,
+        (REFUSAL, ODD): 1,
         (STATED, "other_currency USD wcode z-ai/glm-5"): 2,
         (STATED, f"unpriced CNY 100%2520%20{ODD.replace(' ', '%20')} z-ai/glm-5"): 1,
     }
@@ -89,6 +91,7 @@ def test_what_providers_stated_is_added_up_to_the_last_digit_in_the_rows_about_i
     books.roll()
     found = {(row["tag"], row["value"].split()[0]): row["stated"] for row in books.rows(spend_by_tag)}
     assert found == {
+        (REFUSAL, ODD.split()[0]): None,
         (STATED, "other_currency"): Decimal("3.1" + "0" * 28 + "1"),
         (STATED, "unpriced"): Decimal("0.03"),
         ("tag:feature", "both"): None,

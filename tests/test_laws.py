@@ -26,7 +26,7 @@ from tests.books import NOON, Books, made
 from tests.databases import Database
 
 ZONES = (None, ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), ZoneInfo("America/St_Johns"), ZoneInfo("Pacific/Apia"))
-BY_TAG = ("user", "anomaly", "tag:KEY")
+BY_TAG = ("user", "anomaly", "refusal", "tag:KEY")
 PRICED, FREE, UNPRICED = "priced", "free", "nobody/knows"
 
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -92,6 +92,7 @@ def some_calls(draw: st.DrawFn, most: int = 5000) -> list[Call]:
             tags=draw(st.dictionaries(st.sampled_from(("feature", "team")), st.sampled_from(("a", "b", "")))),
             usage=draw(usages(most)),
             parent_id=draw(st.sampled_from((None, None, made().id))),
+            refused_by=draw(st.sampled_from((None, None, "all", "o'hara's"))),
         )
         for number in range(draw(st.integers(1, 12)))
     ]
@@ -169,6 +170,9 @@ def test_the_books_balance_in_every_dimension(database: Database, made_calls: li
         flagged = books.spend("anomaly")
         assert flagged.total == totals[0]
         assert {line.id: line.calls + line.sub_calls for line in flagged.lines} == anomalies(books)
+        refused = books.spend("refusal")
+        assert refused.total == totals[0]
+        assert {line.id: line.calls + line.sub_calls for line in refused.lines} == refusals(books)
         assert totals[0].quantities == tuple(
             map(sum, zip(*(call.usage.quantities for call in made_calls), strict=True))
         )
@@ -177,6 +181,11 @@ def test_the_books_balance_in_every_dimension(database: Database, made_calls: li
 def anomalies(books: Books) -> Counter[str]:
     """How many calls have each."""
     return Counter(name for one in all_calls(books) for name in one.call.usage.anomalies)
+
+
+def refusals(books: Books) -> Counter[str]:
+    """How many calls each budget refused."""
+    return Counter(one.call.refused_by for one in all_calls(books) if one.call.refused_by)
 
 
 def same(one: SpendLine, other: SpendLine) -> bool:

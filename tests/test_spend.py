@@ -237,7 +237,7 @@ def test_calls_of_a_project_or_key_that_is_not_in_the_books_are_reported_by_its_
 @pytest.mark.parametrize("by", ["colour", "tag:", "tag:KEY", "tags:feature", ""])
 def test_an_unknown_grouping_is_refused_with_the_known_ones(books: Books, by: str) -> None:
     with pytest.raises(
-        ConfigurationError, match=rf"'{by}'; expected one of key, project, model.*user, anomaly, tag:KEY"
+        ConfigurationError, match=rf"'{by}'; expected one of key, project, model.*user, anomaly, refusal, tag:KEY"
     ):
         books.spend(by)
 
@@ -402,7 +402,8 @@ def test_a_month_is_read_by_a_range_of_the_keys_of_the_spend_tables(
     month = (date(2026, 11, 1), date(2026, 12, 1))
     every = plans(books.engine, lambda conn: spend(conn, by, *month, where, now=NOON))
     of_spend = [plan for plan in every if re.search(r"(SEARCH|SCAN|Scan .*on) spend_", plan) and "found" not in plan]
-    assert len(of_spend) == (2 if by == "project" else 3)  # the last: which models have no rate
+    # The last two: which models have no rate, and how many calls were refused.
+    assert len(of_spend) == (2 if by == "project" else 3) + (where is None)
     assert all(A_RANGE.search(plan) for plan in of_spend), of_spend
 
 

@@ -103,6 +103,8 @@ def calls(
             help="How the cost that its provider stated stands to ours, as accounting report --compare-provider says."
         ),
     ] = None,
+    refused: Annotated[bool, typer.Option("--refused", help="Those that a budget refused.")] = False,
+    refused_by: Annotated[str | None, typer.Option(metavar="NAME", help="Those that this budget refused.")] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", "-n", min=1, help=f"So many at most; else {PAGE}, and with --csv all.")
     ] = None,
@@ -148,6 +150,8 @@ def calls(
             tags=tuple(map(_tag, tag or ())),
             anomaly=anomaly,
             stated_as=stated,
+            refused=refused,
+            refused_by=refused_by,
         )
         listing = _List(chosen, days, zone, wanted)
         _follow(engine, listing, limit or PAGE) if follow else _put(engine, listing, limit, below)
@@ -291,8 +295,9 @@ def _notes(one: BookedCall) -> list[str]:
         why = [] if one.cost or any(name.startswith("unpriced_") for name in usage.anomalies) else ["unpriced"]
     partial = [] if usage.source in (UsageSource.MISSING, UsageSource.PROVIDER) else [f"{usage.source} usage"]
     part_of = [] if call.parent_id is None else [f"sub-call of {call.parent_id}"]
+    refused = [] if call.refused_by is None else [f"refused by {call.refused_by}"]
     tier = [] if call.service_tier in (None, *_PLAIN_TIERS) else [f"{call.service_tier} tier"]
-    return [*why, *partial, *_estimated(one), *usage.anomalies, *part_of, *tier]
+    return [*refused, *why, *partial, *_estimated(one), *usage.anomalies, *part_of, *tier]
 
 
 _PLAIN_TIERS = ("default", "standard", "on_demand")

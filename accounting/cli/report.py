@@ -68,7 +68,7 @@ def report(
     """Spend by project, key, model and so on (--by); of this month, if no days are chosen.
 
     A call without the tag, or the user, is in a line of its own, so every grouping has the same total. By anomaly a
-    call is in the line of each of its own, and the total is of all calls.
+    call is in the line of each of its own, by refusal in that of the budget that refused it, and the total is of all.
 
     Money is shown in the currency of its rates. With --currency it is also summed in one, unrounded, at one rate for
     each other currency: the latest until the last reported day, until today where that is to come, or until --fx-date.

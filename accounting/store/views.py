@@ -9,8 +9,8 @@ Of the columns whose names don't tell: `cost` is NULL where nobody can say, and 
 price for, which `anomalies` then names; `estimated_…_tokens` were likely used beyond what was stated, by
 `estimated_calls`, and are in no cost and no amount; `calls` are without `sub_calls`, other models' work inside one,
 whose rows name it by `parent_id`; `stated_as` tells how `provider_cost` stands to ours, and `stated` is the sum of it,
-in rows by the tag `stated`; a price (`…_per_1k`) is that of its class, else of the class it is part of, and NULL where
-there is neither.
+in rows by the tag `stated`; `refused_by` is the budget for which a call was not sent; a price (`…_per_1k`) is that of
+its class, else of the class it is part of, and NULL where there is neither.
 """
 
 # ruff: noqa: S608 - all of the SQL is on this page
@@ -111,7 +111,7 @@ SELECT t.id, {time}, {_PROJECT}, {_KEY},
   t.finish_reason, t.bytes_in, t.bytes_out, s.host,
   t.project_id, t.project_source, t.key_id, t.rate_id, t.source_id, t.batch_id,
   {_LATER_COUNTED}, {_ESTIMATES}, {_LATER_PRICES}, t.parent_id, t.service_tier, t.script,
-  t.stated_as
+  t.stated_as, t.refused_by
 FROM calls t {_PROJECTS} {_KEYS} {_RATES} LEFT JOIN sources s ON s.id = t.source_id"""
 
 

@@ -363,3 +363,13 @@ def test_what_few_calls_have_is_in_the_views(books: Books) -> None:
     assert tuple(day.values()) == (1, 1, 2, None)
     flagged = "SELECT value, sub_calls FROM spend_by_tag_named WHERE tag = 'anomaly' ORDER BY value"
     assert [tuple(row.values()) for row in asked(books, flagged)] == [("odd", 1), ("unpriced_web_searches", 1)]
+
+
+def test_a_refused_call_names_its_budget_in_the_views(books: Books) -> None:
+    books.deliver(made(number=1), made(number=2, outcome=Outcome.FAILED, usage=Usage(), refused_by="o'hara's"))
+    books.roll()
+    rows = asked(books, "SELECT refused_by, cost FROM calls_named ORDER BY id")
+    assert [row["refused_by"] for row in rows] == [None, "o'hara's"]
+    assert Decimal(rows[1]["cost"]) == 0
+    by_tag = "SELECT value, calls, failed FROM spend_by_tag_named WHERE tag = 'refusal'"
+    assert [tuple(row.values()) for row in asked(books, by_tag)] == [("o'hara's", 1, 1)]
