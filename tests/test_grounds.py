@@ -8,8 +8,7 @@ import pytest
 
 from accounting import grounds
 from accounting.decisions import Why
-
-from .test_refusals import STATE
+from tests.sdks.refused_driver import STATE
 
 BUDGET: dict[str, Any] = {"budget": "team a", "scope": "project checkout"}
 

@@ -5,7 +5,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC
 from decimal import Decimal
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -17,32 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import accounting
-from accounting.decisions import BudgetState, Mode, Refusal, Why
+from accounting.decisions import Refusal, Why
 from accounting.errors import BudgetExceeded
 from accounting.formats import every
 from accounting.refusals import Answer, answer, budget_exceeded, exceeded, response
+from tests.sdks.refused_driver import REFUSAL, STATE
 
-STATE = BudgetState(
-    budget="checkout",
-    scope="project checkout",
-    mode=Mode.HARD,
-    currency="CNY",
-    limit=Decimal("500"),
-    spent=Decimal("480.123456789012"),
-    reserved=Decimal("12.5"),
-    held=Decimal("3"),
-    begins_on=date(2026, 11, 1),
-    ends_on=date(2026, 12, 1),
-    ends_at=datetime(2026, 11, 30, 16, tzinfo=UTC),
-)
-REFUSAL = Refusal(
-    why=Why.OVER,
-    budget="checkout",
-    scope="project checkout",
-    message="Budget checkout refused the call.",
-    asked=Decimal("8.20"),
-    state=STATE,
-)
 AWAY = Refusal(why=Why.AWAY, budget="checkout", scope="project checkout", message="It can't be asked — 不行 \ud800.")
 FORMATS = [*(each.name for each in every()), "", "one that nobody knows"]
 AMOUNT = st.none() | st.decimals(-(10**18), 10**18, places=12)
