@@ -182,6 +182,11 @@ def known(conn: Connection, *, removed: bool = False) -> list[Budget]:
     return [_budget(row) for row in conn.execute(query.order_by(budgets.c.name, budgets.c.id)).mappings()]
 
 
+def by_id(conn: Connection, id_: int) -> Budget:
+    """The budget of that id, also one that was removed."""
+    return _one(conn, id_)
+
+
 def changes(conn: Connection, budget: Budget) -> list[Change]:
     """What was done about the budget, in order of time."""
     rows = conn.execute(

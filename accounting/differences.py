@@ -34,6 +34,18 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Repaired:
+    """How many rows of a table said something wrong, were missing, or should not have been there."""
+
+    wrong: int = 0
+    missing: int = 0
+    stray: int = 0
+
+    def __add__(self, other: "Repaired") -> "Repaired":
+        return Repaired(self.wrong + other.wrong, self.missing + other.missing, self.stray + other.stray)
+
+
+@dataclass(frozen=True, slots=True)
 class Names:
     """Spells out what a spend row is about."""
 

@@ -1,4 +1,4 @@
-"""The spend tables made anew from the calls of rolled batches, while delivery and rollups go on.
+"""The spend tables made anew from the calls of rolled batches, while delivery and rollups go on; after them, budgets.
 
 Piece by piece: the quarter hours, then the days from their quarter hours, then the tags of each day. A piece is
 looked at in a snapshot, which holds nobody up. Where it differs it is replaced in a transaction of its own, beside no
@@ -14,10 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Engine, Select, Table
 
-from accounting import booked_days, contributions, periods
+from accounting import booked_days, budgetbalance, budgets, contributions, periods
 from accounting.booked_days import anywhere
+from accounting.budgetbalance import Chosen
 from accounting.contributions import SPEND_TABLES, group_columns
-from accounting.differences import instant, raw
+from accounting.differences import Repaired, instant, raw
 from accounting.store import Lock, hold, reading, transact
 from accounting.store.tables import batches, calls, restatements, spend_by_tag, spend_days, spend_quarters
 from accounting.usage import APART, id_time, least_id
@@ -29,29 +30,19 @@ _QUARTER = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
-class Repaired:
-    """How many rows of a spend table said something wrong, were missing, or should not have been there."""
-
-    wrong: int = 0
-    missing: int = 0
-    stray: int = 0
-
-    def __add__(self, other: "Repaired") -> "Repaired":
-        return Repaired(self.wrong + other.wrong, self.missing + other.missing, self.stray + other.stray)
-
-
-@dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What was not as it should be, by the name of the table; of `quarters` quarter hours and `days` days."""
+    """What was not as it should be, by the name of the table; of quarter hours, days and budgets so many."""
 
     quarters: int = 0
     days: int = 0
     tables: Mapping[str, Repaired] = field(default_factory=dict)
+    budgets: int = 0
 
     def __add__(self, other: "Rebuilt") -> "Rebuilt":
         names = {**self.tables, **other.tables}
         tables = {name: self.tables.get(name, Repaired()) + other.tables.get(name, Repaired()) for name in names}
-        return Rebuilt(self.quarters + other.quarters, self.days + other.days, tables)
+        counts = (self.quarters + other.quarters, self.days + other.days)
+        return Rebuilt(*counts, tables, self.budgets + other.budgets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +83,39 @@ def steps(
     with reading(engine) as conn:
         days = booked_days.booked(conn, first, end)
         quarters = _quarters(conn, days, _billed(spend_quarters, first, end))
+        limits = budgets.known(conn)
     cuts: list[tuple[Rebuilt, _Cut]] = [
         *((Rebuilt(quarters=1), partial(_of_quarter, quarter=quarter, first=first, end=end)) for quarter in quarters),
         *((Rebuilt(days=1), partial(_of_day, day=day)) for day in days),
         *((Rebuilt(), partial(_of_tags, day=day)) for day in days),
     ]
-    for done, (looked_at, cut) in enumerate(cuts, 1):
-        yield looked_at + _repair(engine, cut)
+    works: list[Callable[[], Rebuilt]] = [
+        *(partial(_piece, engine, looked_at, cut) for looked_at, cut in cuts),
+        # What these have spent is read from the sums, so the sums come first.
+        *(partial(_budget, engine, limit.id, Chosen(first, end)) for limit in limits),
+    ]
+    for done, work in enumerate(works, 1):
+        yield work()
         if progress is not None:
-            progress(done, len(cuts))
+            progress(done, len(works))
+
+
+def _piece(engine: Engine, looked_at: Rebuilt, cut: _Cut) -> Rebuilt:
+    return looked_at + _repair(engine, cut)
+
+
+def _budget(engine: Engine, id_: int, days: Chosen) -> Rebuilt:
+    """Nothing comes into the books while one is put right, so only one is that is not."""
+    with reading(engine) as conn:
+        limit = budgets.by_id(conn, id_)
+        is_right = limit.removed_at is not None or not budgetbalance.differences(conn, limit, days)
+    return Rebuilt(budgets=1) if is_right else transact(engine, partial(_put_right, id_=id_, days=days))
+
+
+def _put_right(conn: Connection, id_: int, days: Chosen) -> Rebuilt:
+    limit = budgets.by_id(conn, id_)
+    tables = {} if limit.removed_at is not None else budgetbalance.repair(conn, limit, days)
+    return Rebuilt(budgets=1, tables=tables)
 
 
 def _repair(engine: Engine, cut: _Cut) -> Rebuilt:

@@ -1,4 +1,5 @@
-"""The books held against themselves: calls = quarter hours = days = tags, to the last digit, and no number is missing.
+"""The books held against themselves: calls = quarter hours = days = tags = budgets, to the last digit, and no number
+is missing.
 
 Day by day, each in a snapshot of its own, while others go on writing: no more is held in memory than one day's sums,
 and no snapshot is older than it takes to read one day's calls. What spans days is kept in a form that may only grow.
@@ -12,9 +13,10 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
-from accounting import arrivals, balance, booked_days, projects, rawcalls
+from accounting import arrivals, balance, booked_days, budgetbalance, budgets, projects, rawcalls
 from accounting.arrivals import Numbers
 from accounting.booked_days import midnight
+from accounting.budgetbalance import Chosen
 from accounting.differences import Difference
 from accounting.recount import Days, Rates, Recount
 from accounting.sheets import counted, instant
@@ -37,7 +39,7 @@ _NAMED = {
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How many calls were checked, how many of them are rolled up, and what did not agree.
+    """How many calls were checked, how many of them are rolled up, how many budgets were, and what did not agree.
 
     `remarks` are sentences on what is as it should be, and yet worth knowing.
     """
@@ -46,6 +48,7 @@ class Verification:
     rolled: int = 0
     differences: tuple[Difference, ...] = ()
     remarks: tuple[str, ...] = ()
+    budgets: int = 0
 
     def __add__(self, other: "Verification") -> "Verification":
         return Verification(
@@ -53,6 +56,7 @@ class Verification:
             self.rolled + other.rolled,
             self.differences + other.differences,
             self.remarks + other.remarks,
+            self.budgets + other.budgets,
         )
 
     @property
@@ -72,8 +76,9 @@ def steps(
 ) -> Iterator[Verification]:
     """Recomputes what is billed on the days from `first`, included, to `end`, left out (None: open), step by step.
 
-    Of batches only those with calls of these days are counted; numbers of journals belong to no day, so they are
-    looked after where no days are chosen. `progress` gets the calls read so far, and about how many there are.
+    Of batches only those with calls of these days are counted; of budgets all periods with one of these days, whole.
+    Numbers of journals belong to no day, so they are looked after where no days are chosen. `progress` gets the calls
+    read so far, and about how many there are.
     """
     return _Walk(engine, first, end, progress or (lambda _done, _total: None)).steps()
 
@@ -104,6 +109,7 @@ class _Walk:
         self.progress(self.read, self.read)
         yield Verification(differences=tuple(self._named_strangers()))
         yield from self._batches()
+        yield from self._budgets()
         with reading(self.engine) as conn:
             journals = arrivals.Journals() if self._is_part else arrivals.journals(conn, said, self.numbers)
             spoilt = () if self._is_part else tuple(arrivals.digests(conn))
@@ -154,6 +160,18 @@ class _Walk:
             if len(some) < arrivals.BATCHES_AT_ONCE:
                 return
             after = some[-1]["id"]
+
+    def _budgets(self) -> Iterator[Verification]:
+        """Each in a snapshot of its own; one that was removed counts no more."""
+        with reading(self.engine) as conn:
+            ids = [budget.id for budget in budgets.known(conn)]
+        for id_ in ids:
+            with reading(self.engine) as conn:
+                budget = budgets.by_id(conn, id_)
+                wrong = (
+                    () if budget.removed_at else budgetbalance.differences(conn, budget, Chosen(self.first, self.end))
+                )
+            yield Verification(differences=tuple(wrong), budgets=1)
 
 
 def _found(conn: Connection, table: Table, ids: Collection[int]) -> Iterator[int]:

@@ -14,12 +14,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from accounting import aliasbook, ratebook, rerating, stamps
 from accounting.aliases import Aliases, Rule
+from accounting.differences import Repaired
 from accounting.errors import RateCardError
 from accounting.hours import hours
 from accounting.money import Money
 from accounting.periods import Period
 from accounting.rates import ANY_TIER, STANDARD, Rate
-from accounting.rebuild import Repaired, rebuild
+from accounting.rebuild import rebuild
 from accounting.rerating import Which
 from accounting.resolution import is_for
 from accounting.restate import Order, apply, begin

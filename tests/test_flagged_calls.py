@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from accounting.anomalies import meaning
 from accounting.booked import Selection, listed
+from accounting.differences import Repaired
 from accounting.entries import MAX_ANOMALIES
 from accounting.errors import ConfigurationError
 from accounting.periods import zone
 from accounting.ports import Verdict
-from accounting.rebuild import Repaired, rebuild
+from accounting.rebuild import rebuild
 from accounting.spend import Report
 from accounting.spend_rows import Scope
 from accounting.store import reading, writing

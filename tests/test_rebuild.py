@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Table, true
 
 from accounting import rebuild as module
 from accounting.contributions import SPEND_TABLES
+from accounting.differences import Repaired
 from accounting.ingest import ingest
-from accounting.rebuild import Rebuilt, Repaired, rebuild, steps
+from accounting.rebuild import Rebuilt, rebuild, steps
 from accounting.restate import Order, restate
 from accounting.restated import Row
 from accounting.store import is_postgresql, writing

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from accounting.booked import Selection, listed
+from accounting.differences import Repaired
 from accounting.ports import Verdict
-from accounting.rebuild import Rebuilt, Repaired, rebuild
+from accounting.rebuild import Rebuilt, rebuild
 from accounting.spend import SpendLine, UnpricedModel
 from accounting.store import reading
 from accounting.store.tables import batches, rejected, spend_days

@@ -1,4 +1,4 @@
-"""`accounting rebuild`: the spend tables made anew from the calls."""
+"""`accounting rebuild`: the spend tables and budgets made anew from the calls."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,8 @@ from rich.progress import Progress
 from accounting import rebuild as spend
 from accounting.cli.books import AsJson, books, err, out, put_json
 from accounting.cli.spans import Month, Since, Until, books_zone, span
-from accounting.rebuild import Rebuilt, Repaired
+from accounting.differences import Repaired
+from accounting.rebuild import Rebuilt
 from accounting.sheets import counted, say
 from accounting.spend_sheet import Span
 from accounting.store import reading
@@ -19,7 +20,7 @@ _INTERRUPTED = 128 + 2
 
 
 def rebuild(since: Since = None, until: Until = None, month: Month = None, as_json: AsJson = False) -> None:
-    """Make the spend tables anew from the calls, of some days or of all, and say which rows were not as they should be.
+    """Make spend and budgets anew from the calls, of some days or of all, and say which rows were not right.
 
     Others may go on writing meanwhile. Interrupted, it is simply run again.
     """
@@ -41,11 +42,16 @@ def rebuild(since: Since = None, until: Until = None, month: Month = None, as_js
 
 def _say(done: Rebuilt, ended: bool) -> None:
     wrong = {name: repaired for name, repaired in done.tables.items() if repaired != Repaired()}
-    looked_at = f"{counted(done.quarters, 'quarter hour')} and {counted(done.days, 'day')} looked at"
+    looked_at = f"{_parts(done)} looked at"
     say(out(), f"{looked_at}: {'these rows were made right.' if wrong else 'every row was right.'}")
     say(out(), *(f"    {name}: {_spelt(repaired)}" for name, repaired in wrong.items()))
     if not ended:
         say(out(), "Interrupted: what was done is whole. Run it again for the rest.")
+
+
+def _parts(done: Rebuilt) -> str:
+    quarters, days = counted(done.quarters, "quarter hour"), counted(done.days, "day")
+    return f"{quarters}, {days} and {counted(done.budgets, 'budget')}" if done.budgets else f"{quarters} and {days}"
 
 
 def _spelt(repaired: Repaired) -> str:
@@ -55,5 +61,5 @@ def _spelt(repaired: Repaired) -> str:
 
 def _put_json(done: Rebuilt, days: Span, ended: bool) -> None:
     tables: dict[str, Any] = {name: asdict(repaired) for name, repaired in done.tables.items()}
-    counts = {"quarters": done.quarters, "days": done.days, "tables": tables}
+    counts = {"quarters": done.quarters, "days": done.days, "budgets": done.budgets, "tables": tables}
     put_json({"first": days.first, "end": days.end, "complete": ended, **counts})

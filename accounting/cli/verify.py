@@ -6,6 +6,7 @@ from typing import Any
 import typer
 from rich.progress import Progress
 
+from accounting import budgetbalance
 from accounting import verify as laws
 from accounting.cli.books import AsJson, books, err, out, put_json
 from accounting.cli.spans import Month, Since, Until, books_zone, span
@@ -19,6 +20,7 @@ _INTERRUPTED = 128 + 2
 """What a shell makes of a program that SIGINT ended."""
 
 _SPEND = {table.name for table in SPEND_TABLES}
+_BUDGETS = {budgetbalance.PERIODS, budgetbalance.ASIDES}
 
 
 def verify(since: Since = None, until: Until = None, month: Month = None, as_json: AsJson = False) -> None:
@@ -56,11 +58,18 @@ def _say(found: Verification, days: Span, ended: bool) -> None:
 
 def _verdict(found: Verification, days: Span) -> str:
     checked = f"{counted(found.calls, 'call')} checked{_chosen(days)}, {found.rolled:,} of them rolled up"
+    if found.budgets:
+        checked += f", and {counted(found.budgets, 'budget')}"
     if found.balanced:
-        return f"{checked}: calls, quarter hours, days and tags agree to the last digit."
-    is_in_spend = any(one.table in _SPEND for one in found.differences)
-    advice = " To make spend anew from the calls: accounting rebuild" if is_in_spend else ""
-    return f"{checked}: {counted(len(found.differences), 'figure')} not as expected.{advice}"
+        agreeing = "days, tags and budgets" if found.budgets else "days and tags"
+        return f"{checked}: calls, quarter hours, {agreeing} agree to the last digit."
+    return f"{checked}: {counted(len(found.differences), 'figure')} not as expected.{_advice(found)}"
+
+
+def _advice(found: Verification) -> str:
+    tables = {one.table for one in found.differences}
+    anew = [what for what, its in (("spend", _SPEND), ("budgets", _BUDGETS)) if tables & its]
+    return f" To make {' and '.join(anew)} anew from the calls: accounting rebuild" if anew else ""
 
 
 def _waiting(found: Verification) -> list[str]:
@@ -85,6 +94,7 @@ def _put_json(found: Verification, days: Span, ended: bool) -> None:
         {
             "calls": found.calls,
             "rolled": found.rolled,
+            "budgets": found.budgets,
             "first": days.first,
             "end": days.end,
             "complete": ended,
