@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from accounting import handovers, keys, projects
 from accounting.cli.books import Why, asks, books, confirmed, counting, now, out
+from accounting.cli.budget_effects import moved as moved_budgets
 from accounting.cli.keys import KeyText, app
 from accounting.cli.spans import moment
 from accounting.errors import ConfigurationError
@@ -151,13 +152,14 @@ def _answers_yes(order: _Order, left: Restated) -> bool:
         f"{_calls(left)}, since {order.begin} are booked on other projects, by the key or as unassigned. "
         f"They can move{order.dated_back}. Move them to {printable(order.project.name)}?"
     )
+    say(out(), *moved_budgets(left, "would move"))
     return confirmed(question)
 
 
 def _follow(engine: Engine, handover: Handover) -> None:
     with counting("Moving its calls") as told:
         moved = handovers.follow(engine, handover, now, lambda so_far: told(so_far.changed))
-    say(out(), f"Moved {_calls(moved)}. {_REST}")
+    say(out(), f"Moved {_calls(moved)}. {_REST}", *moved_budgets(moved))
 
 
 _REST = "Calls before stay where they are booked, and so do those that a program attributed."
@@ -187,6 +189,7 @@ def _would(order: _Order, left: Restated) -> list[str]:
     return [
         f"{_told(order, since, 'would pay')} This is a dry run: nothing was changed.",
         f"With --restate {_calls(left)}, since {order.begin} would move{order.dated_back}. {_REST}",
+        *moved_budgets(left, "would move"),
     ]
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from accounting import rerating
 from accounting.cli.books import AsJson, asks, books, confirmed, counting, err, measuring, now, out, put_json
+from accounting.cli.budget_effects import budget_fields, moved
 from accounting.cli.spans import books_zone, day, moment
 from accounting.cli.stopping import stop_signal
 from accounting.errors import ConfigurationError
@@ -242,6 +243,7 @@ def _changed(would: Rerated) -> Iterator[str]:
     )
     if would.unpriced_before or would.unpriced_after:
         yield f"Unpriced among them: {would.unpriced_before:,} before, {would.unpriced_after:,} after."
+    yield from moved(done, "would move")
 
 
 def _unpriced(would: Rerated) -> str:
@@ -273,7 +275,13 @@ def _cells(one: Recost) -> tuple[Cell, ...]:
 
 def _tell(done: Rerated, command: str) -> None:
     costs = f"{money(done.done.before)} before, {money(done.done.after)} after"
-    say(out(), "", f"Priced {counted(done.done.changed, 'call')} again: {costs}.", *_earlier(done.done))
+    say(
+        out(),
+        "",
+        f"Priced {counted(done.done.changed, 'call')} again: {costs}.",
+        *moved(done.done),
+        *_earlier(done.done),
+    )
     say(out(), "Which rate each had before: accounting restatements list --kind rerated")
     if done.overtaken:
         say(err(), "The rates changed meanwhile, and some calls may have been priced before. To make sure:", command)
@@ -298,6 +306,7 @@ def _fields(done: Rerated, *, dry_run: bool) -> dict[str, Any]:
         "unpriced_after": done.unpriced_after,
         "before": done.done.before,
         "after": done.done.after,
+        "budgets": budget_fields(done.done),
         "projects": [{**asdict(one), "month": f"{one.month:%Y-%m}"} for one in done.recosts],
         "overtaken": done.overtaken,
     }

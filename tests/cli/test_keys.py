@@ -10,10 +10,12 @@ import pytest
 
 from accounting.cli import handovers
 from accounting.credentials import known_as
+from accounting.cycles import Cycle, Every
 from accounting.store.tables import keys as table
 from accounting.store.tables import restatements
 from accounting.verify import verify
 from tests.books import Books, made
+from tests.budgeted import budget, project
 from tests.cli.conftest import Run
 from tests.cli.test_projects import now
 from tests.test_keys import booked
@@ -243,3 +245,13 @@ def test_a_key_without_calls_was_never_seen(run: Run, books: Books, monkeypatch:
     run("keys", "create", "robot", "--from", "env:A_KEY")
     assert run("keys", "list").lines[1].split()[-1] == "never"
     assert of(run, "robot")["last_seen_on"] is None
+
+
+def test_the_budgets_that_moving_a_key_moves_are_named(run: Run, prepared: Books) -> None:
+    budget(prepared, "100", project(prepared, "search"), cycle=Cycle(Every.TOTAL))
+    words = ("keys", "move", "a1b2", "search", "--why", "theirs", "--restate")
+    would, moved = run(*words, "--dry-run").lines, run(*words).lines
+    said = "What is spent of budgets {} with it: cap by "
+    (one,) = (line for line in would if line.startswith(said.format("would move")))
+    (other,) = (line for line in moved if line.startswith(said.format("moves")))
+    assert one.split(": ")[1] == other.split(": ")[1]

@@ -14,10 +14,13 @@ import typer
 
 from accounting import rerating, restate
 from accounting.cli import rerate
+from accounting.cycles import Cycle, Every
 from accounting.rerating import Which
 from accounting.restated import Restated
+from accounting.scopes import Kind, Scope
 from accounting.store.tables import calls, restated_calls, restatements
 from tests.books import NOON, Books, at, made
+from tests.budgeted import budget
 from tests.cli.conftest import Run
 
 CARD = """
@@ -126,6 +129,7 @@ def test_programs_get_amounts_as_text_and_must_say_yes(run: Run, books: Books) -
         "unpriced_after": 0,
         "before": {},
         "after": {"CNY": "0.001"},
+        "budgets": [],
         "overtaken": False,
     }
     refused = run("rerate", "--model", "*", *WHY, "--json")
@@ -269,3 +273,13 @@ def test_ctrl_c_leaves_whole_steps_and_the_command_that_goes_on(
     (log,) = books.rows(restatements)
     assert log["changed"] == 3
     assert log["ended_at"] > NOON
+
+
+def test_the_budgets_that_it_moves_are_named(run: Run, books: Books) -> None:
+    budget(books, "100", cycle=Cycle(Every.TOTAL))
+    budget(books, "100", Scope(Kind.MODEL, name="else"), name="other", cycle=Cycle(Every.TOTAL))
+    said = "What is spent of budgets {} with it: cap by +0.055 CNY."
+    assert said.format("would move") in run("rerate", "--model", "*", "--dry-run").lines
+    found = json.loads(run("rerate", "--model", "*", "--dry-run", "--json").out)
+    assert found["budgets"] == [{"budget": "cap", "currency": "CNY", "difference": "0.055"}]
+    assert said.format("moves") in run("rerate", "--model", "*", *WHY, "--yes").lines
