@@ -6,15 +6,13 @@ The limits between them are the constants below.
 
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
-from accounting import symptoms
+from accounting import budget_checks, symptoms
 from accounting.errors import AccountingError
 from accounting.sheets import counted, instant
 from accounting.sources import Source
@@ -33,6 +31,7 @@ from accounting.symptoms import (
     Unrolled,
     Zones,
 )
+from accounting.verdicts import BAD, LOOK, OK, Check, Verdict
 
 UNDELIVERED_LOOK, UNDELIVERED_BAD = timedelta(minutes=5), timedelta(hours=1)
 """Since the start of the oldest call that is in a journal and not in the store; a long call takes minutes by itself."""
@@ -58,38 +57,12 @@ FULL_LOOK = 0.8
 OLDEST_POSTGRESQL = 14
 
 
-class State(StrEnum):
-    OK = "ok"
-    LOOK = "look"
-    BAD = "bad"
-
-
-OK, LOOK, BAD = State.OK, State.LOOK, State.BAD
-
-
-class Verdict(NamedTuple):
-    """`said` is what was found, and what that means; `advice` what to do, with a command where there is one."""
-
-    state: State
-    said: str
-    advice: str = ""
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check came to."""
 
     check: str
     verdict: Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Looks at one thing and judges what it sees, at an instant; the judging only thinks."""
-
-    name: str
-    look: Callable[[Bench], Any]
-    judge: Callable[[Any, datetime], Verdict]
 
 
 def examine(bench: Bench) -> Iterator[Finding]:
@@ -203,7 +176,19 @@ def faults(seen: SourcesSeen, _now: datetime) -> Verdict:
     said = (
         f"Metering failed at {', '.join(f'{step} {count:,}×' for step, count in steps.most_common())}; calls went on."
     )
+    if told := [_OF_BUDGETS[step] for step in sorted(steps) if step in _OF_BUDGETS]:
+        said = f"{said.removesuffix('.')}, as far as budgets let them: {'; '.join(told)}."
     return Verdict(LOOK, said, "Each program logs the first of each step, under the logger `accounting`.")
+
+
+_OF_BUDGETS = {
+    "budgets.away": "the store could not be asked in time whether a call fits",
+    "budgets.unknown": "nobody could say which budgets there are",
+    "budgets.start": "nobody can ask the store at all",
+    "budgets.release": "what is set aside for calls that were not sent was not given back, and will be held",
+    "budgets.refresh": "budgets could not be read again, and the last known ones went on",
+}
+"""What it means that asking budgets failed, by the step."""
 
 
 def undelivered(seen: SourcesSeen, now: datetime) -> Verdict:
@@ -397,6 +382,7 @@ CHECKS = (
     Check("restatements", symptoms.unfinished, restatements),
     Check("restored", symptoms.restored, restored),
     Check("unpriced", symptoms.unpriced, unpriced),
+    *budget_checks.CHECKS,
     Check("clock", symptoms.clocks, clocks),
     Check("zones", symptoms.zones, zones),
     Check("providers", symptoms.providers_seen, providers),

@@ -11,7 +11,7 @@ from filelock import FileLock
 from sqlalchemy import Connection
 
 from accounting import doctor, symptoms
-from accounting.doctor import BAD, CHECKS, LOOK, OK, Check, Finding, State, Verdict, examine, found, has_race
+from accounting.doctor import CHECKS, Finding, examine, found, has_race
 from accounting.errors import StoreAway
 from accounting.ingest import ingest
 from accounting.journal import Journal as JournalFile
@@ -36,6 +36,7 @@ from accounting.symptoms import (
     Unrolled,
     Zones,
 )
+from accounting.verdicts import BAD, LOOK, OK, Check, State, Verdict
 from tests.books import NOON, Books, Journal, made
 from tests.conftest import NewBooks
 from tests.databases import Database

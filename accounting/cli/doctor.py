@@ -7,12 +7,13 @@ from rich.text import Text
 
 from accounting.cli import estimates
 from accounting.cli.books import AsJson, now, out, put_json
-from accounting.doctor import BAD, Finding, State, Verdict, examine
+from accounting.doctor import Finding, examine
 from accounting.errors import ConfigurationError
 from accounting.settings import Settings
 from accounting.sheets import counted, printable, say
 from accounting.store import open_engine
 from accounting.symptoms import Bench
+from accounting.verdicts import BAD, State, Verdict
 
 _STYLES = {State.OK: "green", State.LOOK: "yellow", State.BAD: "bold red"}
 
