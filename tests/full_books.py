@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from accounting import aliasbook, keys, projects, ratebook, restate
+from accounting import aliasbook, backfill, budgets, keys, projects, ratebook, restate
 from accounting.aliases import Rule
 from accounting.ingest import ingest
 from accounting.money import Money
@@ -100,14 +100,15 @@ def fill(books: Books) -> None:
             created_by="ann@desk",
         ))  # fmt: skip
         conn.execute(sa.insert(tables.budget_periods).values(
-            budget_id=1, begins_on=NOON.date(), ends_on=LATER.date(), amount=Decimal("0.000000000012"),
-            spent=Decimal("0"), reserved=TINY.amount, held=Decimal("0"), overrun=TINY.amount, unpriced=1,
-            foreign_calls=2,
+            budget_id=1, begins_on=NOON.date(), ends_on=NOON.date() + timedelta(days=10),
+            amount=Decimal("0.000000000012"), spent=Decimal("0"), reserved=TINY.amount, held=Decimal("0"),
+            overrun=TINY.amount, unpriced=0, foreign_calls=0,
         ))  # fmt: skip
         conn.execute(sa.insert(tables.reservations).values(
             call_id=some[35].id, period_id=1, amount=TINY.amount, state="reserved", reserved_at=NOON,
             leased_until=LATER,
         ))  # fmt: skip
+        backfill.fill(conn, budgets.by_id(conn, 1))
         conn.execute(sa.insert(tables.budget_changes).values(
             budget_id=1, at=NOON, who="ann@desk", what="added", fields={"amount": [None, "1"]}, why="naïve\n",
         ))  # fmt: skip

@@ -21,6 +21,7 @@ from accounting.places import sqlite_url
 from accounting.store import file_of, is_postgresql, open_engine, reading, schema, tables, writing
 from accounting.verify import verify
 from tests.books import NOON, Books, made
+from tests.budgeted import CARD, amounts, budget, ended, reserve, running
 from tests.databases import Database, PostgresDatabases, SqliteFiles
 from tests.full_books import contents_but_for_a_restore as contents
 from tests.full_books import fill, move
@@ -299,3 +300,26 @@ def test_whoever_has_the_store_open_goes_on_with_the_restored_one(in_file: Books
     with closing_books(in_file.url) as seen_by_others:
         assert [row["number"] for row in seen_by_others.rows(tables.calls)] == [1, 3]
         assert verify(seen_by_others.engine).differences == ()
+
+
+def test_what_was_set_aside_as_the_backup_was_made_ends_when_its_calls_come_again(
+    books: Books, database: Database, file: Path
+) -> None:
+    """Until then it is set aside, though the calls have ended: nobody there knows that."""
+    books.load(CARD)
+    cap = budget(books, "100")
+    reserve(books, running(1), running(2))
+    back_up(books.engine, file, NOON)
+    reserve(books, running(3))
+    some = [ended(running(number)) for number in (1, 2, 3)]
+    books.deliver(*some)
+    assert amounts(books, cap) == (9, 0, 0)
+    other = database.empty()
+    restored(file, other)
+    with closing(Books(other)) as back:
+        assert amounts(back, cap) == (0, 6, 0)
+        assert verify(back.engine).differences == ()
+        back.journal = books.journal
+        back.deliver(*some)
+        assert amounts(back, cap) == (9, 0, 0)
+        assert verify(back.engine).differences == ()
