@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from accounting.differences import Repaired
 from accounting.errors import ConfigurationError
 from accounting.periods import zone
 from accounting.ports import Verdict
-from accounting.rebuild import Repaired, rebuild
+from accounting.rebuild import rebuild
 from accounting.spend import Report
 from accounting.spend_rows import Scope
 from accounting.store import writing
