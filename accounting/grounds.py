@@ -29,24 +29,25 @@ def message(
     also = f" (so did {', '.join(others)})" if others else ""
     refused = f"Budget {budget} ({scope}) refused the call{also}"
     standing = f"; {_standing(state)}" if state else ""
+    edit = f"accounting budgets edit {shlex.quote(budget)}"
     match why:
         case Why.OVER:
-            return f"{refused}: {_asked(asked, state)}{standing}. {_ways_out(budget, asked, state)}"
+            said = _asked(asked, state)
+            to_do = _ways_out(budget, f"{edit} --amount AMOUNT", asked, state)
         case Why.UNPRICED:
-            said = f"{refused}: no rate holds for {model or 'its model'}{standing}."
-            return f"{said} See what is near: accounting rates explain {shlex.quote(model or 'MODEL')}; then add one."
+            said = f"no rate holds for {model or 'its model'}"
+            to_do = f"See what is near: accounting rates explain {shlex.quote(model or 'MODEL')}; then add one"
         case Why.CURRENCY:
-            priced = f"{model or 'its model'} is priced in {currency or 'another currency'}"
-            said = f"{refused}: {priced}, for which it names no exchange rate{standing}."
-            return f"{said} Name one: {_edit(budget)}."
+            said = f"{model or 'its model'} is priced in {currency or 'another currency'}, for which it names no rate"
+            to_do = f"Name one: {edit} --fx {currency or 'CODE'}=RATE"
         case Why.UNBOUNDED:
             because = " and ".join(reasons) or "nothing bounds it"
-            said = f"{refused}, being strict: nobody can say what the call costs at most, as {because}{standing}."
-            return f"{said} Bound the request, or make the budget less strict: {_edit(budget)}."
+            said = f"it is strict, and nobody can say what the call costs at most, as {because}"
+            to_do = f"Bound the request, or its answer: {edit} --max-output COUNT; or be less strict: {edit} --hard"
         case Why.AWAY:
-            because = f": {' and '.join(reasons)}" if reasons else ""
-            said = f"{refused}, as it can't be asked{because}."
-            return f"{said} See what is wrong: accounting doctor; or have calls pass meanwhile: {_edit(budget)}."
+            said = f"it can't be asked now{' (' + ' and '.join(reasons) + ')' if reasons else ''}"
+            to_do = f"See what is wrong: accounting doctor; or have calls pass meanwhile: {edit} --when-away pass"
+    return f"{refused}: {said}{standing}. {to_do}."
 
 
 def _asked(asked: Decimal | None, state: BudgetState | None) -> str:
@@ -65,17 +66,13 @@ def _standing(state: BudgetState) -> str:
     return f"of {plain(state.limit)} {state.currency}{until}, {', '.join(used[:-1])} and {used[-1]}"
 
 
-def _ways_out(budget: str, asked: Decimal | None, state: BudgetState | None) -> str:
-    ways = [f"accounting budgets show {shlex.quote(budget)}", f"raise the limit: {_edit(budget)} --amount …"]
+def _ways_out(budget: str, raising: str, asked: Decimal | None, state: BudgetState | None) -> str:
+    ways = [f"accounting budgets show {shlex.quote(budget)}", f"raise the limit: {raising}"]
     if state is not None and asked is not None and asked > state.limit:
         ways.append("ask for less, as this is more than the whole limit")
     elif state is not None and state.ends_at is not None:
         ways.append(f"wait until {_instant(state.ends_at)}")
-    return f"See {'; '.join(ways[:-1])}; or {ways[-1]}."
-
-
-def _edit(budget: str) -> str:
-    return f"accounting budgets edit {shlex.quote(budget)}"
+    return f"See {'; '.join(ways[:-1])}; or {ways[-1]}"
 
 
 def _instant(at: datetime) -> str:
