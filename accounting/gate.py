@@ -28,9 +28,6 @@ from accounting.usage import Call
 REFRESHED_EVERY = 2.0
 """Seconds after which a budget that was added or edited binds this process."""
 
-FIRST_SECONDS = 2.0
-"""How long the first calls wait at most until it is known which budgets there are."""
-
 MOST_AT_ONCE = 256
 """Calls that are decided about in one transaction."""
 
@@ -211,7 +208,9 @@ class Keeper:
         with self._beginning:
             if self._thread is None:
                 self._last = budgetfile.known(self._file)
-                self._first_by = time.monotonic() + FIRST_SECONDS
+                # As long as for any answer: on a busy host it takes seconds to load what asks, and who does not wait
+                # sends calls past budgets that bind.
+                self._first_by = time.monotonic() + self._seconds
                 self._coverage = self._at_first()
                 self._thread = Thread(target=self._run, name="accounting-gate", daemon=True)
                 self._start(self._thread)

@@ -438,7 +438,7 @@ def test_a_process_that_begins_while_the_store_is_away_knows_which_budgets_bind(
 def test_the_first_call_waits_so_long_and_no_longer_to_learn_which_budgets_there_are(
     budgets: Budgets, server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "FIRST_SECONDS", 0.2)
+    monkeypatch.setenv("ACCOUNTING_BUDGET_SECONDS", "0.2")
     budgets.stalls = "coverage"
     server.says(plain(JSON))
     begin = time.monotonic()
