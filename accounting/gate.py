@@ -9,12 +9,13 @@ Where the store can't be asked, budgets that bind say by themselves what becomes
 
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from uuid import UUID
 
-from accounting import budgetfile, places
+from accounting import budgetfile, grounds, places
 from accounting.coverage import NOTHING, Bound, Coverage
 from accounting.decisions import Ask, BudgetState, Decision, Grant, Mode, Refusal, WhenAway, Why
 from accounting.delivery import Faults
@@ -141,6 +142,8 @@ class Keeper:
         if current_thread() is self._thread:  # a callback's question
             return self._opened().states(call)
         question = Question(call)
+        if self._is_ending:
+            raise StoreAway("The program is ending: budgets are not asked any more.")
         self._inbox.put(question)
         question.latch.wait(self._seconds)
         if isinstance(question.answer, Exception):
@@ -241,7 +244,11 @@ class Keeper:
                     due_at = time.monotonic() + REFRESHED_EVERY
         with self.busy:
             self._serve(self._taken(0.0))
-            if self._gate is not None:
+            self._close()
+
+    def _close(self) -> None:
+        if self._gate is not None:
+            with suppress(Exception):  # the process ends, and its connections with it
                 self._gate.close()
 
     def _taken(self, seconds: float) -> list[Ticket | Question | UUID | None]:
@@ -257,6 +264,12 @@ class Keeper:
 
     def _serve(self, items: Sequence[Ticket | Question | UUID | None]) -> None:
         """Those first that somebody waits for."""
+        try:
+            self._serve_in_turn(items)
+        except Exception as error:  # noqa: BLE001 - who waits is told nothing, and goes on in time; others are served
+            self._faults.count("budgets.serve", error)
+
+    def _serve_in_turn(self, items: Sequence[Ticket | Question | UUID | None]) -> None:
         self._decide([item for item in items if isinstance(item, Ticket) and item.is_open])
         for item in items:
             if isinstance(item, Question):
@@ -369,11 +382,8 @@ def refusal_while_away(hard: Sequence[Bound], error: BaseException) -> Refusal |
     if not refusing:
         return None
     first, *others = refusing
-    told = f": {error}" if isinstance(error, StoreError) else f" ({type(error).__name__})."
-    message = (
-        f"Budget {first.name!r} ({first.told}) can't be asked{told} The call was not sent, as the budget refuses calls "
-        f"meanwhile. Try again once the store is back, or let them pass: "
-        f"accounting budgets edit {first.name} --when-away pass"
-    )
     names = [bound.name for bound in others]
+    # Our own errors say what is wrong; another's message may carry anything.
+    reason = str(error).removesuffix(".") if isinstance(error, StoreError) else type(error).__name__
+    message = grounds.message(Why.AWAY, budget=first.name, scope=first.told, reasons=[reason], others=names)
     return Refusal(why=Why.AWAY, budget=first.name, scope=first.told, message=message, others=names)

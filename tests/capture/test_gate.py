@@ -408,7 +408,7 @@ def test_a_refusal_of_a_store_that_is_away_says_what_to_do(budgets: Budgets, ser
     budgets.is_away = True
     with accounting.Client() as client, pytest.raises(BudgetExceeded) as raised:
         client.post(server.url + CHAT, json=ASK)
-    told = "accounting budgets edit team --when-away pass"
+    told = "as it can't be asked: The store is away. See what is wrong: accounting doctor"
     assert (raised.value.why, raised.value.limit) == ("away", None)
     assert told in str(raised.value)
     assert until(lambda: "budgets.refresh" in recorder.recorder().faults.counts())
