@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 
-from accounting import capture, polls, recorder
+from accounting import capture, gate, polls, recorder
 from accounting.journal import Standing
 from accounting.places import journal_directory, sqlite_url
 from accounting.usage import Call
 from tests.capture.callers import FLAVOURS, Caller, Flavour
+from tests.capture.gates import Budgets
 from tests.capture.wire import Server
 
 MakeCaller = Callable[..., Caller]
+
+AWAY_URL = "postgresql+psycopg://books.invalid/books"
+"""Of a store that nobody reaches."""
 
 
 class Undelivered:
@@ -120,3 +124,28 @@ def make_caller(flavour: Flavour) -> Iterator[MakeCaller]:
 def caller(make_caller: MakeCaller) -> Caller:
     """A metered client."""
     return make_caller().metered(project="checkout")
+
+
+@pytest.fixture
+def budgets(journaled: Journaled, monkeypatch: pytest.MonkeyPatch) -> Iterator[Budgets]:
+    """The budgets that this process asks."""
+    budgets = Budgets()
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", AWAY_URL)
+    monkeypatch.setattr(gate, "open_gate", lambda url: budgets)
+    monkeypatch.setattr(gate, "REFRESHED_EVERY", 0.02)
+    yield budgets
+    budgets.go.set()
+    end_gate()
+
+
+def expect_faults(*steps: str) -> None:
+    """Take these faults, each of which happened at least once."""
+    counts = recorder.recorder().faults._counts
+    assert {step for step in steps if counts.pop(step, 0)} == {*steps}
+
+
+def end_gate() -> None:
+    """Have all done that the gate was given."""
+    keeper = recorder.recorder().gate
+    keeper.end()
+    keeper.join(5)

@@ -8,7 +8,7 @@ import sys
 import time
 import types
 from collections import Counter
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -28,33 +28,15 @@ from accounting.scopes import Kind, Scope
 from accounting.usage import Outcome
 from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI
 from tests.capture.callers import ASYNC_HTTPX, ASYNC_HTTPX2, HTTPX, HTTPX2, Caller
-from tests.capture.conftest import Journaled, MakeCaller
+from tests.capture.conftest import AWAY_URL as URL
+from tests.capture.conftest import Journaled, MakeCaller, end_gate, expect_faults
 from tests.capture.gates import LENIENT, SOFT, TEAM, Budgets, covering
 from tests.capture.wire import Server, head, nobody, plain, stream
 from tests.warehouse import until
 
-URL = "postgresql+psycopg://books.invalid/books"
 in_tasks = pytest.mark.parametrize("flavour", [ASYNC_HTTPX, ASYNC_HTTPX2], ids=str)
 in_threads = pytest.mark.parametrize("flavour", [HTTPX, HTTPX2], ids=str)
 SDK = {"x_stainless_retry_count": "0"}
-
-
-@pytest.fixture
-def budgets(journaled: Journaled, monkeypatch: pytest.MonkeyPatch) -> Iterator[Budgets]:
-    """The budgets that this process asks; faults that a test expects are taken with `expected`."""
-    budgets = Budgets()
-    monkeypatch.setenv("ACCOUNTING_STORE_URL", URL)
-    monkeypatch.setattr(gate, "open_gate", lambda url: budgets)
-    monkeypatch.setattr(gate, "REFRESHED_EVERY", 0.02)
-    yield budgets
-    budgets.go.set()
-    _end()
-
-
-def expected(*steps: str) -> None:
-    """Take these faults, each of which happened at least once."""
-    counts = recorder.recorder().faults._counts
-    assert {step for step in steps if counts.pop(step, 0)} == {*steps}
 
 
 def only_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +234,7 @@ def test_what_may_be_charged_stays_set_aside(
         }
         server.says(begun, said[answer])
     caller.post(server.url + CHAT, ASK_STREAM)
-    _end()
+    end_gate()
     assert budgets.released == []
     assert list(budgets.reserved) == [journaled.only().id]
 
@@ -269,7 +251,7 @@ def test_what_could_not_be_given_back_is_given_back_later(
     assert until(lambda: "budgets.refresh" in journaled.faults())
     budgets.is_away = False
     assert until(lambda: budgets.reserved == {})
-    expected("budgets.refresh")
+    expect_faults("budgets.refresh")
 
 
 # Who does not wait
@@ -286,7 +268,7 @@ def test_a_decision_that_takes_too_long_is_none_and_what_is_set_aside_later_is_g
     budgets.go.set()
     assert until(lambda: budgets.released == [call.id])
     assert budgets.reserved == {}
-    expected("budgets.away")
+    expect_faults("budgets.away")
 
 
 @in_tasks
@@ -327,7 +309,7 @@ def test_cancelled_at_any_step_a_call_leaves_nothing_set_aside_that_was_not_sent
     waits = 1
     while not caller.run(cancel_at(waits)):
         waits += 1
-    _end()
+    end_gate()
     calls = journaled.calls()
     not_sent = {call.id for call in calls if call.outcome is Outcome.FAILED}
     assert calls[1].id in not_sent, "it waited for its budgets first"
@@ -354,13 +336,6 @@ def _cancelled_at(wait: int, work: Coroutine[Any, Any, Any]) -> Generator[Any, A
     return None
 
 
-def _end() -> None:
-    """Have all done that was begun."""
-    keeper = recorder.recorder().gate
-    keeper.end()
-    keeper.join(5)
-
-
 def test_an_interrupt_while_a_thread_waits_leaves_nothing(
     budgets: Budgets, server: Server, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,7 +350,7 @@ def test_an_interrupt_while_a_thread_waits_leaves_nothing(
             client.post(server.url + CHAT, json=ASK)
     sent, left = journaled.calls()
     assert (left.outcome, len(server.asked)) == (Outcome.FAILED, 1)
-    _end()
+    end_gate()
     assert list(budgets.reserved) == [sent.id]
 
 
@@ -396,7 +371,7 @@ def test_a_store_that_is_away_refuses_what_one_of_its_budgets_says_it_shall(
     assert len(server.asked) == sent
     assert received.error == (None if sent else "BudgetExceeded")
     assert until(lambda: "budgets.refresh" in journaled.faults())
-    expected("budgets.refresh", *(["budgets.away"] if bounds != (SOFT,) else []))
+    expect_faults("budgets.refresh", *(["budgets.away"] if bounds != (SOFT,) else []))
     budgets.is_away = False
     assert caller.post(server.url + CHAT, ASK).body == JSON, "it is back"
 
@@ -412,7 +387,7 @@ def test_a_refusal_of_a_store_that_is_away_says_what_to_do(budgets: Budgets, ser
     assert (raised.value.why, raised.value.limit) == ("away", None)
     assert told in str(raised.value)
     assert until(lambda: "budgets.refresh" in recorder.recorder().faults.counts())
-    expected("budgets.away", "budgets.refresh")
+    expect_faults("budgets.away", "budgets.refresh")
 
 
 def test_where_nobody_ever_knew_of_budgets_calls_pass_and_are_counted(
@@ -421,7 +396,7 @@ def test_where_nobody_ever_knew_of_budgets_calls_pass_and_are_counted(
     budgets.is_away = True
     server.says(plain(JSON))
     assert caller.post(server.url + CHAT, ASK).body == JSON
-    expected("budgets.unknown", "budgets.refresh")
+    expect_faults("budgets.unknown", "budgets.refresh")
 
 
 def test_a_process_that_begins_while_the_store_is_away_knows_which_budgets_bind(
@@ -432,7 +407,7 @@ def test_a_process_that_begins_while_the_store_is_away_knows_which_budgets_bind(
     os.utime(file, (0, 0))
     budgets.is_away = True
     assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
-    expected("budgets.away", "budgets.refresh")
+    expect_faults("budgets.away", "budgets.refresh")
 
 
 def test_the_first_call_waits_so_long_and_no_longer_to_learn_which_budgets_there_are(
@@ -447,7 +422,7 @@ def test_the_first_call_waits_so_long_and_no_longer_to_learn_which_budgets_there
     assert caller.post(server.url + CHAT, ASK).body == JSON
     assert first - begin >= 0.2
     assert time.monotonic() - first < 0.15, "the second does not wait again"
-    expected("budgets.unknown")
+    expect_faults("budgets.unknown")
 
 
 def test_what_another_process_of_this_host_has_just_learned_spares_the_first_wait(
@@ -484,7 +459,7 @@ def test_a_store_s_file_that_is_gone_leaves_its_budgets_in_force(
     assert until(lambda: "budgets.refresh" in recorder.recorder().faults.counts())
     budgets.limit = 0
     assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
-    expected("budgets.refresh")
+    expect_faults("budgets.refresh")
 
 
 def test_a_fault_in_what_a_call_may_use_does_not_let_it_past_a_budget(
@@ -500,7 +475,7 @@ def test_a_fault_in_what_a_call_may_use_does_not_let_it_past_a_budget(
     looked = budgets.looked
     assert until(lambda: budgets.looked > looked + 1)
     assert caller.post(server.url + CHAT, ASK).body == JSON
-    expected("budgets.away")
+    expect_faults("budgets.away")
 
 
 # What changes while the process runs
@@ -643,7 +618,7 @@ def test_a_store_that_does_not_say_what_remains_is_away(budgets: Budgets, monkey
     with pytest.raises(StoreAway, match="is away"):
         accounting.remaining()
     assert until(lambda: "budgets.refresh" in recorder.recorder().faults.counts())
-    expected("budgets.refresh")
+    expect_faults("budgets.refresh")
 
 
 Told = list[tuple[str, Decimal]]
@@ -696,7 +671,7 @@ def test_a_callback_that_fails_is_counted_and_harms_no_call(
     server.says(plain(JSON))
     assert [caller.post(server.url + CHAT, ASK).status for _ in range(3)] == [200] * 3
     assert until(lambda: "on_budget" in recorder.recorder().faults.counts())
-    expected("on_budget")
+    expect_faults("on_budget")
 
 
 def test_a_callback_may_ask_what_remains(budgets: Budgets, server: Server, make_caller: MakeCaller) -> None:
