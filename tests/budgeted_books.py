@@ -326,7 +326,7 @@ class BudgetedBooks(RuleBasedStateMachine):
         self.reserve(some, exposed, is_over)
         self.every_reservation_is_in_the_ledger()
         sent = self.calls[-len(some) :]
-        self._deliver(replace(call, **said) for call, said in zip(sent[:ended], how, strict=False))
+        self.take(replace(call, **said) for call, said in zip(sent[:ended], how, strict=False))
 
     @rule(some=some_calls, exposed=exposures, is_over=st.booleans())
     def reserve(self, some: list[Call], exposed: Exposed, is_over: bool) -> None:
@@ -366,7 +366,7 @@ class BudgetedBooks(RuleBasedStateMachine):
     @rule(some=some_calls, how=some_ends)
     def deliver(self, some: list[Call], how: Sequence[dict[str, Any]]) -> None:
         """Calls that nobody asked for."""
-        self._deliver(replace(self._new(call), **said) for call, said in zip(some, how, strict=False))
+        self.take(replace(self._new(call), **said) for call, said in zip(some, how, strict=False))
 
     @precondition(lambda self: self.calls)
     @rule(some=st.lists(st.tuples(places, st.sampled_from(ENDS)), min_size=1, max_size=3), is_parent=st.booleans())
@@ -374,7 +374,7 @@ class BudgetedBooks(RuleBasedStateMachine):
         """Calls come in, or come in again, in whatever order; some with what another model used for them."""
         picked = {call.id: replace(call, **said) for call, said in ((self._call(place), said) for place, said in some)}
         subs = [_below(call) for call in picked.values()] if is_parent else []
-        self._deliver([*picked.values(), *subs])
+        self.take([*picked.values(), *subs])
 
     def _call(self, place: int) -> Call:
         """The latest first, as these are asked for more often."""
@@ -383,9 +383,9 @@ class BudgetedBooks(RuleBasedStateMachine):
     @precondition(lambda self: self.ledger.posted)
     @rule(place=places)
     def deliver_again(self, place: int) -> None:
-        self._deliver([self._posted(place).call])
+        self.take([self._posted(place).call])
 
-    def _deliver(self, some: Iterable[Call]) -> None:
+    def take(self, some: Iterable[Call]) -> None:
         if not (calls := list(some)):
             return
         assert Verdict.REJECTED not in self.books.deliver(*calls)
@@ -536,7 +536,7 @@ class BudgetedBooks(RuleBasedStateMachine):
         """Whatever ran has ended, and everybody said what it cost: then nothing is set aside any more."""
         for provider in "pq":
             self.load(_line("*", provider))
-        self._deliver(replace(call, **FINISHED) for call in self.calls)
+        self.take(replace(call, **FINISHED) for call in self.calls)
         self.rerate(unpriced=False)
         self.every_period_says_what_the_ledger_says()
         self.every_reservation_is_in_the_ledger()
