@@ -23,8 +23,10 @@ from typing import Any
 import httpx
 
 import accounting
+from accounting import reservations
 from accounting.delivery import deliver_orphans
 from accounting.places import store_url
+from accounting.store import open_engine, transact
 
 WORKERS = 4
 ROUNDS = 4
@@ -160,7 +162,7 @@ def main() -> None:
     read = argparse.ArgumentParser()
     for name in ("provider", "log", "name"):
         read.add_argument(name)
-    read.add_argument("colour", choices=[*ASK, "deliver"])
+    read.add_argument("colour", choices=[*ASK, "deliver", "lapse"])
     read.add_argument("--calls", type=int, default=15)
     read.add_argument("--script")
     for moment in ("--kill", "--kill-at-exit"):
@@ -170,6 +172,8 @@ def main() -> None:
         kill_at(*orders.kill)
     if orders.colour == "deliver":
         deliver_orphans(store_url())
+    elif orders.colour == "lapse":
+        transact(open_engine(store_url()), lambda conn: reservations.lapse(conn))
     else:
         work(orders)
     if orders.kill_at_exit:

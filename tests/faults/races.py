@@ -88,9 +88,9 @@ class Round:
 
 def race(directory: Path, books: Books, formation: str, mode: Mode, rounds: int) -> list[Round]:
     """So many rounds of the formation; of each is told how it stands when all calls are in the books."""
-    cost, script = (MOST, DEAREST) if mode is Mode.STRICT else (MOST / 2, LONGER)
+    script = DEAREST if mode is Mode.STRICT else LONGER
     names = [f"{formation} {mode} {number}" for number in range(rounds)]
-    budgets = {name: _budget(books, name, cost * FIT, mode) for name in names}
+    budgets = {name: _budget(books, name, MOST * FIT, mode) for name in names}
     with Simulator() as provider, _programs(directory, books, provider, formation) as programs:
         said = {name: _round(programs, name, script) for name in names}
         seen = Counter(line.key for line in provider.ledger)
