@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from uuid import UUID
 
-from accounting import budgetfile, grounds, places
+from accounting import budgetfile, glance, grounds, places
 from accounting.coverage import NOTHING, Bound, Coverage
 from accounting.decisions import Ask, BudgetState, Decision, Grant, Mode, Refusal, WhenAway, Why
 from accounting.delivery import Faults
@@ -228,10 +228,14 @@ class Keeper:
 
     def _at_first(self) -> Coverage | None:
         """What is known without asking the store; None where that must be asked first."""
-        if self._last is not None and budgetfile.is_fresh(self._file):
+        if self._last is not None and (budgetfile.is_fresh(self._file) or self._is_current(self._last)):
             return self._last
         is_new = self._last is None or not self._last.budgets
         return NOTHING if is_new and places.is_absent(self._url) else None
+
+    def _is_current(self, known: Coverage) -> bool:
+        """Whether nothing has changed in the store since."""
+        return glance.edition(self._url) == known.edition
 
     def _run(self) -> None:
         due_at = 0.0

@@ -63,11 +63,17 @@ def kind(url: str, given_by: str = "ACCOUNTING_STORE_URL") -> str:
     return _KINDS[scheme]
 
 
-def is_absent(url: str) -> bool:
-    """Whether the URL names a SQLite file that is not there; looked at without loading anything."""
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite store; None where the URL names no such file."""
     scheme, _, path = url.partition("?")[0].partition(":///")
     is_file = _KINDS.get(scheme) == "sqlite" and path not in ("", ":memory:") and not path.startswith("file:")
-    return is_file and not Path(path).exists()
+    return Path(path).absolute() if is_file else None
+
+
+def is_absent(url: str) -> bool:
+    """Whether the URL names a SQLite file that is not there; looked at without loading anything."""
+    file = sqlite_file(url)
+    return file is not None and not file.exists()
 
 
 def without_secret(url: str) -> str:

@@ -1,6 +1,7 @@
 """Budgets in the books, kept by metered clients: from a request's start to the sum it ends in."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +16,11 @@ from typing import Any
 import pytest
 
 import accounting
-from accounting import budgets, gate, recorder, stamps
+from accounting import budgetfile, budgets, gate, glance, recorder, stamps
 from accounting.budgets import Budget
 from accounting.decisions import Mode
 from accounting.errors import BudgetExceeded
+from accounting.ports import Gate, open_gate
 from accounting.store.tables import calls
 from tests.books import Books
 from tests.budgeted import CARD, amounts, budget
@@ -121,3 +123,40 @@ def test_a_store_that_was_not_made_yet_is_missing(tmp_path: Path, monkeypatch: p
     with pytest.raises(accounting.StoreMissing):
         accounting.remaining()
     recorder.close()
+
+
+def test_a_program_waits_at_first_only_where_something_has_changed(
+    books: Books, client: Any, upstream: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL that can't be told without asking."""
+    url, may_open = recorder.recorder().url, Event()
+    budget(books, "1000", now=datetime.now(UTC))
+    assert post(client, upstream) == "200"
+    recorder.close()
+    os.utime(budgetfile.file_of(url), (0, 0))
+    known = budgetfile.known(budgetfile.file_of(url))
+    assert known is not None
+    assert glance.edition(url) == (known.edition if url.startswith("sqlite") else None)
+
+    def open_late(url: str) -> Gate:
+        may_open.wait(10)
+        return open_gate(url)
+
+    monkeypatch.setattr(gate, "open_gate", open_late)
+    keeper = recorder.recorder().gate
+    keeper._begin()
+    assert (keeper._coverage is not None) == url.startswith("sqlite")
+    may_open.set()
+    recorder.close()
+    budget(books, "0", name="new", now=datetime.now(UTC))
+    os.utime(budgetfile.file_of(url), (0, 0))
+    assert post(client, upstream) == "over", "a new budget binds a new program's first call"
+
+
+def test_a_glance_at_what_is_no_store_says_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "books.sqlite3"
+    assert glance.edition(f"sqlite:///{file}") is None
+    assert not file.exists()
+    file.write_bytes(b"x" * 5000)
+    assert glance.edition(f"sqlite:///{file}") is None
+    assert glance.edition("sqlite:///:memory:") is None
