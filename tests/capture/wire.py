@@ -111,7 +111,9 @@ def _read_request(connection: socket.socket) -> Asked | None:
     method, path, _ = first.split(" ")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     while not _is_whole(headers, body):
-        body += connection.recv(65536)
+        if not (piece := connection.recv(65536)):
+            return None  # the client has gone
+        body += piece
     return Asked(method, path, headers, _dechunked(body) if "transfer-encoding" in headers else body)
 
 
