@@ -8,11 +8,13 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
+from accounting.contributions import REFUSAL
 from accounting.decisions import Mode
 from accounting.money import EXACT, ZERO
+from accounting.rates import UNPRICED
 from accounting.settling import HELD, RESERVED
 from accounting.sheets import amount, counted
-from accounting.store.tables import budget_periods, budgets, reservations
+from accounting.store.tables import budget_periods, budgets, reservations, spend_by_tag
 from accounting.symptoms import Bench, looking
 from accounting.verdicts import LOOK, OK, Check, Verdict
 
@@ -21,6 +23,9 @@ HELD_LOOK = timedelta(days=1)
 
 LAPSED_LOOK = timedelta(minutes=10)
 """Since a lease ended; the scheduler's job holds what is left of it within a minute or two."""
+
+REFUSED_DAYS = 7
+"""Refusals of so many days are looked at."""
 
 _NAMED = 3
 _ROWS_AT_ONCE = 1_000
@@ -45,6 +50,15 @@ class LeftOut:
     budget: str
     unpriced: int
     foreign_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Calls that a budget refused lately; `unpriced` of them have no rate."""
+
+    budget: str
+    calls: int
+    unpriced: int
 
 
 def held_long(bench: Bench) -> tuple[HeldLong, ...]:
@@ -88,6 +102,17 @@ def left_out(bench: Bench) -> tuple[LeftOut, ...]:
         query = sa.select(*columns).select_from(_PERIODS.join(newest, is_newest))
         rows = conn.execute(query.where(lacking, _IN_FORCE, budgets.c.mode != Mode.SOFT).order_by(budgets.c.name))
         return tuple(LeftOut(row.name, row.unpriced, row.foreign_calls) for row in rows)
+
+
+def refused(bench: Bench) -> tuple[Refused, ...]:
+    """By the budgets in force that refused calls without a rate, as far as the sums have them; by name."""
+    of, table = spend_by_tag.c.value, spend_by_tag.c
+    unpriced = sa.func.sum(sa.case((table.rate_id == UNPRICED, table.calls), else_=0))
+    since = (bench.now - timedelta(days=REFUSED_DAYS)).date()
+    query = sa.select(of, sa.func.sum(table.calls), unpriced).join(budgets, sa.and_(budgets.c.name == of, _IN_FORCE))
+    chosen = query.where(table.tag == REFUSAL, table.billed_on >= since).group_by(of).having(unpriced > 0)
+    with looking(bench.engine) as conn:
+        return tuple(Refused(name, int(calls), int(some)) for name, calls, some in conn.execute(chosen.order_by(of)))
 
 
 _PERIODS = budget_periods.join(budgets)
@@ -144,8 +169,23 @@ def _which(one: LeftOut) -> str:
     return " and ".join(filter(None, (unpriced, foreign)))
 
 
+def priceless(seen: Sequence[Refused], _now: datetime) -> Verdict:
+    """Calls that a rate alone would let pass."""
+    if not seen:
+        return Verdict(OK, f"In {REFUSED_DAYS} days no hard budget refused a call for want of a rate.")
+    named = "; ".join(f"{one.budget} {one.unpriced:,} of {counted(one.calls, 'call')}" for one in seen[:_NAMED])
+    more = f"; and {counted(len(seen) - _NAMED, 'other budget')}" if len(seen) > _NAMED else ""
+    which = shlex.join(["accounting", "calls", "--refused-by", seen[0].budget])
+    return Verdict(
+        LOOK,
+        f"Of the calls refused in {REFUSED_DAYS} days some have no rate: {named}{more}.",
+        f"{which} names their models; then accounting rates add.",
+    )
+
+
 CHECKS = (
     Check("held", held_long, held),
     Check("leases", lapsed, leases),
     Check("budgets", left_out, outside),
+    Check("refusals", refused, priceless),
 )

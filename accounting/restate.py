@@ -18,12 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, Engine
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from accounting import contributions, settling
+from accounting import budgetperiods, contributions, settling
 from accounting.contributions import SPEND_TABLES
 from accounting.money import plain
 from accounting.periods import shifted
 from accounting.rates import Rate
-from accounting.restated import Edit, Restated, Row, compared
+from accounting.restated import Edit, Restated, Row, Stretch, compared
 from accounting.settling import Budgets
 from accounting.store import Lock, hold, insert, is_postgresql, ratelines, reading, schema, transact
 from accounting.store.tables import batches, calls, restated_calls, restatements
@@ -509,4 +509,10 @@ def _compared(conn: Connection, seen: int, edits: Sequence[Edit], budgets: Budge
     if not budgets.by_id:
         return done
     before, after = (edit.before for edit in edits), (edit.after for edit in edits)
-    return replace(done, budgets=settling.effects(budgets, before, after, rates))
+    moved = settling.effects(budgets, before, after, rates)
+    return replace(done, budgets={_stretch(budgets, place): by for place, by in sorted(moved.items())})
+
+
+def _stretch(budgets: Budgets, place: budgetperiods.Place) -> Stretch:
+    budget = budgets.by_id[place.budget_id]
+    return Stretch(budget.name, budget.currency, place.begins_on)

@@ -23,6 +23,14 @@ class Place(NamedTuple):
     currency: str
 
 
+class Stretch(NamedTuple):
+    """A budget in one of its periods: its name, its currency, and the day that the period begins on."""
+
+    budget: str
+    currency: str
+    begins_on: date
+
+
 class Cost(NamedTuple):
     """So many calls, and what they cost together; 0 where they are unpriced."""
 
@@ -53,7 +61,7 @@ class Restated:
 
     Of the changed ones `recosted` cost something else, or have a price only before or only after; the others say
     something else at the same cost. `costs_before` and `costs_after` are theirs, too, place by place.
-    `budgets` says, by name and currency, by how much more is spent of those that it moves.
+    `budgets` says of those that it moves by how much more is spent of them, period by period.
     `seen_earlier` and `changed_earlier` are in none of these: by then so many were done by what is gone on with.
     """
 
@@ -64,7 +72,7 @@ class Restated:
     recosted: int = field(default=0, compare=False)
     costs_before: Costs = field(default_factory=dict, compare=False)
     costs_after: Costs = field(default_factory=dict, compare=False)
-    budgets: Mapping[tuple[str, str], Decimal] = field(default_factory=dict, compare=False)
+    budgets: Mapping[Stretch, Decimal] = field(default_factory=dict, compare=False)
     seen_earlier: int = field(default=0, kw_only=True)
     changed_earlier: int = field(default=0, kw_only=True)
 
@@ -98,12 +106,9 @@ def added(one: Costs, other: Costs) -> Costs:
     return sums
 
 
-def _moved(
-    one: Mapping[tuple[str, str], Decimal], other: Mapping[tuple[str, str], Decimal]
-) -> dict[tuple[str, str], Decimal]:
-    names = sorted({*one, *other})
-    sums = {name: EXACT.add(one.get(name, ZERO), other.get(name, ZERO)) for name in names}
-    return {name: amount for name, amount in sums.items() if amount}
+def _moved(one: Mapping[Stretch, Decimal], other: Mapping[Stretch, Decimal]) -> dict[Stretch, Decimal]:
+    sums = {each: EXACT.add(one.get(each, ZERO), other.get(each, ZERO)) for each in sorted({*one, *other})}
+    return {each: amount for each, amount in sums.items() if amount}
 
 
 def _restated(seen: int, changed: int, recosted: int, before: Costs, after: Costs) -> Restated:

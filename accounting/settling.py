@@ -140,14 +140,9 @@ def settle(conn: Connection, known: Budgets, before: Sequence[Row], after: Seque
 
 def effects(
     known: Budgets, before: Iterable[Row], after: Iterable[Row], rates: Mapping[int, Rate]
-) -> dict[tuple[str, str], Decimal]:
-    """By how much it moves what budgets have spent, by name and currency; those that it does not move are left out."""
-    sums: dict[tuple[str, str], Decimal] = {}
-    for place, move in moved(known, before, after, rates):
-        budget = known.by_id[place.budget_id]
-        whose = budget.name, budget.currency
-        sums[whose] = EXACT.add(sums.get(whose, ZERO), move.spent)
-    return {whose: amount for whose, amount in sums.items() if amount}
+) -> dict[Place, Decimal]:
+    """By how much it moves what budgets have spent; periods in which it does not move that are left out."""
+    return {place: move.spent for place, move in moved(known, before, after, rates) if move.spent}
 
 
 def moved(

@@ -82,6 +82,16 @@ def test_calls_that_a_hard_budget_leaves_out_are_told(books: Books, model: str, 
     assert verdicts(books, NOON + timedelta(days=40))["budgets"].state is OK
 
 
+def test_refusals_for_want_of_a_rate_are_told(books: Books) -> None:
+    budget(books, "100")
+    no: dict[str, Any] = {"outcome": Outcome.FAILED, "http_status": None, "usage": Usage(), "refused_by": "cap"}
+    books.deliver(ended(running(1), **no), ended(running(2), request_model="nobody's", **no))
+    books.roll()
+    state, said, advice = verdicts(books)["refusals"]
+    assert (state, said.endswith(": cap 1 of 2 calls."), "--refused-by cap" in advice) == (LOOK, True, True)
+    assert verdicts(books, NOON + timedelta(days=9))["refusals"].state is OK
+
+
 def test_faults_in_asking_budgets_are_told_in_words() -> None:
     faulty: Source = replace(SOURCE, faults={"budgets.away": 2, "deliver": 1})
     verdict = doctor.faults(SourcesSeen((faulty,)), NOON)

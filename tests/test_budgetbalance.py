@@ -1,7 +1,9 @@
 """What budgets say is held against the books, and put right from them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from accounting.aliases import Rule
 from accounting.budgets import Budget
 from accounting.cycles import Cycle, Every
 from accounting.differences import Difference, Repaired
+from accounting.ingest import ingest
 from accounting.rebuild import rebuild
 from accounting.scopes import Kind, Scope
 from accounting.store import aliaslines, reading, transact, writing
@@ -252,3 +255,25 @@ def test_restating_and_settling_keep_budgets_balanced(books: Books) -> None:
     reserve(books, running(8), lease=timedelta(days=-9999))
     transact(books.engine, reservations.lapse)
     assert found(books) == ()
+
+
+def test_budgets_are_put_right_while_calls_come_in(books: Books) -> None:
+    batches = [books.journal.batch(ended(running(number)), ended(running(number + 1))) for number in range(10, 50, 2)]
+    ready = Barrier(2)
+
+    def deliver() -> None:
+        ready.wait()
+        for batch in batches:
+            ingest(books.engine, batch, NOON)
+
+    with ThreadPoolExecutor(1) as others:
+        delivering = others.submit(deliver)
+        ready.wait()
+        while not delivering.done():
+            with writing(books.engine) as conn:
+                conn.execute(sa.update(budget_periods).values(spent=budget_periods.c.reserved))
+            assert rebuild(books.engine).tables["budget_periods"] == Repaired(wrong=1)
+            books.roll()
+        delivering.result()
+    assert found(books) == ()
+    assert [period["spent"] for period in books.rows(budget_periods)] == [6 + 40 * 3]

@@ -1,6 +1,7 @@
 """`accounting keys assign` and `move`: a key goes to a project, and its calls in the books follow it or stay."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -11,7 +12,7 @@ from sqlalchemy import Engine
 
 from accounting import handovers, keys, projects
 from accounting.cli.books import Why, asks, books, confirmed, counting, now, out
-from accounting.cli.budget_effects import moved as moved_budgets
+from accounting.cli.budget_effects import effects, in_words
 from accounting.cli.keys import KeyText, app
 from accounting.cli.spans import moment
 from accounting.errors import ConfigurationError
@@ -132,9 +133,10 @@ def _hand_over(engine: Engine, order: _Order, past: bool | None, dry_run: bool) 
     whole = order.from_(order.earliest)
     with counting("Looking for its calls") as told:
         left = handovers.would_follow(engine, whole, now, lambda so_far: told(so_far.seen))
+    moved = [*in_words(effects(engine, left, is_done=False), "would move")]
     if dry_run:
-        say(out(), *_would(order, left))
-    elif past or (past is None and left.changed and _answers_yes(order, left)):
+        say(out(), *_would(order, left, moved))
+    elif past or (past is None and left.changed and _answers_yes(order, left, moved)):
         handovers.hand_over(engine, whole, now())
         say(out(), _told(order, whole.since))
         _follow(engine, whole)
@@ -145,21 +147,21 @@ def _hand_over(engine: Engine, order: _Order, past: bool | None, dry_run: bool) 
         say(out(), _told(order, since), *_stay(order, left))
 
 
-def _answers_yes(order: _Order, left: Restated) -> bool:
+def _answers_yes(order: _Order, left: Restated, moved: Sequence[str]) -> bool:
     if not asks():
         return False
     question = (
         f"{_calls(left)}, since {order.begin} are booked on other projects, by the key or as unassigned. "
         f"They can move{order.dated_back}. Move them to {printable(order.project.name)}?"
     )
-    say(out(), *moved_budgets(left, "would move"))
+    say(out(), *moved)
     return confirmed(question)
 
 
 def _follow(engine: Engine, handover: Handover) -> None:
     with counting("Moving its calls") as told:
         moved = handovers.follow(engine, handover, now, lambda so_far: told(so_far.changed))
-    say(out(), f"Moved {_calls(moved)}. {_REST}", *moved_budgets(moved))
+    say(out(), f"Moved {_calls(moved)}. {_REST}", *in_words(effects(engine, moved, is_done=True)))
 
 
 _REST = "Calls before stay where they are booked, and so do those that a program attributed."
@@ -184,12 +186,12 @@ def _stay(order: _Order, left: Restated) -> list[str]:
     ]
 
 
-def _would(order: _Order, left: Restated) -> list[str]:
+def _would(order: _Order, left: Restated, moved: Sequence[str]) -> list[str]:
     since = order.since or now()
     return [
         f"{_told(order, since, 'would pay')} This is a dry run: nothing was changed.",
         f"With --restate {_calls(left)}, since {order.begin} would move{order.dated_back}. {_REST}",
-        *moved_budgets(left, "would move"),
+        *moved,
     ]
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from accounting import rerating
 from accounting.cli.books import AsJson, asks, books, confirmed, counting, err, measuring, now, out, put_json
-from accounting.cli.budget_effects import budget_fields, moved
+from accounting.cli.budget_effects import Effect, effect_fields, effects, in_words
 from accounting.cli.spans import books_zone, day, moment
 from accounting.cli.stopping import stop_signal
 from accounting.errors import ConfigurationError
@@ -81,14 +81,15 @@ def rerate(
         would = work.run(dry_run=True)
         _refuse_unknown(engine, would, which)
         if not as_json:
-            _show(would)
+            _show(would, effects(engine, would.done, is_done=False))
         done = work.run(dry_run=False, total=would.done.seen) if asked.agrees(would) else None
         if not (dry_run or would.done.changed):
             rerating.end_begun(engine, which, would, now())
+        moved = effects(engine, (done or would).done, is_done=done is not None)
     if as_json:
-        put_json(_fields(done or would, dry_run=dry_run))
+        put_json(_fields(done or would, moved, dry_run=dry_run))
     elif done:
-        _tell(done, work.command)
+        _tell(done, moved, work.command)
 
 
 def _refuse_empty(names: Mapping[str, str | None]) -> None:
@@ -213,8 +214,8 @@ def _refuse_unknown(engine: Engine, would: Rerated, which: Which) -> None:
     raise ConfigurationError(f"The books have no call of {name} then.{hint} See accounting report --by model")
 
 
-def _show(would: Rerated) -> None:
-    say(out(), *_found(would))
+def _show(would: Rerated, moved: Sequence[Effect]) -> None:
+    say(out(), *_found(would), *in_words(moved, "would move"))
     if would.recosts:
         say(out(), "")
         show(out(), Sheet(_COLUMNS, tuple(map(_cells, would.recosts))))
@@ -243,7 +244,6 @@ def _changed(would: Rerated) -> Iterator[str]:
     )
     if would.unpriced_before or would.unpriced_after:
         yield f"Unpriced among them: {would.unpriced_before:,} before, {would.unpriced_after:,} after."
-    yield from moved(done, "would move")
 
 
 def _unpriced(would: Rerated) -> str:
@@ -273,13 +273,13 @@ def _cells(one: Recost) -> tuple[Cell, ...]:
     return printable(one.project), month, one.currency, *counts, *costs
 
 
-def _tell(done: Rerated, command: str) -> None:
+def _tell(done: Rerated, moved: Sequence[Effect], command: str) -> None:
     costs = f"{money(done.done.before)} before, {money(done.done.after)} after"
     say(
         out(),
         "",
         f"Priced {counted(done.done.changed, 'call')} again: {costs}.",
-        *moved(done.done),
+        *in_words(moved),
         *_earlier(done.done),
     )
     say(out(), "Which rate each had before: accounting restatements list --kind rerated")
@@ -293,7 +293,7 @@ def _earlier(done: Restated) -> Iterator[str]:
         yield f"{earlier:,} {were} before it was interrupted: {earlier + done.changed:,} in all."
 
 
-def _fields(done: Rerated, *, dry_run: bool) -> dict[str, Any]:
+def _fields(done: Rerated, moved: Sequence[Effect], *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "models": [{"provider": provider, "model": name} for provider, name in done.models],
@@ -306,7 +306,7 @@ def _fields(done: Rerated, *, dry_run: bool) -> dict[str, Any]:
         "unpriced_after": done.unpriced_after,
         "before": done.done.before,
         "after": done.done.after,
-        "budgets": budget_fields(done.done),
+        "budgets": effect_fields(moved),
         "projects": [{**asdict(one), "month": f"{one.month:%Y-%m}"} for one in done.recosts],
         "overtaken": done.overtaken,
     }

@@ -11,7 +11,7 @@ def test_healthy_books_end_with_0_and_a_line_for_each_check(run: Run, books: Boo
     ran = run("doctor")
     assert ran.code == 0
     assert all(line.startswith(("ok ", "look ")) for line in ran.lines[:-2])
-    assert ran.lines[-1].startswith("23 checks: ")
+    assert ran.lines[-1].startswith("24 checks: ")
 
 
 def test_what_is_bad_ends_with_1_and_says_what_to_do(run: Run) -> None:

@@ -278,8 +278,10 @@ def test_ctrl_c_leaves_whole_steps_and_the_command_that_goes_on(
 def test_the_budgets_that_it_moves_are_named(run: Run, books: Books) -> None:
     budget(books, "100", cycle=Cycle(Every.TOTAL))
     budget(books, "100", Scope(Kind.MODEL, name="else"), name="other", cycle=Cycle(Every.TOTAL))
-    said = "What is spent of budgets {} with it: cap by +0.055 CNY."
-    assert said.format("would move") in run("rerate", "--model", "*", "--dry-run").lines
+    said = "What is spent of budgets {} with it: cap by +0.055 CNY ({} left)."
+    assert said.format("would move", "99.891") in run("rerate", "--model", "*", "--dry-run").lines
     found = json.loads(run("rerate", "--model", "*", "--dry-run", "--json").out)
-    assert found["budgets"] == [{"budget": "cap", "currency": "CNY", "difference": "0.055"}]
-    assert said.format("moves") in run("rerate", "--model", "*", *WHY, "--yes").lines
+    assert found["budgets"] == [
+        {"budget": "cap", "currency": "CNY", "begins_on": "1970-01-01", "difference": "0.055", "remaining": "99.891"}
+    ]
+    assert said.format("moves", "99.891") in run("rerate", "--model", "*", *WHY, "--yes").lines
