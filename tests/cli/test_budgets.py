@@ -9,7 +9,7 @@ from accounting.cli import budget_changes
 from accounting.store import reading, transact
 from accounting.usage import Call
 from tests.books import Books, made
-from tests.budgeted import CARD, ended, reserve, running
+from tests.budgeted import CARD, DOLLARS, ended, reserve, running
 from tests.cli.conftest import Run
 
 LONG = timedelta(days=10_000)
@@ -326,3 +326,18 @@ def test_history_has_the_periods_and_then_the_changes(run: Run, books: Books) ->
     assert found["changes"][1]["fields"] == {"limit": {"before": "5", "after": "7"}}
     assert (found["periods"][0]["spent"], found["periods"][0]["limit"]) == ("6", "7")
     assert run("budgets", "history", "cpa").code == 2
+
+
+def test_what_is_held_for_calls_in_a_currency_ends_with_an_exchange_rate_for_it(run: Run, books: Books) -> None:
+    books.load(CARD)
+    books.load(DOLLARS)
+    run("budgets", "add", "cap", *MONTHLY, "--everything", "--strict")
+    call = running(1, now())
+    reserve(books, call)
+    books.deliver(ended(call, response_model="dollars"), now=now())
+    period = shown(run)["period"]
+    assert (period["spent"], period["held"], period["foreign_calls"]) == ("0", "3", 1)
+    run("budgets", "edit", "cap", "--fx", "USD=7")
+    period = shown(run)["period"]
+    assert (period["spent"], period["held"], period["foreign_calls"]) == ("21", "0", 0)
+    assert run("verify").code == 0
