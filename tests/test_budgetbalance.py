@@ -100,6 +100,27 @@ def test_a_state_that_changed_moves_both_sums(books: Books) -> None:
     repaired(books)
 
 
+def test_what_is_set_aside_in_another_period_is_found_in_both(books: Books) -> None:
+    budget(books, "1000", cycle=Cycle(Every.YEAR), name="other")
+    first, other = (row["id"] for row in books.rows(budget_periods))
+    put(books, sa.update(asides).where(asides.c.state == "held", asides.c.period_id == first).values(period_id=other))
+    assert {(one.key.split(",")[0], one.column, one.found, one.expected) for one in found(books)} == {
+        ("budget cap", "held", "3", "0"),
+        ("budget other", "held", "0", "3"),
+    }
+    assert repaired(books) == {"budget_periods": Repaired(wrong=2)}
+
+
+def test_a_period_under_another_budget_is_no_period_of_it(books: Books) -> None:
+    year = budget(books, "1000", cycle=Cycle(Every.YEAR), name="other")
+    put(books, sa.delete(budget_periods).where(budget_periods.c.budget_id == year.id))
+    put(books, sa.update(budget_periods).values(budget_id=year.id))
+    columns = {(one.key.split(",")[0], one.column) for one in found(books)}
+    assert columns >= {("budget cap", "spent"), ("budget other", "begins_on")}
+    repaired(books)
+    assert [row["spent"] for row in books.rows(budget_periods)] == [6, 6]
+
+
 def test_a_state_that_is_none_is_held_as_the_provider_may_have_charged(books: Books) -> None:
     put(books, sa.update(asides).where(asides.c.state == "reserved").values(state="lost"))
     assert {(one.table, one.column) for one in found(books)} == {
