@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from accounting import (
     aliasbook,
     backfill,
+    budgetbalance,
     budgetperiods,
     budgets,
     handovers,
@@ -30,6 +31,7 @@ from accounting.aliases import Rule
 from accounting.budgets import Budget, Terms
 from accounting.cycles import Cycle, Every
 from accounting.decisions import Ask, Decision, Grant, Mode, Refusal
+from accounting.differences import Repaired
 from accounting.errors import RateCardError
 from accounting.exposure import Exposure
 from accounting.handovers import Handover
@@ -37,6 +39,7 @@ from accounting.periods import Period
 from accounting.ports import Verdict
 from accounting.projects import UNASSIGNED
 from accounting.rates import Rate
+from accounting.rebuild import rebuild
 from accounting.rerating import Which
 from accounting.restate import Order, apply, begin
 from accounting.rollup import roll
@@ -44,6 +47,7 @@ from accounting.scopes import Kind, Scope
 from accounting.store import reading, tables, transact, writing
 from accounting.storegate import StoreGate
 from accounting.usage import Call, Outcome, Usage, UsageSource, sub_id
+from accounting.verify import verify
 from tests.books import NOON, Books, at, made, used
 from tests.budgeted import EVERYTHING
 from tests.ledger import Cap, Ledger, Place, Posted, Said, Sums, Tokens, end_day, first_day
@@ -291,10 +295,17 @@ class BudgetedBooks(RuleBasedStateMachine):
         said = Terms(name=cap.name, limit=limit, mode=mode, fx=_other(fx, cap.currency))
 
         def work(conn: Connection) -> None:
-            backfill.fill(conn, budgets.edit(conn, budgets.find(conn, cap.name), said, self.now, WHO))
+            before = budgets.find(conn, cap.name)
+            after = budgets.edit(conn, before, said, self.now, WHO)
+            if after.terms.fx != before.terms.fx:
+                backfill.fill(conn, after)
+                budgetbalance.repair(conn, after)
 
         self._decide(work)
-        self.ledger.caps[cap.id] = replace(cap, limit=limit, mode=mode, fx=said.fx)
+        edited = replace(cap, limit=limit, mode=mode, fx=said.fx)
+        if said.fx != cap.fx:
+            self.ledger.exchange(edited)
+        self.ledger.caps[cap.id] = edited
         if (cap.limit, cap.mode, cap.fx) != (limit, mode, said.fx):
             today = self.ledger.day(self._project(cap.scope), self.now)
             cap.limits.update(dict.fromkeys((first for first in cap.limits if not _is_over(cap, first, today)), limit))
@@ -490,6 +501,14 @@ class BudgetedBooks(RuleBasedStateMachine):
     def roll(self, limit: int) -> None:
         roll(self.books.engine, NOON, limit)
 
+    @rule()
+    def balance(self) -> None:
+        assert verify(self.books.engine).differences == ()
+
+    @rule()
+    def rebuild(self) -> None:
+        assert {*rebuild(self.books.engine).tables.values()} <= {Repaired()}
+
     @rule(steps=st.integers(1, 4))
     def pass_time(self, steps: int) -> None:
         place = INSTANTS.index(self.now) + steps
@@ -544,6 +563,7 @@ class BudgetedBooks(RuleBasedStateMachine):
         self.every_period_says_what_the_ledger_says()
         self.every_reservation_is_in_the_ledger()
         self.what_is_spent_is_what_the_books_say()
+        self.balance()
         left = {id_ for id_, _ in self.ledger.aside}
         assert all(self._lacks_cost(self.ledger.posted[id_]) for id_ in left)
 

@@ -201,6 +201,14 @@ class Ledger:
         for key in [key for key in self.aside if key[0] == after.call.id]:
             self._settle(key, before, after)
 
+    def exchange(self, cap: Cap) -> None:
+        """The budget has other exchange rates now: what some calls cost is known, of which it was not."""
+        self.caps[cap.id] = cap
+        its = {key: self.posted[key[0]] for key in self.aside if key[1].cap == cap.id and key[0] in self.posted}
+        for key, one in its.items():
+            if one.call.usage.source is UsageSource.PROVIDER and one.costs(cap) is not None:
+                del self.aside[key]
+
     def _settle(self, key: tuple[UUID, Place], before: Posted | None, after: Posted) -> None:
         aside, cap = self.aside.pop(key), self.caps[key[1].cap]
         if after.is_free:

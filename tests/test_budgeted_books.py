@@ -42,7 +42,7 @@ from tests.planted_in_budgets import PLANTS
 
 # Without looking for the shortest steps that fail, which takes minutes.
 quickly = settings(
-    max_examples=20,
+    max_examples=15,
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=list(HealthCheck),
