@@ -231,10 +231,21 @@ def _take(conn: Connection, chosen: ColumnElement[bool]) -> list[Aside]:
     """Take reservations out of their periods; returns what they were."""
     rows = _locked(conn, chosen)
     if rows:
-        conn.execute(sa.delete(reservations).where(chosen))
+        # Not by what was asked for, as more may have come to fit it, in periods that are not locked.
+        conn.execute(sa.delete(reservations).where(*_THIS), list(map(_key, rows)))
         for state, off in ((RESERVED, _not_reserved), (HELD, _not_held)):
             _move(conn, [row for row in rows if row.state == state], off)
     return rows
+
+
+_THIS = (
+    reservations.c.call_id == sa.bindparam("this_call"),
+    reservations.c.period_id == sa.bindparam("this_period"),
+)
+
+
+def _key(aside: Aside) -> dict[str, object]:
+    return {"this_call": aside.call_id, "this_period": aside.period_id}
 
 
 def _not_reserved(period: Period, amount: Decimal) -> Period:
