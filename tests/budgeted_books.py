@@ -50,7 +50,7 @@ from accounting.usage import Call, Outcome, Usage, UsageSource, sub_id
 from accounting.verify import verify
 from tests.books import NOON, Books, at, made, used
 from tests.budgeted import EVERYTHING
-from tests.ledger import Cap, Ledger, Place, Posted, Said, Sums, Tokens, end_day, first_day
+from tests.ledger import ANEW, Cap, Ledger, Place, Posted, Said, Sums, Tokens, end_day, first_day
 from tests.spending import emptied
 
 T = TypeVar("T")
@@ -228,7 +228,7 @@ some_calls = st.lists(
         st.sampled_from((None, "eve")),
         st.sampled_from(TAGS),
     ),
-    min_size=2,
+    min_size=1,
     max_size=5,
 )
 some_ends = st.lists(st.sampled_from(ENDS), min_size=5, max_size=5)
@@ -246,6 +246,7 @@ class BudgetedBooks(RuleBasedStateMachine):
         """All there ever were, as they last came in, or are running yet."""
         self.now = INSTANTS[0]
         self.made = 0
+        self.renamed: set[str] = set()
 
     @initialize(
         some=st.lists(lines(), min_size=3, max_size=6),
@@ -501,6 +502,17 @@ class BudgetedBooks(RuleBasedStateMachine):
     def roll(self, limit: int) -> None:
         roll(self.books.engine, NOON, limit)
 
+    @rule(project=st.sampled_from(PROJECTS))
+    def rename(self, project: str) -> None:
+        """There and back again; from then on calls name it by either name."""
+
+        def work(conn: Connection) -> None:
+            held = projects.find(conn, project)
+            projects.rename(conn, held, project + ANEW if held.name == project else project, NOON, WHO)
+
+        self._decide(work)
+        self.renamed.add(project)
+
     @rule()
     def balance(self) -> None:
         assert verify(self.books.engine).differences == ()
@@ -588,7 +600,9 @@ class BudgetedBooks(RuleBasedStateMachine):
 
     def _new(self, call: Call) -> Call:
         """With an id, and among those that there are."""
-        call = replace(call, id=made(call.started_at, len(self.calls) + 1).id)
+        number = len(self.calls) + 1
+        name = f"{call.project}{ANEW}" if call.project in self.renamed and number % 2 else call.project
+        call = replace(call, id=made(call.started_at, number).id, project=name)
         self.calls.append(call)
         return call
 

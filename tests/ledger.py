@@ -27,6 +27,9 @@ SUMMER = at("2026-03-08 07:00"), at("2026-11-01 06:00")
 """From when to when clocks in New York are an hour ahead of what they are in winter."""
 
 UNASSIGNED = "unassigned"
+ANEW = " (new)"
+"""What a project is called besides, once it was renamed; here it keeps the name that it had at first."""
+
 RESERVED, HELD = "reserved", "held"
 _KNOWN = {Outcome.UNKNOWN: 0, Outcome.INTERRUPTED: 1, Outcome.FAILED: 2, Outcome.FINISHED: 2}
 
@@ -234,7 +237,7 @@ class Ledger:
     def payer(self, call: Call) -> tuple[str, str]:
         """Who pays, and by whose word."""
         if call.project:
-            return call.project, "meter"
+            return call.project.removesuffix(ANEW), "meter"
         return self._by_key(call.key_fingerprint, call.started_at)
 
     def followed(self, one: Posted) -> Posted:

@@ -1,6 +1,6 @@
 """Faults in budgets that the program hasn't, planted into it one at a time: see `planted`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from accounting import backfill, budgetperiods, budgets, reservations, scoped, settling, versions
+from accounting import backfill, budgetperiods, budgets, projects, reservations, scoped, settling, storegate, versions
 from accounting.budgetperiods import Period, Place
 from accounting.budgets import Budget
 from accounting.coverage import Coverage
@@ -241,6 +241,13 @@ def whoever_names_no_project_is_nobody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Coverage, "_payer", payer)
 
 
+def former_names_are_nobodys(patch: pytest.MonkeyPatch) -> None:
+    def names(conn: Connection, ids: Collection[int]) -> dict[str, int]:
+        return {project.name: project.id for project in projects.known(conn) if project.id in ids}
+
+    patch.setattr(storegate, "_names", names)
+
+
 def a_release_gives_back_in_one_budget(patch: pytest.MonkeyPatch) -> None:
     def move(conn: Connection, some: Iterable[Any], off: Any) -> None:
         _move(conn, list(some)[:1], off)
@@ -294,6 +301,7 @@ def every_fault() -> Iterator[Plant]:
     yield nobody_hears_of_a_change
     yield paused_budgets_stop_calls
     yield whoever_names_no_project_is_nobody
+    yield former_names_are_nobodys
     yield a_release_gives_back_in_one_budget
     yield overrun_is_not_told
 

@@ -157,6 +157,8 @@ def beheld(told: BudgetedBooks) -> Iterator[None]:
     yield told.edit(0, Decimal(1), Mode.HARD, FX[0])
     yield told.edit(1, Decimal(1), Mode.SOFT, FX[0])
     yield told.reserve([running(INSTANTS[6])] * 3, LIKELY, is_over=False)
+    yield told.rename("ny")
+    yield told.reserve([running(INSTANTS[6], project="ny")] * 2, LIKELY, is_over=False)
     yield told.remove(5)
 
 
