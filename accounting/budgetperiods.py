@@ -108,7 +108,10 @@ def lock(conn: Connection, places: Collection[Place], ids: Collection[int] = ())
     """These periods, and those of these ids; nobody else moves money in them until the transaction ends."""
     if not places and not ids:
         return {}
-    found = conn.execute(_chosen(places, ids).order_by(budget_periods.c.id).with_for_update())
+    if places:
+        found = conn.execute(_chosen(places, ids).order_by(budget_periods.c.id).with_for_update())
+    else:
+        found = conn.execute(_THESE, {"ids": sorted(ids)})
     return {period.place: period for period in map(_period, found)}
 
 
@@ -169,6 +172,11 @@ def unused(budget: Budget, day: date) -> Period:
 
 
 _ROWS = sa.select(budget_periods)
+_THESE = (
+    _ROWS.where(budget_periods.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(budget_periods.c.id)
+    .with_for_update()
+)
 _AMOUNTS = ("spent", "reserved", "held", "overrun", "unpriced", "foreign_calls")
 _MOVED = (
     sa.update(budget_periods)

@@ -40,8 +40,8 @@ class Knowledge:
     budgets: Mapping[int, Budget]
     calendar: Calendar
     rates: dict[tuple[str, str], RateBook] = field(default_factory=dict)
-    made: set[Place] = field(default_factory=set)
-    """Periods that have rows, for all that is known: they are not made anew for each call."""
+    made: dict[Place, int] = field(default_factory=dict)
+    """The ids of periods that have rows, for all that is known: they are not made anew for each call."""
 
     def book(self, conn: Connection, provider: str, model: str) -> RateBook:
         """The lines for the model; read once, as the whole book has thousands."""
@@ -102,13 +102,15 @@ def _wanted(conn: Connection, known: Knowledge, ask: Ask) -> Iterator[_Wanted]:
 
 def _periods(conn: Connection, known: Knowledge, places: set[Place]) -> dict[Place, Period]:
     """The periods, locked; made where they have no rows yet."""
-    found = budgetperiods.lock(conn, places) if places <= known.made else {}
-    if len(found) == len(places):
-        return found
+    if places <= known.made.keys():
+        found = budgetperiods.lock(conn, (), [known.made[place] for place in places])
+        if found.keys() == places:
+            return found
     hold(conn, Lock.INGEST, shared=True)
     budgetperiods.make(conn, places, known.budgets)
-    known.made |= places
-    return budgetperiods.lock(conn, places)
+    found = budgetperiods.lock(conn, places)
+    known.made |= {place: period.id for place, period in found.items()}
+    return found
 
 
 def _day(known: Knowledge, ask: Ask) -> date:

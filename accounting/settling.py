@@ -6,7 +6,7 @@ In the transaction that writes the calls, as its last steps but one: other calle
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from accounting import backfill, budgetperiods, budgets
 from accounting.aliases import NO_ALIASES, Aliases
 from accounting.budgetperiods import Period, Place
 from accounting.budgets import Budget
-from accounting.money import EXACT, ZERO
+from accounting.money import EXACT, ZERO, Money
 from accounting.rates import UNPRICED, Rate, price
 from accounting.scoped import Cost
 from accounting.scopes import Kind, Scope, Subject
@@ -130,12 +130,10 @@ def settle(conn: Connection, known: Budgets, before: Sequence[Row], after: Seque
     # Only now: in between some may have lapsed, or been released.
     open_ = _reservations(conn, ids) if open_ else open_
     periods = {period.id: _moved(period, moves.get(place)) for place, period in locked.items()}
-    bills = _bills(before, after)
-    ends = [_end(each, bills[each.call_id], known.budget(periods[each.period_id]), rates) for each in open_]
-    for end in ends:
-        periods[end.reservation.period_id] = end.moving(periods[end.reservation.period_id])
+    bills = _bills({each.call_id for each in open_}, before, after, rates)
+    ends = [_end(each, bills[each.call_id], known.budget(periods[each.period_id])) for each in open_]
     _write(conn, ends)
-    budgetperiods.write(conn, periods.values())
+    budgetperiods.write(conn, _ended(periods, ends))
 
 
 def effects(
@@ -197,35 +195,56 @@ class _End:
     held: Decimal | None
     overrun: Decimal = ZERO
 
-    def moving(self, period: Period) -> Period:
-        was, off = self.reservation, EXACT.minus(self.reservation.amount)
-        reserved, held = (off, ZERO) if was.state == RESERVED else (ZERO, off)
-        return period.moved(reserved=reserved, held=EXACT.add(held, self.held or ZERO), overrun=self.overrun)
+
+def _ended(periods: Mapping[int, Period], ends: Iterable[_End]) -> Iterator[Period]:
+    """The periods without what was set aside, but for what stays held."""
+    of_period: dict[int, list[_End]] = {}
+    for end in ends:
+        of_period.setdefault(end.reservation.period_id, []).append(end)
+    for id_, period in periods.items():
+        its = of_period.get(id_, ())
+        off = {
+            state: _sum(one.reservation.amount for one in its if one.reservation.state == state) for state in _STATES
+        }
+        held = EXACT.subtract(_sum(one.held for one in its if one.held is not None), off[HELD])
+        overrun = _sum(one.overrun for one in its)
+        yield period.moved(reserved=EXACT.minus(off[RESERVED]), held=held, overrun=overrun)
+
+
+_STATES = (RESERVED, HELD)
+
+
+def _sum(amounts: Iterable[Decimal]) -> Decimal:
+    return reduce(EXACT.add, amounts, ZERO)
 
 
 @dataclass(frozen=True, slots=True)
 class _Bill:
-    """What a call says, and what it said before, if it was in the books."""
+    """What a call says, what it costs by that, and what it cost by what it said before, if it was in the books."""
 
     after: Row
-    before: Row | None
+    cost: Money | None
+    before: Money | None
 
-    def grown(self, budget: Budget, rates: Mapping[int, Rate]) -> Decimal | None:
+    def grown(self, budget: Budget) -> Decimal | None:
         """How much more of its cost is known, in the budget's currency; None where what it cost can't be said."""
-        cost = _in_budget(budget, self.after, rates)
-        was = None if self.before is None else _in_budget(budget, self.before, rates)
+        cost = None if self.cost is None else budget.converted(self.cost)
+        was = None if self.before is None else budget.converted(self.before)
         return None if cost is None else EXACT.subtract(cost, was or ZERO)
 
 
-def _bills(before: Iterable[Row], after: Iterable[Row]) -> dict[UUID, _Bill]:
-    was = {row["id"]: row for row in before}
-    return {row["id"]: _Bill(row, was.get(row["id"])) for row in after}
+def _bills(
+    ids: Collection[UUID], before: Iterable[Row], after: Iterable[Row], rates: Mapping[int, Rate]
+) -> dict[UUID, _Bill]:
+    was = {row["id"]: _cost([row], rates).cost for row in before if row["id"] in ids}
+    these = (row for row in after if row["id"] in ids)
+    return {row["id"]: _Bill(row, _cost([row], rates).cost, was.get(row["id"])) for row in these}
 
 
-def _end(reservation: Reservation, bill: _Bill, budget: Budget | None, rates: Mapping[int, Rate]) -> _End:
+def _end(reservation: Reservation, bill: _Bill, budget: Budget | None) -> _End:
     if budget is None or _is_free(bill.after):
         return _End(reservation, None)
-    more = bill.grown(budget, rates)
+    more = bill.grown(budget)
     rest = EXACT.subtract(reservation.amount, more or ZERO)
     overrun = max(EXACT.minus(rest), ZERO)
     is_known = bill.after["usage_source"] == UsageSource.PROVIDER and more is not None
@@ -239,17 +258,15 @@ def _is_free(row: Row) -> bool:
     return row["outcome"] == Outcome.FAILED and (status is None or not 200 <= status < 300)
 
 
-def _in_budget(budget: Budget, row: Row, rates: Mapping[int, Rate]) -> Decimal | None:
-    """What the call cost, as far as that is known, in the budget's currency; None where that can't be said."""
-    cost = _cost([row], rates).cost
-    return None if cost is None else budget.converted(cost)
-
-
 def _write(conn: Connection, ends: Iterable[_End]) -> None:
-    gone = [_key(end.reservation) for end in ends if end.held is None]
+    gone: dict[int, list[UUID]] = {}
+    for end in ends:
+        if end.held is None:
+            gone.setdefault(end.reservation.period_id, []).append(end.reservation.call_id)
+    for period_id, ids in gone.items():
+        for some in _parts(ids):
+            conn.execute(_GONE, {"this_period": period_id, "ids": some})
     kept = [_key(end.reservation) | {"rest": end.held} for end in ends if end.held is not None]
-    if gone:
-        conn.execute(sa.delete(reservations).where(*_THIS), gone)
     if kept:
         rest = {"state": HELD, "amount": sa.bindparam("rest")}
         conn.execute(sa.update(reservations).where(*_THIS).values(rest), kept)
@@ -261,6 +278,13 @@ _THIS = (
 )
 
 
+# By period: one by one the calls of a batch would take as long as all else that is done about them.
+_GONE = sa.delete(reservations).where(
+    reservations.c.period_id == sa.bindparam("this_period"),
+    reservations.c.call_id.in_(sa.bindparam("ids", expanding=True)),
+)
+
+
 def _key(reservation: Reservation) -> dict[str, Any]:
     return {"this_call": reservation.call_id, "this_period": reservation.period_id}
 
@@ -268,11 +292,11 @@ def _key(reservation: Reservation) -> dict[str, Any]:
 def _reservations(conn: Connection, ids: Sequence[UUID]) -> list[Reservation]:
     columns = (reservations.c[name] for name in Reservation._fields)
     these = sa.select(*columns).where(reservations.c.call_id.in_(sa.bindparam("ids", expanding=True)))
-    return [
-        Reservation(*row)
-        for start in range(0, len(ids), _IDS_AT_ONCE)
-        for row in conn.execute(these, {"ids": ids[start : start + _IDS_AT_ONCE]})
-    ]
+    return [Reservation(*row) for some in _parts(ids) for row in conn.execute(these, {"ids": some})]
+
+
+def _parts(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:
+    return (ids[start : start + _IDS_AT_ONCE] for start in range(0, len(ids), _IDS_AT_ONCE))
 
 
 def _rates(conn: Connection, rows: Iterable[Row]) -> dict[int, Rate]:

@@ -53,7 +53,7 @@ def what_is_settled_stays_set_aside(patch: pytest.MonkeyPatch) -> None:
 
 
 def what_is_settled_stays_in_the_sums(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(settling._End, "moving", lambda _end, period: period)
+    patch.setattr(settling, "_ended", lambda periods, _ends: periods.values())
 
 
 def a_call_that_comes_again_is_spent_again(patch: pytest.MonkeyPatch) -> None:
