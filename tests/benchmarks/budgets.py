@@ -8,7 +8,8 @@ beside it stands what the decision takes that there is nothing to ask.
 
 A hot budget: callers reserve through one gate, as those of a program do. Yardstick, taking turns with ours: as many
 connections, each with a thread, that run the guarded UPDATE bare, `SET reserved = reserved + x WHERE spent + reserved
-+ held + x <= amount`, one durable transaction each. The promise: at least half.
++ held + x <= amount`, one durable transaction each. The promise: at least half, where many ask: they share a
+transaction. A caller alone waits for one of his own, which takes six statements where the yardstick takes one.
 
 Settling: calls of a batch that budgets cover, in batches as delivery makes them, beside the same ingest without any.
 """
