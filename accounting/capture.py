@@ -137,6 +137,7 @@ class Tap:
 
         Whoever goes them says with `judged` what they came to, or with `broke` what ended them.
         """
+        self._waits = True
         steps = self._books.gate.admission(self._ticket.call, self._exposure, self.on_budget)
         self._waits = steps is not None
         if steps is None:
@@ -150,6 +151,16 @@ class Tap:
             return decision
         self._waits, self._has_grant, self.fields = False, isinstance(decision, Grant), {}
         return None
+
+    def unasked(self, error: Exception) -> Refusal | None:
+        """What keeps the call from being sent where a fault of ours kept its budgets from being asked."""
+        refusal = self._books.gate.unasked(error, self._ticket.call)
+        if refusal is not None:
+            self._books.gate.release(self._ticket.call.id)  # they may have been asked before it
+        # Whatever fails now as well: what a budget says holds, and `__del__` ends what has not ended.
+        with contextlib.suppress(Exception):
+            self.judged(refusal)
+        return refusal
 
     def _exposure(self, strict: bool) -> Exposure:
         return exposure_of(snapshots.current(), self._ticket.call, self.fields, strict=strict)

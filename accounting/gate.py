@@ -131,6 +131,15 @@ class Keeper:
             return None
         return self._steps(call, exposure, on_budget)
 
+    def unasked(self, error: BaseException, call: Call | None = None) -> Refusal | None:
+        """What is said of a call of which a fault of ours kept its budgets from being asked; None lets it pass.
+
+        Without the call, or where it can't be told which budgets cover it, any may. Waits for nobody.
+        """
+        with suppress(Exception):  # what this host knows binds from the first call on
+            self._begin()
+        return refusal_while_away([bound for bound in self._perhaps_covering(call) if bound.is_hard], error)
+
     def release(self, call_id: UUID) -> None:
         """Have given back soon what was set aside for the call; waits for nothing and takes no lock."""
         if not self._is_ending:
@@ -185,6 +194,14 @@ class Keeper:
             self._faults.count("budgets.away", fate.error)
             return refusal_while_away(hard, fate.error)
         return fate
+
+    def _perhaps_covering(self, call: Call | None) -> Sequence[Bound]:
+        known = self._known()
+        if known is None:
+            return []
+        with suppress(Exception):
+            return known.budgets if call is None else known.covering(call)
+        return known.budgets
 
     def _asked(
         self, hard: Sequence[Bound], call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None

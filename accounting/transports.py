@@ -15,7 +15,7 @@ from typing import Any
 
 from accounting.capture import Metering, Tap, tap_on
 from accounting.decisions import Decision, Refusal
-from accounting.errors import BudgetExceeded, JournalUnavailable, UnsupportedClient
+from accounting.errors import BudgetExceeded, JournalUnavailable, StoreAway, UnsupportedClient
 from accounting.gate import Steps
 from accounting.outgoing import Outgoing, Sent, form_in, form_of
 from accounting.polls import Poll
@@ -33,13 +33,15 @@ class Guard:
     """Runs the steps of ours on one call's path: what one raises is counted and ends the metering, not the call.
 
     The bytes are safe with the drivers: until a step has returned, all it was given is still to be passed on. All that
-    is let through are refusals that the user asked for.
+    is let through are refusals that the user asked for. `failed_at` is the step of the last fault: not the error, whose
+    frames hold what is to be let go.
     """
 
-    __slots__ = ("tap",)
+    __slots__ = ("failed_at", "tap")
 
     def __init__(self) -> None:
         self.tap: Tap | Poll | None = None
+        self.failed_at: str | None = None
 
     def __enter__(self) -> None: ...
 
@@ -50,8 +52,7 @@ class Guard:
             return False
         tap, self.tap = self.tap, None
         # Whatever fails now as well: there is nobody left to tell but the caller, whom it does not concern.
-        with contextlib.suppress(Exception):
-            recorder().faults.count(_step(trace), error)
+        self.failed_at = _counted(error)
         with contextlib.suppress(Exception):
             if tap is not None:
                 tap.drop()
@@ -59,6 +60,15 @@ class Guard:
 
 
 _ASKED_FOR = (JournalUnavailable, BudgetExceeded)
+
+
+def _counted(error: Exception) -> str:
+    """The step at which it failed."""
+    step = "guard"
+    with contextlib.suppress(Exception):
+        step = _step(error.__traceback__)
+        recorder().faults.count(step, error)
+    return step
 
 
 def _step(trace: TracebackType | None) -> str:
@@ -106,6 +116,12 @@ class Metered:
         return self._library.Request(
             request.method, request.url, headers=headers, stream=stream, extensions=request.extensions
         )
+
+    def _admission(self, request: Any, guard: Guard) -> Steps | None:
+        """The steps until it is decided whether it may be sent; raises what kept us from reading it."""
+        if guard.failed_at is not None and request.method == "POST":  # nothing else buys anything
+            raise StoreAway(f"a fault of ours at step {guard.failed_at!r}")
+        return guard.tap.admission() if guard.tap is not None else None
 
     def _instead(self, request: Any, refusal: Refusal, guard: Guard) -> Any:
         """What a caller gets whose call a budget refused: an answer of the provider's kind, or an error where no SDK
@@ -157,6 +173,14 @@ _OF_SDKS = b"x-stainless-"
 
 def _judged(guard: Guard, decision: Decision | None) -> Refusal | None:
     return guard.tap.judged(decision) if isinstance(guard.tap, Tap) else None
+
+
+def _unasked(guard: Guard, error: Exception) -> Refusal | None:
+    """What the call's budgets say where a fault of ours kept them from being asked: it may not pass one that binds."""
+    if isinstance(guard.tap, Tap):
+        _counted(error)
+        return guard.tap.unasked(error)
+    return recorder().gate.unasked(error)
 
 
 def _gone(steps: Steps) -> Decision | None:
@@ -354,7 +378,7 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 request = self._tap(request, guard, ask_for_usage=ask_for_usage)
             mark = _metered.set(guard.tap is not None)
             try:
-                if (refusal := self._refused(guard)) is not None:
+                if (refusal := self._refused(request, guard)) is not None:
                     return self._instead(request, refusal, guard)
                 return self.inner.handle_request(request)
             except BaseException as error:
@@ -365,13 +389,15 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
             finally:
                 _metered.reset(mark)
 
-        def _refused(self, guard: Guard) -> Refusal | None:
+        def _refused(self, request: Any, guard: Guard) -> Refusal | None:
             """What the call's budgets say against it; they have set aside what it may cost where that is nothing."""
             refusal = None
             with guard:
-                steps = guard.tap.admission() if guard.tap is not None else None
-                if steps is not None:
-                    refusal = _judged(guard, _gone(steps))
+                try:
+                    if (steps := self._admission(request, guard)) is not None:
+                        refusal = _judged(guard, _gone(steps))
+                except Exception as error:  # noqa: BLE001 - any of ours
+                    refusal = _unasked(guard, error)
             return refusal
 
         def _is_refused(self, response: Any, guard: Guard) -> bool:
@@ -416,7 +442,7 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
                 request = self._tap(request, guard, ask_for_usage=ask_for_usage)
             mark = _metered.set(guard.tap is not None)
             try:
-                if (refusal := await self._refused(guard)) is not None:
+                if (refusal := await self._refused(request, guard)) is not None:
                     return self._instead(request, refusal, guard)
                 return await self.inner.handle_async_request(request)
             except BaseException as error:
@@ -427,13 +453,15 @@ def transports(library: ModuleType) -> tuple[type[Any], type[Any]]:
             finally:
                 _metered.reset(mark)
 
-        async def _refused(self, guard: Guard) -> Refusal | None:
+        async def _refused(self, request: Any, guard: Guard) -> Refusal | None:
             """What the call's budgets say against it; they have set aside what it may cost where that is nothing."""
             refusal = None
             with guard:
-                steps = guard.tap.admission() if guard.tap is not None else None
-                if steps is not None:
-                    refusal = _judged(guard, await _gone_async(steps))
+                try:
+                    if (steps := self._admission(request, guard)) is not None:
+                        refusal = _judged(guard, await _gone_async(steps))
+                except Exception as error:  # noqa: BLE001 - any of ours
+                    refusal = _unasked(guard, error)
             return refusal
 
         async def _is_refused(self, response: Any, guard: Guard) -> bool:

@@ -478,6 +478,40 @@ def test_a_fault_in_what_a_call_may_use_does_not_let_it_past_a_budget(
     expect_faults("budgets.away")
 
 
+def test_a_call_that_a_fault_of_ours_stops_is_written_down_as_refused(
+    budgets: Budgets, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.says(plain(JSON))
+    caller.post(server.url + CHAT, ASK)
+
+    def broken(*_: object) -> Any:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(gate.Keeper, "covering", broken)
+    assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
+    sent, refused = journaled.calls()
+    assert (refused.outcome, refused.http_status, refused.refused_by) == (Outcome.FAILED, None, "team")
+    assert list(budgets.reserved) == [sent.id]
+    assert len(server.asked) == 1
+    expect_faults(next(iter(journaled.faults())))
+
+
+@in_tasks
+def test_what_was_set_aside_for_a_call_that_a_fault_of_ours_stops_is_given_back(
+    budgets: Budgets, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(latch: Latch, seconds: float) -> bool:
+        latch.wait(5)
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr(Latch, "wait_async", broken)
+    budgetfile.keep(budgetfile.file_of(URL), covering(TEAM))
+    assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
+    assert until(lambda: [len(batch) for batch in budgets.batches] == [1] and budgets.reserved == {})
+    assert (journaled.only().refused_by, server.asked) == ("team", [])
+    expect_faults(next(iter(journaled.faults())))
+
+
 # What changes while the process runs
 
 

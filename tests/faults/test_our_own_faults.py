@@ -1,7 +1,8 @@
-"""L6: no fault of ours reaches the caller.
+"""L6: no fault of ours reaches the caller, and none lets a call past a budget that says no.
 
 Which functions of ours a call passes through is found by tracing one. Then, call after call, each is made to
-raise at its first line: the caller must get its answer all the same, and the fault must be counted.
+raise at its first line: the caller must get its answer all the same, and the fault must be counted. Where a budget
+that binds has nothing left, the provider must never be asked.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -22,7 +24,9 @@ import pytest
 import sqlalchemy as sa
 
 import accounting
-from accounting import recorder
+from accounting import gate, recorder
+from accounting.errors import BudgetExceeded
+from tests.capture.gates import LENIENT, Budgets, covering
 
 OURS = str(Path(accounting.__file__).parent)
 
@@ -30,8 +34,8 @@ OURS = str(Path(accounting.__file__).parent)
 # them to catch what they raise; they hold no work of ours but guarded steps. What `__del__` raises Python swallows.
 HOLDS_THE_GUARD = {
     "Guard.__init__", "Guard.__enter__", "Guard.__exit__", "Tap.__del__",
-    *(f"transports.<locals>.MeteredTransport.{name}" for name in ("handle_request", "_send", "_is_refused")),
-    *(f"transports.<locals>.AsyncMeteredTransport.{name}" for name in ("handle_async_request", "_send", "_is_refused")),
+    *(f"transports.<locals>.{kind}.{name}" for kind in ("MeteredTransport", "AsyncMeteredTransport")
+      for name in ("handle_request", "handle_async_request", "_send", "_refused", "_is_refused")),
     *(f"transports.<locals>.TappedStream.{name}" for name in ("__iter__", "close")),
     *(f"transports.<locals>.AsyncTappedStream.{name}" for name in ("__aiter__", "aclose")),
 }  # fmt: skip
@@ -183,3 +187,80 @@ def test_a_fault_in_any_function_on_the_way_is_counted_and_leaves_the_call_alone
     assert journal is not None
     assert journal.standing(datetime.now(UTC)).open == 0  # T would wait for it
     assert faults_in(store) >= len(guarded) > 30
+
+
+@pytest.fixture
+def budgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Budgets]:
+    """One that binds, and has nothing left."""
+    monkeypatch.setenv("ACCOUNTING_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", "postgresql://books.invalid/books")
+    monkeypatch.setattr("accounting.recorder.Delivery", lambda *_, **__: None)
+    budgets = Budgets(limit=0)
+    monkeypatch.setattr(gate, "open_gate", lambda _: budgets)
+    recorder.close()
+    yield budgets
+    recorder.close()
+
+
+def sending(library: Any, is_async: bool, asked: list[bytes]) -> Callable[[Watch], str]:
+    """Sends a call, and says how it ended."""
+
+    def answer(request: Any) -> Any:
+        asked.append(request.content)
+        return library.Response(200, json=json.loads(WHOLE))
+
+    def send(watch: Watch) -> str:
+        with accounting.meter(library.Client(transport=library.MockTransport(answer))) as client, watch():
+            return str(client.post("https://api.openai.com/v1/chat/completions", json={"model": "m"}).status_code)
+
+    async def send_async(watch: Watch) -> str:
+        made = library.AsyncClient(transport=library.MockTransport(answer))
+        async with accounting.meter(made) as client:
+            with watch():
+                response = await client.post("https://api.openai.com/v1/chat/completions", json={"model": "m"})
+        return str(response.status_code)
+
+    def ended(watch: Watch) -> str:
+        try:
+            return asyncio.run(send_async(watch)) if is_async else send(watch)
+        except (BudgetExceeded, Injected) as error:
+            return type(error).__name__
+
+    return ended
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_fault_in_any_function_on_the_way_lets_no_call_past_a_budget_that_binds(
+    is_async: bool, library: Any, budgets: Budgets
+) -> None:
+    asked: list[bytes] = []
+    functions: dict[CodeType, None] = {}
+    send = sending(library, is_async, asked)
+    assert send(nullcontext) == "BudgetExceeded"
+    assert send(lambda: listing(functions)) == "BudgetExceeded"
+    assert {"Metered._tap", "Coverage.covering", "Latch.wait_async" if is_async else "Latch.wait", "Tap.judged"} <= {
+        code.co_qualname for code in functions
+    }
+    passed = []
+    for function in (each for each in functions if each.co_qualname != "Tap.__del__"):
+        send(partial(fault_in, function))
+        passed += [function.co_qualname] * len(asked)
+        asked.clear()
+    assert passed == []
+    assert len(functions) > 30
+
+
+@pytest.mark.parametrize("bounds", [(), (LENIENT,)], ids=["none", "one that lets pass"])
+def test_a_fault_stops_no_call_where_no_budget_binds(bounds: tuple[Any, ...], budgets: Budgets) -> None:
+    budgets.known, budgets.limit = covering(*bounds), 1000
+    asked: list[bytes] = []
+    send = sending(httpx, False, asked)
+    for name in ("accounting.gate.Keeper._steps", "accounting.gate.Keeper.covering", "accounting.capture.Tap.start"):
+        with pytest.MonkeyPatch.context() as here:
+            here.setattr(name, broken)
+            assert send(nullcontext) == "200"
+
+
+def broken(*_: object, **__: object) -> Any:
+    raise Injected
