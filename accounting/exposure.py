@@ -13,6 +13,9 @@ class Exposure:
     same model. `max_tokens` is what the request itself bounds its answer to, None where it does not. `choices` is how
     many answers it asks for: the figures of output are of one of them. `most_input_tokens` is None where the request's
     bytes don't bound its input. `unbounded` names, for people, what else in the request can cost any amount.
+
+    Only what the call costs at most depends on `longest`, the largest of the bounds that the request gives an answer by
+    any name, and on `loose`, which says why an answer may be longer than they allow; empty where it may not.
     """
 
     input_tokens: int
@@ -23,6 +26,8 @@ class Exposure:
     choices: int = 1
     images: int = 0
     unbounded: tuple[str, ...] = ()
+    longest: int = 0
+    loose: str = ""
 
     def likely(self, default: int | None = None) -> Quantities:
         """What a budget sets aside that is not strict.
@@ -36,23 +41,28 @@ class Exposure:
         return self._used(self.input_tokens, output)
 
     def most(self, default: int | None = None) -> Quantities | None:
-        """The most that the call can use, answers without a bound of their own being no longer than the default.
+        """The most that the call can use, answers without a bound that holds being no longer than the default, or than
+        the request allows.
 
         None where nothing bounds it: see `reasons`.
         """
-        output = default if self.max_tokens is None else self.max_tokens
-        if self.reasons(default) or self.most_input_tokens is None or output is None:
+        if self.reasons(default) or self.most_input_tokens is None:
             return None
-        return self._used(self.most_input_tokens, output)
+        beyond = 0 if self._unheld() is None else default or 0
+        return self._used(self.most_input_tokens, max(self.max_tokens or 0, self.longest, beyond))
 
     def reasons(self, default: int | None = None) -> tuple[str, ...]:
         """Why nobody can say what the call costs at most; empty where somebody can."""
         found = list(self.unbounded)
         if self.most_input_tokens is None:
             found.append("its input is not in memory")
-        if self.max_tokens is None and default is None:
-            found.append("it names no max_tokens")
+        if default is None and (unheld := self._unheld()):
+            found.append(unheld)
         return tuple(found)
+
+    def _unheld(self) -> str | None:
+        """Why the request's own bound does not hold its answer; None where it does."""
+        return self.loose or ("it names no max_tokens" if self.max_tokens is None else None)
 
     def _used(self, input_tokens: int, output_tokens: int) -> Quantities:
         return Quantities(input=input_tokens, output=output_tokens * self.choices, requests=1, images=self.images)

@@ -1,8 +1,9 @@
 """What a request may use, told from itself and from what was learned of the model, before it is sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from accounting.bounds import Bounds, bounds, is_count, no_count, stated
 from accounting.estimates import Snapshot, estimate, is_estimated, learned_sizes, most_input, priors
 from accounting.exposure import Exposure
 from accounting.openends import NONE, OpenEnds, open_ends
@@ -23,9 +24,10 @@ def exposure_of(snapshot: Snapshot, call: Call, fields: Mapping[str, Any], *, st
     `fields` are the request's parsed JSON, empty where it was not readable in memory. Without `strict` nobody will ask
     for the most that it can cost, and what only that depends on is not looked for.
 
-    `max_tokens` bounds all that comes out: OpenAI's `max_completion_tokens` and `max_output_tokens` count what was
-    thought, and its models that think refuse the older `max_tokens`; Anthropic's budget for thinking is within its
-    `max_tokens`, Gemini's thoughts within `maxOutputTokens`. Where it is otherwise, `unbounded` says so.
+    Where the answer is bounded, that bounds all that comes out: OpenAI's `max_completion_tokens` and
+    `max_output_tokens` count what was thought, and its models that think refuse the older `max_tokens`; Anthropic's
+    budget for thinking is within its `max_tokens`, Gemini's thoughts within `maxOutputTokens`. Where it is otherwise,
+    `unbounded` says so.
     """
     model, effort = call.model, call.effort or ""
     likely = estimate(
@@ -35,6 +37,7 @@ def exposure_of(snapshot: Snapshot, call: Call, fields: Mapping[str, Any], *, st
     )  # fmt: skip
     is_silent = priors().is_silent(call.endpoint)
     ends = open_ends(fields) if strict else NONE
+    held = bounds(call.provider, call.endpoint, fields) if strict and not is_silent else Bounds()
     return Exposure(
         input_tokens=likely.input_tokens,
         output_tokens=likely.high_output_tokens,
@@ -44,6 +47,8 @@ def exposure_of(snapshot: Snapshot, call: Call, fields: Mapping[str, Any], *, st
         choices=1 if is_silent else _choices(call, fields),
         images=_images(call.endpoint, fields),
         unbounded=tuple(dict.fromkeys((*ends.names, *_beside(call, fields)))) if strict else (),
+        longest=held.longest,
+        loose=held.loose,
     )
 
 
@@ -71,13 +76,14 @@ _ADDED_TO = (
 
 def _choices(call: Call, fields: Mapping[str, Any]) -> int:
     """Answers that are made; `best_of` are made to show the best `n` of them."""
-    config = _object(fields, "generationConfig") or _object(fields, "generation_config")
-    asked = [*(fields.get(name) for name in _CHOICES), *(config.get(name) for name in _CANDIDATES)]
-    return max(map(_count, asked)) * _prompts(call.endpoint, fields)
+    return _largest(fields, _CHOICES) * _prompts(call.endpoint, fields)
 
 
-_CHOICES = ("n", "best_of", "num_generations", "numResults")
-_CANDIDATES = ("candidateCount", "candidate_count")
+_CHOICES = (
+    *("n", "best_of", "num_generations", "numResults"),
+    *("generationConfig.candidateCount", "generationConfig.candidate_count"),
+    *("generation_config.candidateCount", "generation_config.candidate_count"),
+)
 
 
 def _prompts(endpoint: str, fields: Mapping[str, Any]) -> int:
@@ -91,8 +97,7 @@ def _prompts(endpoint: str, fields: Mapping[str, Any]) -> int:
 def _images(endpoint: str, fields: Mapping[str, Any]) -> int:
     if endpoint not in _DRAWING:
         return 0
-    asked = fields.get("n"), _object(fields, "parameters").get("sampleCount")
-    return max(map(_count, asked)) * (_pictured(fields) if endpoint == _PREDICT else 1)
+    return _largest(fields, _PICTURES) * (_pictured(fields) if endpoint == _PREDICT else 1)
 
 
 def _pictured(fields: Mapping[str, Any]) -> int:
@@ -102,6 +107,7 @@ def _pictured(fields: Mapping[str, Any]) -> int:
     return min(sum(isinstance(one, Mapping) and "prompt" in one for one in each), MOST_CHOICES)
 
 
+_PICTURES = ("n", "parameters.sampleCount")
 _PREDICT = "*:predict"
 _DRAWING = frozenset({"images/generations", "images/edits", "images/variations", "image_generation", _PREDICT})
 
@@ -111,9 +117,10 @@ def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _count(value: object) -> int:
-    """One where it is no number of anything."""
-    return min(value, MOST_CHOICES) if type(value) is int and value > 0 else 1
+def _largest(fields: Mapping[str, Any], paths: Iterable[str]) -> int:
+    """Of what is asked for by any of the paths; one where it is no number of anything."""
+    asked = (min(value, MOST_CHOICES) for _, value in stated(fields, paths) if is_count(value))
+    return max(asked, default=1)
 
 
 def _beside(call: Call, fields: Mapping[str, Any]) -> Iterator[str]:
@@ -123,6 +130,7 @@ def _beside(call: Call, fields: Mapping[str, Any]) -> Iterator[str]:
         yield "an endpoint that is not billed by its text"
     if priors().is_silent(call.endpoint):
         return
+    yield from (no_count(path) for path, value in stated(fields, (*_CHOICES, *_PICTURES)) if not is_count(value))
     if call.provider == "perplexity" and fields.get("disable_search") is not True:
         yield "web search"
     if model.endswith(":online") or "-search-" in model:  # OpenRouter's; OpenAI's of chat completions

@@ -118,7 +118,8 @@ def test_open_ends_are_looked_for_only_where_somebody_asks_for_the_most() -> Non
         ({"generationConfig": {"candidateCount": 3}}, 3),
         ({"generation_config": {"candidate_count": 3}}, 3),
         ({"num_generations": 2}, 2),
-        *(({"n": odd}, 1) for odd in (None, True, 0, -4, "4", Decimal("2.0"), [3])),
+        ({"generationConfig": {"candidateCount": 3}, "generation_config": {"candidate_count": 8}}, 8),
+        ({"n": None}, 1),
         ({"n": 10**30}, MOST_CHOICES),
         ({"generationConfig": "x"}, 1),
     ],
@@ -130,6 +131,46 @@ def test_each_answer_that_is_asked_for_counts(more: dict[str, Any], choices: int
     assert most is not None
     assert most.output == 100 * choices
     assert found.likely().output == 100 * choices
+
+
+@pytest.mark.parametrize("odd", [True, 0, -4, "8", Decimal("2.0"), [3]])
+@pytest.mark.parametrize("endpoint", ["chat/completions", "images/generations"])
+def test_a_number_of_answers_that_not_all_servers_read_alike_bounds_nothing(odd: object, endpoint: str) -> None:
+    """Lenient ones take "8" for eight."""
+    found = of({**HELLO, "n": odd}, max_tokens=100, endpoint=endpoint)
+    assert found.unbounded == ("its n is no whole number above 0",)
+    assert found.most() is None
+    assert found.choices == 1
+    assert of({"input": "one", "n": odd}, endpoint="embeddings").unbounded == ()
+
+
+def test_the_most_is_by_the_largest_of_all_the_bounds_given_and_what_is_likely_by_the_one_that_the_books_have() -> None:
+    found = of({**HELLO, "max_completion_tokens": 1, "max_tokens": 8_000}, NOTHING, max_tokens=1, bytes_in=96)
+    assert found.most() == Quantities(input=96, output=8_000, requests=1)
+    assert (found.max_tokens, found.likely().output) == (1, 1)
+
+
+def test_a_bound_that_is_not_known_to_hold_is_none_but_what_it_allows_is_more_than_the_default() -> None:
+    fields = {**HELLO, "max_completion_tokens": 10}
+    found = of(fields, NOTHING, provider="deepseek", max_tokens=10)
+    assert found.reasons() == ("deepseek is not known to keep to max_completion_tokens, but to max_tokens",)
+    assert found.most() is None
+    assert found.reasons(default=500) == ()
+    assert [output_at_most(found, default) for default in (500, 5)] == [500, 10]
+    assert output_at_most(of(fields, NOTHING, provider="openai", max_tokens=10), 500) == 10
+
+
+def output_at_most(found: Exposure, default: int) -> int:
+    most = found.most(default)
+    assert most is not None
+    return most.output
+
+
+def test_a_bound_of_nothing_is_none() -> None:
+    found = of({**HELLO, "max_tokens": 0}, NOTHING, max_tokens=0)
+    assert found.reasons() == ("its max_tokens is no whole number above 0",)
+    assert output_at_most(found, 500) == 500
+    assert of({**HELLO, "max_tokens": 0}, strict=False, max_tokens=0).reasons() == ()
 
 
 @pytest.mark.parametrize(
