@@ -54,7 +54,8 @@ class Faults:
         if self._counts[step] == 1:
             # Our own errors say what to do; another's message may carry anything.
             advice = f" {error}" if isinstance(error, AccountingError) else ""
-            log.warning("Metering failed at step %r (%s); calls go on.%s", step, type(error).__name__, advice)
+            what = f"step {step!r} ({type(error).__name__})"
+            log.warning("Metering failed at %s; calls go on unless a budget refuses them.%s", what, advice)
 
     def note(self, step: str) -> None:
         """Count a fault where nothing may be logged, as a log takes locks."""

@@ -173,17 +173,17 @@ def faults(seen: SourcesSeen, _now: datetime) -> Verdict:
             steps.update(source.faults)
     if not +steps:
         return Verdict(OK, "No step of metering has failed in a live journal.")
-    said = (
-        f"Metering failed at {', '.join(f'{step} {count:,}×' for step, count in steps.most_common())}; calls went on."
-    )
-    if told := [_OF_BUDGETS[step] for step in sorted(steps) if step in _OF_BUDGETS]:
-        said = f"{said.removesuffix('.')}, as far as budgets let them: {'; '.join(told)}."
+    failed = ", ".join(f"{step} {count:,}×" for step, count in steps.most_common())
+    told = "; ".join(_OF_BUDGETS[step] for step in sorted(steps) if step in _OF_BUDGETS)
+    said = f"Metering failed at {failed}; calls went on unless a budget refused them{': ' if told else ''}{told}."
     return Verdict(LOOK, said, "Each program logs the first of each step, under the logger `accounting`.")
 
 
 _OF_BUDGETS = {
-    "budgets.away": "the store could not be asked in time whether a call fits",
-    "budgets.unknown": "nobody could say which budgets there are",
+    "budgets.away": "the store could not be asked in time whether a call fits, and the budget's --when-away decided",
+    "budgets.unknown": (
+        "nobody could say which budgets there are, and calls passed unless ACCOUNTING_BUDGETS_REQUIRED is true"
+    ),
     "budgets.start": "nobody can ask the store at all",
     "budgets.release": "what is set aside for calls that were not sent was not given back, and will be held",
     "budgets.refresh": "budgets could not be read again, and the last known ones went on",

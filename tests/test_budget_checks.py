@@ -95,6 +95,14 @@ def test_refusals_for_want_of_a_rate_are_told(books: Books) -> None:
 def test_faults_in_asking_budgets_are_told_in_words() -> None:
     faulty: Source = replace(SOURCE, faults={"budgets.away": 2, "deliver": 1})
     verdict = doctor.faults(SourcesSeen((faulty,)), NOON)
-    assert "budgets.away 2×, deliver 1×; calls went on, as far as budgets let them: the store could not be asked" in (
-        verdict.said
+    assert verdict.said == (
+        "Metering failed at budgets.away 2×, deliver 1×; calls went on unless a budget refused them: the store could "
+        "not be asked in time whether a call fits, and the budget's --when-away decided."
     )
+
+
+def test_a_program_that_never_knew_its_budgets_is_told_with_the_setting_that_decides() -> None:
+    faulty: Source = replace(SOURCE, faults={"budgets.unknown": 3})
+    said = doctor.faults(SourcesSeen((faulty,)), NOON).said
+    assert said.startswith("Metering failed at budgets.unknown 3×;")
+    assert "ACCOUNTING_BUDGETS_REQUIRED" in said

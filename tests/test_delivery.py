@@ -130,7 +130,7 @@ def test_faults_travel_with_reports_and_are_handed_to_the_next_owner(
     assert warehouse.reports[-1].faults == {"journal.start": 3}
     assert Faults(journal).counts() == {"journal.start": 3}
     assert [record.getMessage() for record in caplog.records] == [
-        "Metering failed at step 'journal.start' (OSError); calls go on."
+        "Metering failed at step 'journal.start' (OSError); calls go on unless a budget refuses them."
     ]
 
 
