@@ -155,10 +155,11 @@ def _metering(
     on_budget: "OnBudget | None",
 ) -> "Metering":
     from accounting.capture import Metering
-    from accounting.places import budget_seconds, journal_settings
+    from accounting.places import budget_seconds, budgets_required, journal_settings
     from accounting.providers import known_hosts, provider_name
 
-    journal_settings(), budget_seconds()  # a value that can't be used is told here, not counted at each call
+    # A value that can't be used is told here, not counted at each call.
+    journal_settings(), budget_seconds(), budgets_required()
     if on_budget is not None and not (callable(on_budget) and isinstance(on_budget, Hashable)):
         raise ConfigurationError(f"on_budget is {on_budget!r}; expected a function of a state and a threshold.")
     hosts = known_hosts()

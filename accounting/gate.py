@@ -36,6 +36,10 @@ MOST_TO_FREE = 10_000
 """Calls whose reservations wait to be given back while the store is away; ingest gives those back that are lost."""
 
 
+REQUIRED = "ACCOUNTING_BUDGETS_REQUIRED"
+"""The setting stands for the budget's name where a call is refused as nobody could say which budgets there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Away:
     """The store could not be asked."""
@@ -97,6 +101,7 @@ class Keeper:
         self._url = url
         self._faults = faults
         self._seconds = places.budget_seconds()
+        self._is_required = places.budgets_required()
         self._file = budgetfile.file_of(url)
         self._coverage: Coverage | None = None
         self._last: Coverage | None = None  # what this host knew when the process began
@@ -138,6 +143,8 @@ class Keeper:
         """
         with suppress(Exception):  # what this host knows binds from the first call on
             self._begin()
+        if self._known() is None:
+            return self._refusal_unknown()
         return refusal_while_away([bound for bound in self._perhaps_covering(call) if bound.is_hard], error)
 
     def release(self, call_id: UUID) -> None:
@@ -183,6 +190,7 @@ class Keeper:
                 yield self._first, self._first_by - time.monotonic()
             if self._known() is None:
                 self._faults.count("budgets.unknown", StoreAway("Nobody could say which budgets there are."))
+                return self._refusal_unknown()
         covering = self.covering(call)
         if on_budget is not None:
             self._watch.see(on_budget, call, covering)
@@ -194,6 +202,13 @@ class Keeper:
             self._faults.count("budgets.away", fate.error)
             return refusal_while_away(hard, fate.error)
         return fate
+
+    def _refusal_unknown(self) -> Refusal | None:
+        """What becomes of a call as long as nobody could say which budgets there are."""
+        if not self._is_required:
+            return None
+        message = grounds.unknown(REQUIRED)
+        return Refusal(why=Why.AWAY, budget=REQUIRED, scope="whichever budgets there are", message=message)
 
     def _perhaps_covering(self, call: Call | None) -> Sequence[Bound]:
         known = self._known()

@@ -50,6 +50,14 @@ def message(
     return f"{refused}: {said}{standing}. {to_do}."
 
 
+def unknown(setting: str) -> str:
+    """The same where the setting wants a call refused as long as nobody could say which budgets there are."""
+    return (
+        f"{setting} refused the call: nobody could say yet which budgets there are. See what is wrong: accounting "
+        "doctor; or have calls pass meanwhile: unset it."
+    )
+
+
 def _asked(asked: Decimal | None, state: BudgetState | None) -> str:
     if asked is None or state is None:
         return "it may cost more than remains"

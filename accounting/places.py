@@ -132,6 +132,14 @@ def budget_seconds() -> float:
     return _number("ACCOUNTING_BUDGET_SECONDS", 5)
 
 
+def budgets_required() -> bool:
+    """`ACCOUNTING_BUDGETS_REQUIRED`: whether calls are refused as long as nobody could say which budgets there are.
+
+    Raises `ConfigurationError` for a value that can't be used.
+    """
+    return _chosen("ACCOUNTING_BUDGETS_REQUIRED", _YES_OR_NO, "false")
+
+
 _YES_OR_NO = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 _LARGEST = 1_000_000
 

@@ -98,9 +98,10 @@ def test_each_destination_has_its_own_journals_whoever_logs_in(home: Path, monke
         ("ACCOUNTING_JOURNAL_MAX_MB", "1 GB"),
         ("ACCOUNTING_JOURNAL_KEEP_DAYS", "nan"),
         ("ACCOUNTING_JOURNAL_KEEP_DAYS", "-1"),
+        ("ACCOUNTING_BUDGETS_REQUIRED", "perhaps"),
     ],
 )
-def test_a_journal_setting_that_cannot_be_used_is_told_when_a_client_is_metered(
+def test_a_setting_that_cannot_be_used_is_told_when_a_client_is_metered(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)

@@ -399,6 +399,37 @@ def test_where_nobody_ever_knew_of_budgets_calls_pass_and_are_counted(
     expect_faults("budgets.unknown", "budgets.refresh")
 
 
+def test_where_budgets_are_required_and_nobody_ever_knew_of_any_calls_are_refused(
+    budgets: Budgets, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder.close()
+    monkeypatch.setenv("ACCOUNTING_BUDGETS_REQUIRED", "true")
+    budgets.is_away = True
+    server.says(plain(JSON))
+    assert [caller.post(server.url + CHAT, ASK).error for _ in range(2)] == ["BudgetExceeded"] * 2
+    received = caller.post(server.url + CHAT, ASK, **SDK)
+    assert (received.status, b"unset it" in received.body, server.asked) == (402, True, [])
+    monkeypatch.setattr(gate.Keeper, "admission", None)
+    assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded", "nor past a fault of ours"
+    calls = journaled.calls()
+    assert {(call.outcome, call.refused_by) for call in calls} == {(Outcome.FAILED, "ACCOUNTING_BUDGETS_REQUIRED")}
+    assert len(calls) == 4
+    expect_faults("budgets.unknown", "budgets.refresh", "Tap.admission")
+
+
+def test_where_budgets_are_required_calls_pass_once_it_is_known_that_there_are_none(
+    budgets: Budgets, server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder.close()
+    monkeypatch.setenv("ACCOUNTING_BUDGETS_REQUIRED", "true")
+    budgets.is_away, budgets.known = True, covering()
+    server.says(plain(JSON))
+    assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
+    budgets.is_away = False
+    assert until(lambda: caller.post(server.url + CHAT, ASK).body == JSON)
+    expect_faults("budgets.unknown", "budgets.refresh")
+
+
 def test_a_process_that_begins_while_the_store_is_away_knows_which_budgets_bind(
     budgets: Budgets, server: Server, caller: Caller, journaled: Journaled
 ) -> None:
