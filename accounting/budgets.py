@@ -5,7 +5,7 @@ Running programs keep a copy of them: see `store.editions`.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +31,9 @@ THRESHOLDS = (Decimal(50), Decimal(80), Decimal(100))
 """Percent of the limit at which people want to hear of a budget, where they name no others."""
 
 MOST_PERCENT = 1000
+MOST_DIGITS = 18
+"""Of a limit, and of an exchange rate: what is converted by it and summed has to fit `money.EXACT`."""
+
 MOST_DAYS = 3660
 
 
@@ -299,10 +302,15 @@ def _counted_from(scope: Scope, cycle: Cycle, calendar: Calendar, now: datetime)
 
 
 def _going_on(conn: Connection, budget: Budget, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Of its periods those that are not over."""
+    """Of its periods those that are not over: of a budget that is not a project's, in any zone on earth."""
     today = _today(budget.scope, projects.calendar(conn), now)
+    first = today if budget.scope.kind is Kind.PROJECT else today - _FURTHEST_WEST
     ends_on = budget_periods.c.ends_on
-    return budget_periods.c.budget_id == budget.id, sa.or_(ends_on.is_(None), ends_on > today)
+    return budget_periods.c.budget_id == budget.id, sa.or_(ends_on.is_(None), ends_on > first)
+
+
+_FURTHEST_WEST = timedelta(days=1)
+"""By so much, and a few hours more, it is earlier somewhere than elsewhere."""
 
 
 def _today(scope: Scope, calendar: Calendar, now: datetime) -> date:
@@ -352,6 +360,8 @@ def _checked(terms: Terms, currency: str) -> Terms:
     name = clean(terms.name.strip()) or ""
     if not name or len(name) > MAX_TEXT:
         raise ConfigurationError(f"A budget's name has 1 to {MAX_TEXT} characters, found {len(name)}.")
+    if len(terms.limit.as_tuple().digits) > MOST_DIGITS or abs(terms.limit.adjusted()) > MOST_DIGITS:
+        raise ConfigurationError(f"The limit is {terms.limit:.3E}; expected an amount of at most {MOST_DIGITS} digits.")
     if terms.limit < 0:
         raise ConfigurationError(f"The limit is {plain(terms.limit)}; expected 0 or more.")
     if terms.max_output is not None and terms.max_output < 1:
@@ -365,6 +375,8 @@ def _checked(terms: Terms, currency: str) -> Terms:
 def _refuse_exchange(code: str, rate: Decimal, currency: str) -> None:
     if code == currency:
         raise ConfigurationError(f"The budget is in {currency} itself; name an exchange rate for another currency.")
+    if len(rate.as_tuple().digits) > MOST_DIGITS:
+        raise ConfigurationError(f"{code}={plain(rate)} is too exact; expected at most {MOST_DIGITS} digits.")
     if rate <= 0:
         raise ConfigurationError(f"{code}={plain(rate)} is no exchange rate; expected what 1 {code} is in {currency}.")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from accounting.aliases import NO_ALIASES, Aliases, Rule
 from accounting.decisions import Mode, WhenAway
-from accounting.scopes import Kind, Scope, Subject
+from accounting.scopes import Kind, Scope, Scopes, Subject
 from accounting.usage import Call
 
 _VERSION = 1
@@ -56,23 +56,28 @@ class Coverage:
             project_id=self._payer(call),
             key_id=self.keys.get(call.key_fingerprint),
             provider=call.provider,
-            models=self.models(call.provider, call.model),
+            models=self.models(call.provider, call.model) + self._answering(call),
             user=call.user,
             tags=call.tags,
         )
 
     def covering(self, call: Call) -> list[Bound]:
         """The budgets that cover the call, soft ones too, by id."""
-        if not self.budgets:
-            return []
-        subject = self.subject(call)
-        return [budget for budget in self.budgets if budget.scope.covers(subject)]
+        return self._found.covering(self.subject(call)) if self.budgets else []
 
     def models(self, provider: str, model: str) -> list[str]:
         """The model's own name first, then those that aliases make of it."""
-        if not self._names_models:
+        if not self._models:
             return [model]
         return [model, *(name for name, _ in self._aliases.names(provider, model))]
+
+    def _answering(self, call: Call) -> list[str]:
+        """Of the models that budgets name those that may answer to the request's: dated ones, mostly, which the call
+        will be booked under. Those that don't set aside too much, until it is."""
+        if not self._models or call.response_model or not call.request_model:
+            return []
+        asked, names = call.request_model, self._aliases.names
+        return [each for each in self._models if any(name == asked for name, _ in names(call.provider, each))]
 
     def _payer(self, call: Call) -> int | None:
         if call.project:
@@ -82,8 +87,13 @@ class Coverage:
         return turns[place - 1][1] if place else self.default
 
     @cached_property
-    def _names_models(self) -> bool:
-        return any(budget.scope.kind is Kind.MODEL for budget in self.budgets)
+    def _found(self) -> Scopes[Bound]:
+        return Scopes((budget.scope, budget) for budget in self.budgets)
+
+    @cached_property
+    def _models(self) -> list[str]:
+        """Those that budgets name, or patterns for them."""
+        return [budget.scope.name for budget in self.budgets if budget.scope.kind is Kind.MODEL]
 
     @cached_property
     def _aliases(self) -> Aliases:

@@ -145,7 +145,7 @@ def enter(conn: Connection, source_id: int, looked: Sequence[Looked], now: datet
     budgets = settling.NONE
     if first:
         known = stamps.load(conn, [each.call for each in first], now)
-        budgets = settling.load(conn)
+        budgets = settling.kept(conn)
         rows = ((*known.values(each.call), batch_id, source_id, each.number, each.digest) for each in first)
         if budgets.by_id:
             booked = list(rows)

@@ -12,7 +12,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from accounting import asked, budgetperiods, grounds, ratebook
+from accounting import asked, budgetperiods, grounds, ratebook, settling
 from accounting.asked import Priced
 from accounting.budgetperiods import Period, Place
 from accounting.budgets import Budget
@@ -23,7 +23,7 @@ from accounting.projects import Calendar
 from accounting.resolution import RateBook
 from accounting.settling import HELD, RESERVED
 from accounting.store import Lock, database_now, hold
-from accounting.store.tables import budget_periods, reservations
+from accounting.store.tables import budget_periods, calls, reservations
 
 LEASE = timedelta(minutes=15)
 """So long what is set aside counts as that of a running call. After it the call may still come in, and count."""
@@ -94,10 +94,16 @@ def _wanted(conn: Connection, known: Knowledge, ask: Ask) -> Iterator[_Wanted]:
     day = _day(known, ask)
     for bound in known.coverage.covering(ask.call):
         budget = known.budgets[bound.id]
-        place = budgetperiods.place(budget, day)
+        place = budgetperiods.place(budget, _bound_on(budget, day))
         if budget.is_binding and place is not None:
             book = known.book(conn, ask.call.provider, ask.call.model)
             yield _Wanted(budget, place, asked.priced(budget, ask, book))
+
+
+def _bound_on(budget: Budget, day: date) -> date:
+    """The day by which a budget binds a call: its own, but for one from before the budget counts. That is by another
+    zone, or by a clock that is slow, unless the budget was made for days to come."""
+    return day if budget.cycle.since == budget.counted_from else max(day, budget.counted_from)
 
 
 def _periods(conn: Connection, known: Knowledge, places: set[Place]) -> dict[Place, Period]:
@@ -184,17 +190,27 @@ def forget(conn: Connection, budget: Budget) -> None:
 
 
 def lapse(conn: Connection) -> int:
-    """Hold what is set aside for calls that nobody has heard of for too long; returns of how many, some at most."""
+    """Hold what is set aside for calls that nobody has heard of for too long; returns of how many, some at most.
+
+    What was set aside only after its call had come in, by a caller who had given up waiting, is settled instead.
+    """
     due = sa.and_(reservations.c.state == RESERVED, reservations.c.leased_until <= database_now(conn))
     oldest = sa.select(reservations.c.call_id).where(due).order_by(reservations.c.leased_until).limit(LAPSES_AT_ONCE)
     ids = sorted(set(conn.scalars(oldest)))
     if not ids:
         return 0
-    chosen = sa.and_(due, reservations.c.call_id.in_(ids))
-    rows = _locked(conn, chosen)
-    conn.execute(sa.update(reservations).where(chosen).values(state=HELD))
+    booked = [dict(row) for row in conn.execute(_BOOKED, {"ids": ids}).mappings()]
+    settling.settle(conn, settling.load(conn), booked, booked)
+    rows = _locked(conn, sa.and_(due, reservations.c.call_id.in_(ids)))
+    if rows:
+        conn.execute(sa.update(reservations).where(*_THIS).values(state=HELD), list(map(_key, rows)))
     _move(conn, rows, lambda period, amount: period.moved(reserved=EXACT.minus(amount), held=amount))
-    return len({row.call_id for row in rows})
+    return len(ids)
+
+
+_BOOKED = sa.select(*(calls.c[name] for name in settling.READ)).where(
+    calls.c.id.in_(sa.bindparam("ids", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """What a budget is about: everything, or the calls of one project, key, model, provider, user or value of a tag."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Generic, TypeVar
 
-from accounting.patterns import fits
+from accounting.patterns import fits, is_pattern
+
+T = TypeVar("T")
 
 
 class Kind(StrEnum):
@@ -65,3 +68,36 @@ class Scope:
                 return subject.user == self.name
             case Kind.TAG:
                 return subject.tags.get(self.name) == self.value
+
+
+class Scopes(Generic[T]):
+    """Finds what is about a call among many things, each with its scope: there may be a budget for every user."""
+
+    def __init__(self, things: Iterable[tuple[Scope, T]]) -> None:
+        self._named: dict[Scope, list[tuple[int, T]]] = {}
+        self._patterns: list[tuple[int, Scope, T]] = []
+        for place, (scope, thing) in enumerate(things):
+            if scope.kind is Kind.MODEL and is_pattern(scope.name):
+                self._patterns.append((place, scope, thing))
+            else:
+                self._named.setdefault(scope, []).append((place, thing))
+
+    def covering(self, subject: Subject) -> list[T]:
+        """Those whose scope covers the subject, in the order in which they came."""
+        found = [one for scope in _exactly(subject) for one in self._named.get(scope, ())]
+        found += ((place, thing) for place, scope, thing in self._patterns if scope.covers(subject))
+        return [thing for _, thing in sorted(found, key=lambda one: one[0])]
+
+
+def _exactly(subject: Subject) -> Iterator[Scope]:
+    """Every scope that covers the subject, but for patterns."""
+    yield Scope(Kind.ALL)
+    if subject.project_id is not None:
+        yield Scope(Kind.PROJECT, subject.project_id)
+    if subject.key_id is not None:
+        yield Scope(Kind.KEY, subject.key_id)
+    yield Scope(Kind.PROVIDER, name=subject.provider)
+    yield from (Scope(Kind.MODEL, name=name) for name in dict.fromkeys(subject.models))
+    if subject.user is not None:
+        yield Scope(Kind.USER, name=subject.user)
+    yield from (Scope(Kind.TAG, name=name, value=value) for name, value in subject.tags.items())

@@ -309,6 +309,7 @@ class BudgetedBooks(RuleBasedStateMachine):
         self.ledger.caps[cap.id] = edited
         if (cap.limit, cap.mode, cap.fx) != (limit, mode, said.fx):
             today = self.ledger.day(self._project(cap.scope), self.now)
+            today -= timedelta(days=0 if cap.scope.kind is Kind.PROJECT else 1)  # it may be yesterday still somewhere
             cap.limits.update(dict.fromkeys((first for first in cap.limits if not _is_over(cap, first, today)), limit))
 
     @precondition(lambda self: self.ledger.caps)

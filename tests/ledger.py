@@ -267,10 +267,19 @@ class Ledger:
         return said
 
     def _binding(self, call: Call) -> Iterator[tuple[Cap, Place]]:
+        """One that is in force from some day on binds calls of the days before as well: their clock may be slow."""
         project, _ = self.payer(call)
-        for cap, place in self._places(call, project, call.request_model or ""):
-            if cap.is_binding:
+        model, day = call.request_model or "", self.day(project, call.started_at)
+        for id_ in sorted(self.caps):
+            cap = self.caps[id_]
+            place = cap.place(day if cap.cycle.since == cap.counted_from else max(day, cap.counted_from))
+            covers = self._covers(cap.scope, call, project, model) or self._may_answer(cap.scope, call.provider, model)
+            if cap.is_binding and place is not None and covers:
                 yield cap, place
+
+    def _may_answer(self, scope: Scope, provider: str, model: str) -> bool:
+        """Whether the model that the budget names goes by the name that is asked for."""
+        return scope.kind is Kind.MODEL and model in self._names(provider, scope.name)
 
     def _wanted(self, cap: Cap, call: Call, tokens: Tokens) -> tuple[Why | None, Fraction]:
         model = call.request_model or ""
@@ -299,7 +308,11 @@ class Ledger:
 
     def lapse(self) -> int:
         due = [key for key, one in self.aside.items() if one.state == RESERVED and one.is_over]
-        self.aside |= {key: replace(self.aside[key], state=HELD) for key in due}
+        for key in due:
+            if key[0] in self.posted:
+                self._settle(key, self.posted[key[0]], self.posted[key[0]])
+            else:
+                self.aside[key] = replace(self.aside[key], state=HELD)
         return len({call for call, _ in due})
 
     def remove(self, cap: Cap) -> None:

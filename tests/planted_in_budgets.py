@@ -22,7 +22,7 @@ from accounting.entries import Read
 from accounting.money import Money
 from accounting.ports import Verdict
 from accounting.reservations import Knowledge
-from accounting.scopes import Scope, Subject
+from accounting.scopes import Kind, Scopes, Subject
 from accounting.settling import Budgets
 from accounting.stamps import Stamps
 from accounting.store import database_now, editions
@@ -188,21 +188,24 @@ def weeks_begin_on_sunday(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Cycle, "span", span)
 
 
-_span, _covers = Cycle.span, Scope.covers
+_span, _covering = Cycle.span, Scopes.covering
 
 
 def a_model_goes_by_one_name(patch: pytest.MonkeyPatch) -> None:
-    def covers(scope: Scope, subject: Subject) -> bool:
-        return _covers(scope, replace(subject, models=subject.models[:1]))
+    def covering(found: Scopes[Any], subject: Subject) -> list[Any]:
+        return _covering(found, replace(subject, models=subject.models[:1]))
 
-    patch.setattr(Scope, "covers", covers)
+    patch.setattr(Scopes, "covering", covering)
 
 
 def tags_are_looked_for_by_name_alone(patch: pytest.MonkeyPatch) -> None:
-    def covers(scope: Scope, subject: Subject) -> bool:
-        return _covers(scope, replace(subject, tags=dict.fromkeys(subject.tags, scope.value)))
+    def covering(found: Scopes[Any], subject: Subject) -> list[Any]:
+        values = {scope.value for scope in found._named if scope.kind is Kind.TAG}
+        alike = [replace(subject, tags=dict.fromkeys(subject.tags, value)) for value in values]
+        some = [one for each in (subject, *alike) for one in _covering(found, each)]
+        return [one for place, one in enumerate(some) if one not in some[:place]]
 
-    patch.setattr(Scope, "covers", covers)
+    patch.setattr(Scopes, "covering", covering)
 
 
 def a_new_budget_knows_nothing(patch: pytest.MonkeyPatch) -> None:

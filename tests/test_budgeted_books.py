@@ -75,7 +75,7 @@ BEFORE, TODAY = INSTANTS[1], INSTANTS[3]
 """By the books' days; in New York both are of one day."""
 
 WISHES = [
-    Wish(limit=Decimal("0.07")),
+    Wish(limit=Decimal("0.08")),
     Wish(mode=Mode.STRICT, limit=LARGE, cycle=CYCLES[1]),
     Wish(Scope(Kind.PROJECT, name="ny"), LARGE),
     Wish(Scope(Kind.PROJECT, name=UNASSIGNED), LARGE),
@@ -96,7 +96,7 @@ def steps(told: BudgetedBooks) -> Iterator[None]:
 
 
 def asked(told: BudgetedBooks) -> Iterator[None]:
-    """Calls of every kind; the first budget has room for six of one day, and half of their leases end."""
+    """Calls of every kind; the first budget has room for seven of two days, and half of their leases end."""
     yield told.reserve(
         [running(TODAY), running(TODAY, "x!ab", "ny"), running(TODAY, tags=TAGS[1])], LIKELY, is_over=True
     )

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from threading import Event
 from typing import Any
@@ -19,7 +19,7 @@ from accounting.store import reading, transact
 from accounting.store.tables import calls
 from accounting.store.tables import reservations as rows
 from accounting.usage import Outcome, Usage, UsageSource
-from tests.books import NOON, Books, used
+from tests.books import NOON, Books, at, used
 from tests.budgeted import (
     CARD,
     DOLLARS,
@@ -300,3 +300,52 @@ def test_each_call_counts_in_the_budgets_that_cover_it_and_in_no_other(books: Bo
         unpriced = sum(by == "another" for by, _ in its)
         spent, foreign = Decimal(3 * its.count(("wcode", "plain"))), its.count(("wcode", "dollars"))
         assert found[name] == (spent, unpriced, foreign), name
+
+
+def test_a_reservation_that_comes_after_its_call_is_settled_when_it_lapses(books: Books) -> None:
+    cap, calls_ = budget(books, "30"), [running(number) for number in range(1, 4)]
+    gone: dict[str, Any] = {"outcome": Outcome.FAILED, "http_status": None, "usage": Usage()}
+    unknown: dict[str, Any] = {"outcome": Outcome.UNKNOWN, "http_status": None, "usage": Usage()}
+    for call, end in zip(calls_, (dict[str, Any](), gone, unknown), strict=True):
+        books.deliver(ended(call, **end))
+    reserve(books, *calls_, lease=timedelta(days=-400))
+    transact(books.engine, reservations.lapse)
+    assert amounts(books, cap) == (3, 0, 3)
+    assert [row["call_id"] for row in books.rows(rows)] == [calls_[2].id]
+
+
+def test_a_new_budget_binds_calls_whose_day_is_still_the_one_before(books: Books) -> None:
+    """In a zone further west, or by a clock that is slow."""
+    cap = budget(books, "3", now=at("2026-12-01 03:00"))
+    west = project(books, "west", "America/Los_Angeles")
+    call = running(1, at("2026-12-01 03:30"), project="west")
+    assert west.id
+    assert whys(reserve(books, call, running(2, at("2026-12-01 03:30"), project="west"))) == [None, Why.OVER]
+    books.deliver(ended(call), now=at("2026-12-01 04:00"))
+    assert amounts(books, cap, date(2026, 12, 1)) == (0, 0, 0)
+
+
+def test_a_budget_for_days_to_come_binds_nothing_before(books: Books) -> None:
+    budget(books, "0", cycle=Cycle(Every.DAYS, 10, NOON.date() + timedelta(days=1)))
+    assert whys(reserve(books, running())) == [None]
+
+
+def test_a_lower_limit_binds_where_the_period_before_is_still_running(books: Books) -> None:
+    cap = budget(books, "100")
+    project(books, "west", "America/Los_Angeles")
+    one, other = (running(number, at("2026-12-01 03:30"), project="west") for number in (1, 2))
+    assert whys(reserve(books, one)) == [None]
+
+    def lower(conn: Any) -> None:
+        budgets.edit(conn, cap, replace(cap.terms, limit=Decimal(4)), at("2026-12-01 03:00"), "ann@desk")
+
+    stamps.decide(books.engine, lower)
+    assert whys(reserve(books, other)) == [Why.OVER]
+
+
+def test_a_budget_on_a_dated_model_is_asked_for_what_may_be_answered_by_it(books: Books) -> None:
+    cap = budget(books, "3", Scope(Kind.MODEL, name="plain-2026-08-01"))
+    one, other = running(1), running(2)
+    assert whys(reserve(books, one, other, replace(running(3), request_model="plainer"))) == [None, Why.OVER, None]
+    books.deliver(ended(one, response_model="plain-2026-08-01"), ended(other, response_model="plain-2026-09-01"))
+    assert amounts(books, cap) == (3, 0, 0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from accounting import budgets, reservations
 from accounting.budgets import Budget
@@ -36,6 +36,7 @@ def release(
     The provider may have charged for them; what is learned of them later counts all the same.
     """
     with books() as engine:
+        lapse(engine)
         with reading(engine) as conn:
             budget = budgets.find(conn, name)
             aside = reservations.aside(conn, budget)
@@ -53,6 +54,12 @@ def release(
         say(out(), f"Released {_sum(budget, released)}.")
     else:
         say(out(), printable(f"{budget.name} holds nothing."))
+
+
+def lapse(engine: Engine) -> None:
+    """Hold what has lapsed by now: where no scheduler runs, nobody else does."""
+    while transact(engine, reservations.lapse):
+        pass
 
 
 def _released(conn: Connection, budget: Budget, chosen: Sequence[Aside], why: str) -> list[Aside]:

@@ -8,6 +8,7 @@ from accounting.budgets import Budget
 from accounting.cli import budget_changes, budget_releases
 from accounting.cli.books import AsJson, books, now, out, put_json, roll_up
 from accounting.cli.budget_changes import Name
+from accounting.cli.budget_releases import lapse
 from accounting.cli.budget_sheets import (
     budget_fields,
     figure_fields,
@@ -30,8 +31,10 @@ app.command()(budget_changes.add)
 @app.command("list")
 def list_(as_json: AsJson = False) -> None:
     """Each budget in its running period: what is spent, set aside and left."""
-    with books() as engine, reading(engine) as conn:
-        found = budget_figures.standings(conn, budgets.known(conn), now())
+    with books() as engine:
+        lapse(engine)
+        with reading(engine) as conn:
+            found = budget_figures.standings(conn, budgets.known(conn), now())
     if as_json:
         put_json({"budgets": [standing_fields(each) for each in found]})
     elif found:
@@ -45,6 +48,7 @@ def show_(name: Name, as_json: AsJson = False) -> None:
     """One budget: what is spent, reserved, held and left, its pace, its forecast, and when it runs out."""
     with books() as engine:
         roll_up(engine)  # reading what waits takes longer than what is summed
+        lapse(engine)
         with reading(engine) as conn:
             found = budget_figures.figures(conn, budgets.find(conn, name), now())
     if as_json:
