@@ -33,7 +33,10 @@ MOST_AT_ONCE = 256
 """Calls that are decided about in one transaction."""
 
 MOST_TO_FREE = 10_000
-"""Calls whose reservations wait to be given back while the store is away; ingest gives those back that are lost."""
+"""Calls whose reservations wait to be given back while the store is away; beyond it the books settle them."""
+
+FREED_AT_ONCE = 500
+"""Calls whose reservations are given back in one transaction: a statement holds only so many ids."""
 
 
 REQUIRED = "ACCOUNTING_BUDGETS_REQUIRED"
@@ -47,25 +50,37 @@ class Away:
     error: BaseException
 
 
+LEFT = Away(StoreAway("The caller waits no longer: nothing was sent."))
+
 Fate = Decision | Away
 Steps = Generator[tuple[Latch, float], None, Decision | None]
 """What is waited for before a call is sent, and how many seconds at most; in the end what was decided."""
 
 
 class Ticket:
-    """A call that waits for its budgets' decision: it is decided or given up, whichever comes first."""
+    """A call that waits for its budgets' decision: it is decided or given up, whichever comes first.
 
-    __slots__ = ("_fate", "ask", "latch", "on_budget")
+    `passes` says whether it is sent where they can't be asked.
+    """
 
-    def __init__(self, ask: Ask, on_budget: OnBudget | None) -> None:
+    __slots__ = ("_fate", "ask", "latch", "on_budget", "passes")
+
+    def __init__(self, ask: Ask, on_budget: OnBudget | None, passes: bool) -> None:
         self.ask = ask
         self.on_budget = on_budget
+        self.passes = passes
         self.latch = Latch()
         self._fate: dict[str, Fate] = {}  # set by one step of the interpreter's own: no lock is to be taken here
 
     @property
     def is_open(self) -> bool:
         return not self._fate
+
+    @property
+    def is_sent_unasked(self) -> bool:
+        """Whether the call is on its way without an answer: what is set aside for it all the same, it may cost."""
+        fate = self._fate.get("")
+        return self.passes and isinstance(fate, Away) and fate is not LEFT
 
     def decide(self, fate: Fate) -> bool:
         """Whether the caller still waited for it."""
@@ -77,6 +92,10 @@ class Ticket:
         """What was decided; the caller waits no longer."""
         late = Away(StoreAway(f"Budgets did not answer within {seconds:g} s (ACCOUNTING_BUDGET_SECONDS)."))
         return self._fate.setdefault("", late)
+
+    def left(self) -> Fate:
+        """What was decided; the caller sends nothing."""
+        return self._fate.setdefault("", LEFT)
 
 
 class Question:
@@ -110,9 +129,10 @@ class Keeper:
         self._inbox: SimpleQueue[Ticket | Question | UUID | None] = SimpleQueue()
         self._watch = Watch()
         self._gate: Gate | None = None
-        self._to_free: set[UUID] = set()
+        self._to_free: dict[UUID, None] = {}  # in the order in which they came
         self._is_failing = False  # it could not be learned which budgets there are
         self._is_away = False  # what was asked last could not be
+        self._is_unkept = False  # the host's file could not be written last
         self._is_ending = False
         self._beginning = RLock()
         self._thread: Thread | None = None
@@ -222,17 +242,18 @@ class Keeper:
         self, hard: Sequence[Bound], call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None
     ) -> Generator[tuple[Latch, float], None, Fate]:
         try:
-            ticket = Ticket(Ask(call, exposure(any(bound.mode is Mode.STRICT for bound in hard))), on_budget)
+            ask = Ask(call, exposure(any(bound.mode is Mode.STRICT for bound in hard)))
         except Exception as error:  # noqa: BLE001 - a fault of ours must not let a call past a budget that binds
             return Away(error)
         if self._is_ending or current_thread() is self._thread:
             return Away(StoreAway("The program is ending, or the call was made where budgets are asked."))
+        ticket = Ticket(ask, on_budget, passes=all(bound.when_away is WhenAway.PASS for bound in hard))
         self._inbox.put(ticket)
         try:
             yield ticket.latch, self._seconds
         except BaseException:
-            if isinstance(ticket.taken(self._seconds), Grant):
-                self.release(call.id)
+            if isinstance(ticket.left(), Grant) or ticket.is_sent_unasked:
+                self.release(call.id)  # the thread takes it to be sent
             raise
         return ticket.taken(self._seconds)
 
@@ -279,7 +300,10 @@ class Keeper:
                     self._refresh()
                     due_at = time.monotonic() + REFRESHED_EVERY
         with self.busy:
-            self._serve(self._taken(0.0))
+            while items := self._taken(0.0):
+                self._serve(items)
+            self._is_away = False  # there is no later try
+            self._give_back()
             self._close()
 
     def _close(self) -> None:
@@ -299,27 +323,31 @@ class Keeper:
         return taken
 
     def _serve(self, items: Sequence[Ticket | Question | UUID | None]) -> None:
-        """Those first that somebody waits for."""
         try:
             self._serve_in_turn(items)
         except Exception as error:  # noqa: BLE001 - who waits is told nothing, and goes on in time; others are served
             self._faults.count("budgets.serve", error)
 
     def _serve_in_turn(self, items: Sequence[Ticket | Question | UUID | None]) -> None:
+        """Who waits comes first, but for what was given back just now: it may leave room for one who asks again."""
+        for item in items:
+            if isinstance(item, UUID):
+                self._free(item)
+        self._give_back_some()
         self._decide([item for item in items if isinstance(item, Ticket) and item.is_open])
         for item in items:
             if isinstance(item, Question):
                 self._answer(item)
-        self._to_free.update(item for item in items if isinstance(item, UUID))
-        if not self._is_away:
-            self._give_back()
+        self._give_back()
 
     def _decide(self, tickets: Sequence[Ticket]) -> None:
         if not tickets:
             return
         for ticket, fate in zip(tickets, self._fates([ticket.ask for ticket in tickets]), strict=True):
-            if not ticket.decide(fate) and isinstance(fate, Grant):
-                self._to_free.add(ticket.ask.call.id)  # the caller has gone: nothing was sent
+            is_waiting = ticket.decide(fate)
+            # The caller has gone, or is refused; and what failed may have been done before.
+            if not ticket.is_sent_unasked and isinstance(fate, Away if is_waiting else Away | Grant):
+                self._free(ticket.ask.call.id)
             if ticket.on_budget is not None:
                 self._tell(ticket.on_budget, _states(fate))
 
@@ -332,7 +360,6 @@ class Keeper:
             if len(asks) > 1 and not isinstance(error, StoreError):  # one of them may be to blame
                 return [fate for ask in asks for fate in self._fates([ask])]
             self._is_away = True
-            self._to_free.update(ask.call.id for ask in asks)  # it may have been done before it failed
             return [Away(error)] * len(asks)
         return decisions
 
@@ -343,33 +370,57 @@ class Keeper:
             question.answer = error
         question.latch.open()
 
+    def _free(self, call_id: UUID) -> None:
+        """Have given back what was set aside for the call; where too many wait for that, the first is let go of."""
+        self._to_free[call_id] = None
+        if len(self._to_free) > MOST_TO_FREE:
+            self._to_free.pop(next(iter(self._to_free)))
+            self._faults.count("budgets.release", StoreAway("Too many calls wait for the store to be back."))
+
     def _give_back(self) -> None:
-        """What can't be given back now is tried again once the store can be asked; ingest gives back the rest."""
-        if not self._to_free or self._gate is None:
-            return
+        """What can't be given back now is tried again once the store can be asked."""
+        while self._give_back_some():
+            pass
+
+    def _give_back_some(self) -> bool:
+        """The newest, as somebody may wait for that; whether any were."""
+        some = list(self._to_free)[-FREED_AT_ONCE:]
+        if not some or self._is_away or self._gate is None:
+            return False
         try:
-            self._gate.release(frozenset(self._to_free))
-        except Exception as error:  # noqa: BLE001 - it is tried again
+            self._gate.release(some)
+        except Exception:  # noqa: BLE001 - it is tried again
             self._is_away = True
-            if len(self._to_free) < MOST_TO_FREE:
-                return
-            self._faults.count("budgets.release", error)
-        self._to_free.clear()
+            return False
+        for call_id in some:
+            del self._to_free[call_id]
+        return True
 
     def _refresh(self) -> None:
         """Learn which budgets there are. What was known holds on while the store can't be asked."""
         try:
             self._coverage = self._coverage_now()
             self._is_failing = self._is_away = False
-            if self._gate is not None:
-                budgetfile.keep(self._file, self._coverage)
-                self._tell_watchers()
-                self._give_back()
         except Exception as error:  # noqa: BLE001 - calls are decided upon by what was known
             if not self._is_failing:
                 self._faults.count("budgets.refresh", error)
             self._is_failing = self._is_away = True
         self._first.open()
+        if self._gate is not None and not self._is_failing:
+            self._keep()
+            self._give_back()
+            self._tell_watchers()
+
+    def _keep(self) -> None:
+        """For processes that begin later; where no file can be written they ask for themselves."""
+        try:
+            budgetfile.keep(self._file, self._known() or NOTHING)
+        except Exception as error:  # noqa: BLE001 - it is tried again
+            if not self._is_unkept:
+                self._faults.count("budgets.keep", error)
+            self._is_unkept = True
+        else:
+            self._is_unkept = False
 
     def _coverage_now(self) -> Coverage:
         """Raises where nobody can say; a store that had budgets and is gone may come back."""
@@ -395,8 +446,14 @@ class Keeper:
         return self._gate
 
     def _tell_watchers(self) -> None:
+        """One call that can't be asked about keeps nobody from being told of another."""
         for on_budget, call in self._watch.asking():
-            self._tell(on_budget, self._opened().states(call))
+            try:
+                self._tell(on_budget, self._opened().states(call))
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                self._faults.count("budgets.states", error)
+                if isinstance(error, StoreError):
+                    return
 
     def _tell(self, on_budget: OnBudget, states: Sequence[BudgetState]) -> None:
         for state, percent in self._watch.news(on_budget, states):

@@ -25,7 +25,7 @@ from accounting.errors import BudgetExceeded, ConfigurationError, StoreAway
 from accounting.exposures import exposure_of
 from accounting.latch import Latch
 from accounting.scopes import Kind, Scope
-from accounting.usage import Outcome
+from accounting.usage import Outcome, new_id
 from tests.capture.answers import ASK, ASK_STREAM, CHAT, JSON, OPENAI
 from tests.capture.callers import ASYNC_HTTPX, ASYNC_HTTPX2, HTTPX, HTTPX2, Caller
 from tests.capture.conftest import AWAY_URL as URL
@@ -254,6 +254,125 @@ def test_what_could_not_be_given_back_is_given_back_later(
     expect_faults("budgets.refresh")
 
 
+def test_where_the_host_s_file_cannot_be_written_reservations_are_given_back_all_the_same(
+    budgets: Budgets, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(budgetfile, "keep", read_only)
+    server.says(plain(b"{}", 500))
+    caller.post(server.url + CHAT, ASK)
+    looked = budgets.looked
+    assert until(lambda: budgets.looked > looked + 2)
+    caller.post(server.url + CHAT, ASK)
+    assert until(lambda: budgets.reserved == {})
+    assert budgets.released == [call.id for call in journaled.calls()]
+    assert journaled.faults() == {"budgets.keep": 1}, "told once"
+    expect_faults("budgets.keep")
+
+
+def test_while_the_store_is_away_only_so_many_wait_to_be_given_back_and_then_go_in_portions(
+    budgets: Budgets, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portions: list[int] = []
+    release = budgets.release
+
+    def counted(ids: Any) -> None:
+        release(ids)
+        portions.append(len(ids))
+
+    monkeypatch.setattr(budgets, "release", counted)
+    monkeypatch.setattr(gate, "MOST_TO_FREE", 10)
+    monkeypatch.setattr(gate, "FREED_AT_ONCE", 4)
+    server.says(plain(JSON))
+    caller.post(server.url + CHAT, ASK)
+    budgets.is_away = True
+    assert until(lambda: "budgets.refresh" in journaled.faults())
+    ids = [new_id() for _ in range(25)]
+    keeper = recorder.recorder().gate
+    for each in ids:
+        keeper.release(each)
+    assert until(lambda: len(keeper._to_free) == 10 and keeper._inbox.empty())
+    budgets.is_away = False
+    assert until(lambda: len(budgets.released) == 10)
+    assert {*budgets.released} == {*ids[-10:]}, "the books settle the others"
+    assert portions == [4, 4, 2]
+    expect_faults("budgets.release", "budgets.refresh")
+
+
+@pytest.mark.parametrize("bound", [TEAM, LENIENT], ids=lambda bound: bound.name)
+def test_what_was_set_aside_before_asking_failed_is_given_back_only_where_the_call_was_not_sent(
+    bound: Any, budgets: Budgets, server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a connection that is lost while the store commits."""
+    reserve = budgets.reserve
+
+    def lost(asks: Any) -> Any:
+        reserve(asks)
+        raise StoreAway("The connection was lost.")
+
+    monkeypatch.setattr(budgets, "reserve", lost)
+    budgets.known = covering(bound)
+    server.says(plain(JSON))
+    caller.post(server.url + CHAT, ASK)
+    end_gate()
+    assert len(server.asked) == len(budgets.reserved) == (bound is LENIENT)
+    assert len(budgets.released) == (bound is TEAM)
+    expect_faults("budgets.away")
+
+
+def test_what_is_set_aside_too_late_for_a_call_that_was_sent_unasked_stays(
+    budgets: Budgets, server: Server, make_caller: MakeCaller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCOUNTING_BUDGET_SECONDS", "0.1")
+    budgets.known, budgets.stalls = covering(LENIENT), "reserve"
+    server.says(plain(JSON))
+    assert make_caller().metered().post(server.url + CHAT, ASK).body == JSON
+    budgets.go.set()
+    end_gate()
+    assert (list(budgets.reserved), budgets.released) == ([journaled.only().id], [])
+    expect_faults("budgets.away")
+
+
+@in_threads
+def test_what_was_just_given_back_makes_room_for_a_call_that_asks_at_the_same_moment(
+    budgets: Budgets, server: Server, make_caller: MakeCaller
+) -> None:
+    only = make_caller().metered().client
+    budgets.limit = 2
+    server.says(plain(JSON))
+    assert only.post(server.url + CHAT, json=ASK).status_code == 200
+    (first,) = budgets.reserved
+    budgets.stalls = "reserve"
+    with ThreadPoolExecutor(2) as pool:
+        second = pool.submit(only.post, server.url + CHAT, json=ASK)
+        assert budgets.reached.wait(5)
+        third = pool.submit(only.post, server.url + CHAT, json=ASK)
+        keeper = recorder.recorder().gate
+        assert until(lambda: keeper._inbox.qsize() == 1)
+        keeper.release(first)
+        budgets.go.set()
+        assert {done.result(5).status_code for done in (second, third)} == {200}
+
+
+def test_what_waits_to_be_given_back_is_given_back_at_the_end_however_much_it_is(
+    budgets: Budgets, server: Server, caller: Caller
+) -> None:
+    server.says(plain(JSON))
+    budgets.stalls = "coverage"
+    keeper = recorder.recorder().gate
+    keeper._begin()
+    assert budgets.reached.wait(5)
+    ids = [new_id() for _ in range(3 * gate.MOST_AT_ONCE)]
+    for each in ids:
+        keeper.release(each)
+    keeper.end()
+    budgets.go.set()
+    keeper.join(5)
+    assert {*budgets.released} == {*ids}
+
+
 # Who does not wait
 
 
@@ -272,10 +391,11 @@ def test_a_decision_that_takes_too_long_is_none_and_what_is_set_aside_later_is_g
 
 
 @in_tasks
+@pytest.mark.parametrize("bound", [TEAM, LENIENT], ids=lambda bound: bound.name)
 def test_a_task_that_is_cancelled_while_it_waits_has_sent_nothing_and_leaves_nothing(
-    budgets: Budgets, server: Server, caller: Caller, journaled: Journaled
+    bound: Any, budgets: Budgets, server: Server, caller: Caller, journaled: Journaled
 ) -> None:
-    budgets.stalls = "reserve"
+    budgets.known, budgets.stalls = covering(bound), "reserve"
 
     async def cancel() -> None:
         task = asyncio.create_task(caller.send(caller.request(server.url + CHAT, ASK)))
