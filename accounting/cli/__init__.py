@@ -140,10 +140,12 @@ def _run() -> None:
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
-    """Whether it began with Ctrl-C."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    """Whether it began with Ctrl-C. What a database's connection raises while it closes may go round in a ring."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen and not isinstance(error, KeyboardInterrupt):
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error is not None
+    return isinstance(error, KeyboardInterrupt)
 
 
 def _end_unread() -> NoReturn:

@@ -1,3 +1,4 @@
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -5,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import typer
@@ -83,6 +85,23 @@ def test_an_interrupt_ends_with_130_and_a_line_whatever_it_hits(
     ran = run("store", "copy")
     assert ran.code == 130
     assert ran.err == "Interrupted; what was done is whole, and the same command can be given again.\n"
+
+
+@pytest.mark.timeout(20)
+def test_an_error_whose_causes_go_round_in_a_ring_ends_the_command(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, last = OSError(errno.ENOSPC, "No space left on device"), ValueError()
+    first.__cause__, last.__context__ = last, first
+
+    def failed(prog_name: str) -> NoReturn:
+        raise first
+
+    monkeypatch.setattr(cli, "program", lambda words: failed)
+    monkeypatch.setattr(cli, "_let_go_of_stdout", lambda: None)
+    ran = run("store", "copy")
+    assert (ran.code, ran.err) == (
+        2,
+        "Can't write: No space left on device. Make room, or let the output go elsewhere.\n",
+    )
 
 
 PROGRAM = f"{sys.executable} -c 'from accounting.cli import main; main()'"
