@@ -22,6 +22,9 @@ from accounting.store import named, reading, rows, schema, transact, writing
 from accounting.store.rows import Pair, Row, columns_of, key_of
 from accounting.store.tables import (
     batches,
+    budget_changes,
+    budget_periods,
+    budgets,
     calls,
     former_project_names,
     key_projects,
@@ -29,6 +32,7 @@ from accounting.store.tables import (
     metadata,
     project_zones,
     projects,
+    reservations,
     restated_calls,
     restatements,
     sources,
@@ -45,10 +49,16 @@ FEW = 1_000
 
 MOST_ROUNDS = 10
 
-NAMED = (projects, former_project_names, project_zones, keys, key_projects)
-"""Small, and with names that wander from row to row: replaced as a whole."""
+NAMED = (
+    *(projects, former_project_names, project_zones, keys, key_projects),
+    *(budgets, budget_changes, budget_periods, reservations),
+)
+"""Small, and with names that wander from row to row, or rows that refer to such: replaced as a whole.
 
-_BY_THEMSELVES = (store, batches, calls, restatements, restated_calls, *NAMED)
+Each comes after those that it refers to.
+"""
+
+_BY_THEMSELVES = (batches, calls, restatements, restated_calls, *NAMED)
 
 Read = Callable[[], AbstractContextManager[Connection]]
 """A snapshot of the books that are copied: another each time, or the last."""

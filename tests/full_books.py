@@ -8,9 +8,12 @@ import sqlalchemy as sa
 
 from accounting import aliasbook, backfill, budgets, keys, projects, ratebook, restate
 from accounting.aliases import Rule
+from accounting.budgets import Terms
+from accounting.cycles import Cycle, Every
 from accounting.ingest import ingest
 from accounting.money import Money
 from accounting.restate import Order
+from accounting.scopes import Kind, Scope
 from accounting.store import aliaslines, open_engine, reading, tables, writing
 from accounting.usage import Outcome, Usage
 from tests.books import NOON, Books, Journal, made, used
@@ -112,6 +115,10 @@ def fill(books: Books) -> None:
         conn.execute(sa.insert(tables.budget_changes).values(
             budget_id=1, at=NOON, who="ann@desk", what="added", fields={"amount": [None, "1"]}, why="naïve\n",
         ))  # fmt: skip
+        for scope in (Scope(Kind.PROJECT, project.id), Scope(Kind.KEY, key.id)):
+            terms = Terms(name=f"a {scope.kind}'s", limit=Decimal(7), fx={"USD": Decimal("7.1")})
+            budget = budgets.add(conn, scope, "CNY", Cycle(Every.MONTH), terms, NOON, "ann@desk")
+            backfill.fill(conn, budget)
         rules = [Rule("azure", f"{ours}-{{model}}", "gpt-{model}", "o'hara's") for ours in ("our", "your")]
         _, wrong = aliaslines.append(conn, rules, NOON, "ann@desk")
         aliasbook.withdraw(conn, [wrong.id], LATER, "bob@desk", "naïve\n")

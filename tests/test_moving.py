@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from accounting import moving, projects, store
+from accounting import budgets, moving, projects, store
 from accounting.errors import ConfigurationError, StoreError
 from accounting.moving import Copied, Progress, copy
 from accounting.store import open_engine, reading, schema, tables, writing
 from accounting.verify import verify
 from tests.books import NOON, Books, Journal, made
+from tests.budgeted import budget, project
 from tests.databases import Database, PostgresDatabases, SqliteFiles
 from tests.full_books import contents, fill, move
 
@@ -91,10 +92,11 @@ def test_a_store_without_calls_gives_way_to_a_copy(books: Books, places: Places)
     assert contents(there) == contents(books.url)
 
 
-def test_a_store_with_books_in_it_stays_as_it_is(books: Books, places: Places) -> None:
+@pytest.mark.parametrize("put", [lambda others: others.deliver(made()), lambda others: budget(others, "9")])
+def test_a_store_with_books_in_it_stays_as_it_is(books: Books, places: Places, put: Callable[[Books], object]) -> None:
     there = places.there.store()
     with opened(there) as others:
-        others.deliver(made())
+        put(others)
     before = contents(there)
     with pytest.raises(StoreError, match=TAKEN):
         copied(books.url, there)
@@ -204,7 +206,7 @@ def test_a_copy_that_another_process_takes_over_is_left_to_it(
 
 def change(books: Books, turn: int) -> None:
     """Something that happens to books in use, another each time."""
-    match turn % 6:
+    match turn % 7:
         case 0:
             books.deliver(*(made(NOON - timedelta(days=turn), number) for number in range(7)))
         case 1:
@@ -215,16 +217,30 @@ def change(books: Books, turn: int) -> None:
             swap_names(books)
         case 4:
             books.deliver(replace(made(NOON + timedelta(hours=turn)), outcome=None))
-        case _:
+        case 5:
             close_gap(books)
+        case _:
+            swap_budgets(books)
 
 
 def swap_names(books: Books) -> None:
     """Two projects change names, so that row by row one is always taken."""
     with writing(books.engine) as conn:
         one, other = projects.known(conn)[:2]
-        for project, name in ((one, "neither"), (other, one.name), (one, other.name)):
-            conn.execute(sa.update(tables.projects).where(tables.projects.c.id == project.id).values(name=name))
+        for each, name in ((one, "neither"), (other, one.name), (one, other.name)):
+            conn.execute(sa.update(tables.projects).where(tables.projects.c.id == each.id).values(name=name))
+
+
+def swap_budgets(books: Books) -> None:
+    """Two budgets change names, nothing is set aside any more, and a project that was not there has a budget."""
+    number = len(books.rows(tables.budgets))
+    budget(books, "9", project(books, f"project {number}"), name=f"budget {number}")
+    with writing(books.engine) as conn:
+        one, other = budgets.known(conn)[:2]
+        for each, name in ((one, "neither"), (other, one.name), (one, other.name)):
+            budgets.edit(conn, each, replace(each.terms, name=name), NOON, "ann@desk")
+        conn.execute(sa.delete(tables.reservations))
+        conn.execute(sa.delete(tables.budget_periods).where(tables.budget_periods.c.id == 1))
 
 
 def close_gap(books: Books) -> None:

@@ -20,7 +20,7 @@ from accounting.errors import SchemaMismatch, StoreError, StoreMissing
 from accounting.resolution import RateBook
 from accounting.store import aliaslines, ratelines, views
 from accounting.store.engine import altering, is_postgresql, named, prepare, sqlstate
-from accounting.store.tables import batches, keys, metadata, projects, sources, store
+from accounting.store.tables import batches, budgets, keys, metadata, projects, sources, store
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All revisions in `migrations/versions`, in order."""
@@ -168,7 +168,7 @@ def finish_copy(conn: Connection) -> None:
 
 def has_books(conn: Connection) -> bool:
     """Whether anybody has used the store: an empty one may be replaced."""
-    used = (sources, batches, projects, keys)
+    used = (sources, batches, projects, keys, budgets)
     return any(conn.scalar(sa.select(sa.exists().select_from(table))) for table in used)
 
 
