@@ -187,6 +187,7 @@ _OF_BUDGETS = {
     "budgets.start": "nobody can ask the store at all",
     "budgets.release": "what is set aside for calls that were not sent was not given back, and will be held",
     "budgets.keep": "which budgets there are could not be written down for programs that begin while the store is away",
+    "on_budget": "a program's callback failed, or takes too long",
     "budgets.states": "programs were not told where their budgets stand",
     "budgets.refresh": "budgets could not be read again, and the last known ones went on",
 }

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import RLock, Thread, current_thread
 from uuid import UUID
@@ -19,11 +20,11 @@ from accounting import budgetfile, glance, grounds, places
 from accounting.coverage import NOTHING, Bound, Coverage
 from accounting.decisions import Ask, BudgetState, Decision, Grant, Mode, Refusal, WhenAway, Why
 from accounting.delivery import Faults
-from accounting.errors import StoreAway, StoreError, StoreMissing
+from accounting.errors import AccountingError, StoreAway, StoreError, StoreMissing
 from accounting.exposure import Exposure
 from accounting.latch import Latch
 from accounting.ports import Gate, open_gate
-from accounting.thresholds import OnBudget, Watch
+from accounting.thresholds import MOST_TO_TELL, OnBudget, Teller, Watch
 from accounting.usage import Call
 
 REFRESHED_EVERY = 2.0
@@ -128,6 +129,7 @@ class Keeper:
         self._first_by = 0.0
         self._inbox: SimpleQueue[Ticket | Question | UUID | None] = SimpleQueue()
         self._watch = Watch()
+        self._teller = Teller(partial(faults.count, "on_budget"))
         self._gate: Gate | None = None
         self._to_free: dict[UUID, None] = {}  # in the order in which they came
         self._is_failing = False  # it could not be learned which budgets there are
@@ -175,7 +177,7 @@ class Keeper:
     def states(self, call: Call) -> list[BudgetState]:
         """Where the budgets stand that cover the call; raises `StoreError` where nobody can say, in bounded time."""
         self._begin()
-        if current_thread() is self._thread:  # a callback's question
+        if current_thread() is self._thread:  # as where a program's log handler asks
             return self._opened().states(call)
         question = Question(call)
         if self._is_ending:
@@ -194,14 +196,16 @@ class Keeper:
         self._inbox.put(None)
 
     def join(self, seconds: float) -> None:
-        """Wait so long for the thread's end."""
+        """Wait so long for the end of the thread, and of the callbacks."""
+        ends_at = time.monotonic() + seconds
         if self._thread is not None and self._thread is not current_thread():
             self._thread.join(seconds)
+        self._teller.join(max(ends_at - time.monotonic(), 0.0))
 
     def disown(self) -> None:
         """In a forked child: the thread is gone, and its connections are the parent's."""
         self._is_ending = True
-        self.busy = RLock()
+        self.busy = self._beginning = RLock()
 
     def _steps(self, call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None) -> Steps:
         if self._coverage is None:
@@ -305,6 +309,7 @@ class Keeper:
             self._is_away = False  # there is no later try
             self._give_back()
             self._close()
+        self._teller.end()
 
     def _close(self) -> None:
         if self._gate is not None:
@@ -343,11 +348,13 @@ class Keeper:
     def _decide(self, tickets: Sequence[Ticket]) -> None:
         if not tickets:
             return
-        for ticket, fate in zip(tickets, self._fates([ticket.ask for ticket in tickets]), strict=True):
+        fates = self._fates([ticket.ask for ticket in tickets])
+        for ticket, fate in zip(tickets, fates, strict=True):
             is_waiting = ticket.decide(fate)
             # The caller has gone, or is refused; and what failed may have been done before.
             if not ticket.is_sent_unasked and isinstance(fate, Away if is_waiting else Away | Grant):
                 self._free(ticket.ask.call.id)
+        for ticket, fate in zip(tickets, fates, strict=True):
             if ticket.on_budget is not None:
                 self._tell(ticket.on_budget, _states(fate))
 
@@ -456,10 +463,14 @@ class Keeper:
                     return
 
     def _tell(self, on_budget: OnBudget, states: Sequence[BudgetState]) -> None:
+        if self._teller.is_full:
+            slow = f"{MOST_TO_TELL:,} callbacks wait for on_budget, which takes too long; others are told later."
+            self._faults.count("on_budget", AccountingError(slow))
+            return
         for state, percent in self._watch.news(on_budget, states):
             try:
-                on_budget(state, percent)
-            except BaseException as error:  # noqa: BLE001 - the program's, and this thread goes on
+                self._teller.tell(on_budget, state, percent)
+            except RuntimeError as error:
                 self._faults.count("on_budget", error)
 
 

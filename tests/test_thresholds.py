@@ -3,9 +3,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounting import thresholds
 from accounting.decisions import BudgetState, Mode
 from accounting.thresholds import MOST_WATCHED, Watch
 from tests.books import NOON
@@ -70,3 +72,13 @@ def test_only_so_many_sets_of_budgets_are_asked_about() -> None:
     for number in range(MOST_WATCHED + 10):
         watch.see(one, started(), [replace(TEAM, id=number)])
     assert len(list(watch.asking())) == MOST_WATCHED
+
+
+def test_only_so_many_thresholds_are_known_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thresholds, "MOST_TOLD", 30)
+    watch, full = Watch(), replace(STATE, spent=Decimal(100))
+    for _ in range(100):  # as of a program that makes a client, with a callback of its own, for each call
+        assert len(list(watch.news(lambda *_: None, [full]))) == 3
+        list(watch.news(one, [full]))
+    assert len(watch._told) == 30
+    assert list(watch.news(one, [full])) == [], "what is reached again and again stays told"

@@ -14,12 +14,13 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 import accounting
-from accounting import budgetfile, gate, recorder
+from accounting import budgetfile, gate, recorder, thresholds
 from accounting.decisions import BudgetState, Mode
 from accounting.errors import BudgetExceeded, ConfigurationError, StoreAway
 from accounting.exposures import exposure_of
@@ -856,6 +857,52 @@ def test_a_callback_that_fails_is_counted_and_harms_no_call(
     server.says(plain(JSON))
     assert [caller.post(server.url + CHAT, ASK).status for _ in range(3)] == [200] * 3
     assert until(lambda: "on_budget" in recorder.recorder().faults.counts())
+    expect_faults("on_budget")
+
+
+def test_a_slow_callback_keeps_no_call_waiting_and_callbacks_keep_their_order(
+    budgets: Budgets, server: Server, make_caller: MakeCaller
+) -> None:
+    told: list[Decimal] = []
+    may_go_on = Event()
+
+    def slow(state: BudgetState, percent: Decimal) -> None:
+        may_go_on.wait(10)
+        told.append(percent)
+
+    budgets.limit, budgets.thresholds = 4, (Decimal(25), Decimal(50), Decimal(75), Decimal(100))
+    caller = make_caller().metered(on_budget=slow)
+    server.says(plain(JSON))
+    begin = time.monotonic()
+    assert [caller.post(server.url + CHAT, ASK).status for _ in range(4)] == [200] * 4
+    assert time.monotonic() - begin < 4, "it would not be asked while the first callback waits"
+    assert told == []
+    may_go_on.set()
+    end_gate()
+    assert told == [*budgets.thresholds]
+
+
+def test_where_too_many_callbacks_wait_others_are_told_later(
+    budgets: Budgets, server: Server, make_caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thresholds, "MOST_TO_TELL", 1)
+    told: list[Decimal] = []
+    may_go_on = Event()
+
+    def slow(state: BudgetState, percent: Decimal) -> None:
+        may_go_on.wait(10)
+        told.append(percent)
+
+    budgets.known, budgets.limit, budgets.spent = covering(SOFT), 10, 1
+    budgets.thresholds = tuple(map(Decimal, (10, 20, 30)))
+    caller = make_caller().metered(on_budget=slow)
+    server.says(plain(JSON))
+    for spent in (1, 2, 3):
+        budgets.spent, looked = spent, budgets.looked
+        caller.post(server.url + CHAT, ASK)
+        assert until(lambda seen=looked: budgets.looked > seen + 2)
+    may_go_on.set()
+    assert until(lambda: told == [*budgets.thresholds])
     expect_faults("on_budget")
 
 
