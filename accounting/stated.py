@@ -45,14 +45,18 @@ MEANINGS: Mapping[str, str] = {
     StatedAs.OTHER_CURRENCY: "Our rate is in another currency, so nobody can say what the difference is.",
     StatedAs.BYOK_HIGHER: (
         "The caller brought a key of its own, and the bill of that key is higher than ours; the difference is to the "
-        "fee. Look at our rate: accounting rates explain MODEL."
+        "fee. Look at our rate: accounting rates explain MODEL --provider PROVIDER."
     ),
     StatedAs.BYOK_LOWER: (
         "The caller brought a key of its own, and the bill of that key is lower than ours; the difference is to the "
-        "fee. Look at our rate: accounting rates explain MODEL."
+        "fee. Look at our rate: accounting rates explain MODEL --provider PROVIDER."
     ),
-    StatedAs.HIGHER: "They ask for more, and nobody knows why. Look at our rate: accounting rates explain MODEL.",
-    StatedAs.LOWER: "They ask for less, and nobody knows why. Look at our rate: accounting rates explain MODEL.",
+    StatedAs.HIGHER: (
+        "They ask for more, and nobody knows why. Look at our rate: accounting rates explain MODEL --provider PROVIDER."
+    ),
+    StatedAs.LOWER: (
+        "They ask for less, and nobody knows why. Look at our rate: accounting rates explain MODEL --provider PROVIDER."
+    ),
 }
 """What each reason says, to be shown beneath a comparison."""
 
