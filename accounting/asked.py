@@ -16,13 +16,15 @@ from accounting.usage import Quantities
 class Priced:
     """What is to be set aside, in the budget's currency; or why nobody can say.
 
-    `currency` is the one of the rate, `reasons` say why nothing bounds the cost.
+    `currency` is the one of the rate, `reasons` say why nothing bounds the cost; with `is_answer` it is the answer
+    alone that nothing does.
     """
 
     amount: Decimal = ZERO
     why: Why | None = None
     currency: str = ""
     reasons: tuple[str, ...] = ()
+    is_answer: bool = False
 
 
 def priced(budget: Budget, ask: Ask, book: RateBook) -> Priced:
@@ -36,7 +38,8 @@ def priced(budget: Budget, ask: Ask, book: RateBook) -> Priced:
         return _in_budget(budget, [_likely(ask.exposure.likely(default), rate)])
     most = ask.exposure.most(default)
     if most is None:
-        return Priced(why=Why.UNBOUNDED, reasons=ask.exposure.reasons(default))
+        is_answer = not ask.exposure.open_input()
+        return Priced(why=Why.UNBOUNDED, reasons=ask.exposure.reasons(default), is_answer=is_answer)
     rates = list(_candidates(ask, book, most))
     if most.images and any(each.image_per_1k is None for each in rates):
         return Priced(why=Why.UNBOUNDED, reasons=("images have no price each",))

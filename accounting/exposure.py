@@ -12,7 +12,8 @@ class Exposure:
     `output_tokens` are likely exceeded by one answer in twenty, and `is_learned` says whether that is by answers of the
     same model. `max_tokens` is what the request itself bounds its answer to, None where it does not. `choices` is how
     many answers it asks for: the figures of output are of one of them. `most_input_tokens` is None where the request's
-    bytes don't bound its input. `unbounded` names, for people, what else in the request can cost any amount.
+    bytes don't bound its input. `unbounded` says, for people, what else in the request can cost any amount,
+    a sentence each.
 
     Only what the call costs at most depends on `longest`, the largest of the bounds that the request gives an answer by
     any name, and on `loose`, which says why an answer may be longer than they allow; empty where it may not.
@@ -52,13 +53,14 @@ class Exposure:
         return self._used(self.most_input_tokens, max(self.max_tokens or 0, self.longest, beyond))
 
     def reasons(self, default: int | None = None) -> tuple[str, ...]:
-        """Why nobody can say what the call costs at most; empty where somebody can."""
-        found = list(self.unbounded)
-        if self.most_input_tokens is None:
-            found.append("its input is not in memory")
-        if default is None and (unheld := self._unheld()):
-            found.append(unheld)
-        return tuple(found)
+        """Why nobody can say what the call costs at most, a sentence each; empty where somebody can."""
+        unheld = self._unheld() if default is None else None
+        return (*self.open_input(), unheld) if unheld else self.open_input()
+
+    def open_input(self) -> tuple[str, ...]:
+        """What of that no default for answers bounds."""
+        memory = () if self.most_input_tokens is not None else ("its input is not in memory",)
+        return (*self.unbounded, *memory)
 
     def _unheld(self) -> str | None:
         """Why the request's own bound does not hold its answer; None where it does."""

@@ -46,7 +46,7 @@ def exposure_of(snapshot: Snapshot, call: Call, fields: Mapping[str, Any], *, st
         max_tokens=0 if is_silent else _bounded(call.max_tokens),
         choices=1 if is_silent else _choices(call, fields),
         images=_images(call.endpoint, fields),
-        unbounded=tuple(dict.fromkeys((*ends.names, *_beside(call, fields)))) if strict else (),
+        unbounded=tuple(_unbounded(call, fields, ends)) if strict else (),
         longest=held.longest,
         loose=held.loose,
     )
@@ -123,6 +123,15 @@ def _largest(fields: Mapping[str, Any], paths: Iterable[str]) -> int:
     return max(asked, default=1)
 
 
+def _unbounded(call: Call, fields: Mapping[str, Any], ends: OpenEnds) -> Iterator[str]:
+    """A sentence on what can cost any amount, and one on each number that servers read in different ways."""
+    if names := dict.fromkeys((*ends.names, *_beside(call, fields))):
+        yield f"{' and '.join(names)} can cost any amount"
+    if not priors().is_silent(call.endpoint):
+        numbers = stated(fields, dict.fromkeys((*_CHOICES, *_PICTURES)))
+        yield from (no_count(path) for path, value in numbers if not is_count(value))
+
+
 def _beside(call: Call, fields: Mapping[str, Any]) -> Iterator[str]:
     """What costs any amount by the endpoint, the provider or the model, though no field says so."""
     model = call.model.lower()
@@ -130,7 +139,6 @@ def _beside(call: Call, fields: Mapping[str, Any]) -> Iterator[str]:
         yield "an endpoint that is not billed by its text"
     if priors().is_silent(call.endpoint):
         return
-    yield from (no_count(path) for path, value in stated(fields, (*_CHOICES, *_PICTURES)) if not is_count(value))
     if call.provider == "perplexity" and fields.get("disable_search") is not True:
         yield "web search"
     if model.endswith(":online") or "-search-" in model:  # OpenRouter's; OpenAI's of chat completions

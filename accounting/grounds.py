@@ -17,14 +17,17 @@ def message(
     state: BudgetState | None = None,
     asked: Decimal | None = None,
     model: str = "",
+    provider: str = "",
     currency: str = "",
     reasons: Sequence[str] = (),
+    is_answer: bool = False,
     others: Sequence[str] = (),
 ) -> str:
     """What `decisions.Refusal.message` says.
 
-    `asked` is in the budget's currency. `model` is the one that has no rate, or one in another `currency`; `reasons`
-    say why nobody can tell what the call costs at most, or why the store can't be asked. `others` refused as well.
+    `asked` is in the budget's currency. `model`, at `provider`, is the one that has no rate, or one in another
+    `currency`; `reasons`, each a sentence, say why nobody can tell what the call costs at most, or why the store can't
+    be asked. With `is_answer` nothing but the answer lacks a bound. `others` refused as well.
     """
     also = f" (so did {', '.join(others)})" if others else ""
     refused = f"Budget {budget} ({scope}) refused the call{also}"
@@ -36,17 +39,24 @@ def message(
             to_do = _ways_out(budget, f"{edit} --amount AMOUNT", asked, state)
         case Why.UNPRICED:
             said = f"no rate holds for {model or 'its model'}"
-            to_do = f"See what is near: accounting rates explain {shlex.quote(model or 'MODEL')}; then add one"
+            explain = shlex.join([model or "MODEL", "--provider", provider or "PROVIDER"])
+            to_do = f"See what is near: accounting rates explain {explain}; then add one"
         case Why.CURRENCY:
             said = f"{model or 'its model'} is priced in {currency or 'another currency'}, for which it names no rate"
             to_do = f"Name one: {edit} --fx {currency or 'CODE'}=RATE"
         case Why.UNBOUNDED:
             because = " and ".join(reasons) or "nothing bounds it"
             said = f"it is strict, and nobody can say what the call costs at most, as {because}"
-            to_do = f"Bound the request, or its answer: {edit} --max-output COUNT; or be less strict: {edit} --hard"
+            bound = f"Bound its answer: {edit} --max-output COUNT" if is_answer else "Bound the request"
+            to_do = f"{bound}; or be less strict: {edit} --hard"
         case Why.AWAY:
-            said = f"it can't be asked now{' (' + ' and '.join(reasons) + ')' if reasons else ''}"
-            to_do = f"See what is wrong: accounting doctor; or have calls pass meanwhile: {edit} --when-away pass"
+            # What else the errors say is for who is to make a store: it has one, which holds the budget.
+            wrong = " and ".join(reason.partition(". ")[0] for reason in reasons)
+            said = f"it can't be asked now{f' ({wrong})' if wrong else ''}"
+            to_do = (
+                "Bring the store back: accounting doctor says what is wrong. Calls pass while it is away where that is "
+                "said beforehand: --when-away pass"
+            )
     return f"{refused}: {said}{standing}. {to_do}."
 
 

@@ -151,8 +151,10 @@ def _refusal(ask: Ask, refusing: Sequence[_Wanted], state: BudgetState, why: Why
         state=state,
         asked=amount,
         model=ask.call.model,
+        provider=ask.call.provider,
         currency=first.priced.currency,
         reasons=first.priced.reasons,
+        is_answer=first.priced.is_answer,
         others=others,
     )
     return Refusal(

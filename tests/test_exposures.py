@@ -105,7 +105,7 @@ def test_a_tiny_picture_may_be_a_large_one() -> None:
 
 def test_open_ends_are_looked_for_only_where_somebody_asks_for_the_most() -> None:
     fields = {**HELLO, "previous_response_id": "resp_1"}
-    assert of(fields, max_tokens=5).reasons() == ("a conversation that the provider keeps",)
+    assert of(fields, max_tokens=5).reasons() == ("a conversation that the provider keeps can cost any amount",)
     assert of(fields, max_tokens=5).most() is None
     assert of(fields, strict=False).unbounded == ()
 
@@ -225,7 +225,7 @@ def test_pictures_are_counted_where_they_are_drawn(endpoint: str, fields: dict[s
     ],
 )
 def test_what_no_field_tells_is_told_by_endpoint_provider_or_model(call: dict[str, Any], name: str) -> None:
-    assert of(max_tokens=5, **call).unbounded == (name,)
+    assert of(max_tokens=5, **call).unbounded == (f"{name} can cost any amount",)
     assert of(max_tokens=5, strict=False, **call).unbounded == ()
 
 
@@ -240,7 +240,9 @@ def test_what_is_switched_off_is_no_open_end() -> None:
 
 
 def test_each_reason_is_given_once() -> None:
-    assert of({**HELLO, "web_search_options": {}}, provider="perplexity").unbounded == ("web search",)
+    assert of({**HELLO, "web_search_options": {}}, provider="perplexity").unbounded == (
+        "web search can cost any amount",
+    )
 
 
 def test_a_bound_beyond_reason_is_one_that_the_books_can_hold() -> None:
@@ -341,3 +343,17 @@ def test_a_small_request_is_told_in_no_time() -> None:
     for _ in range(200):
         exposure_of(LEARNED, call, fields, strict=False)
     assert (time.perf_counter() - began) / 200 < 300e-6
+
+
+def test_a_bound_that_is_no_number_above_zero_is_told_as_such() -> None:
+    for odd in (0, -1, "8", True, 7.5):
+        assert of({**HELLO, "max_tokens": odd}).reasons() == ("its max_tokens is no whole number above 0",)
+    assert of({**HELLO, "max_tokens": None}).reasons() == ("it names no max_tokens",)
+
+
+def test_only_what_is_not_the_answer_is_open_input() -> None:
+    assert of(HELLO).open_input() == ()
+    assert of({**HELLO, "web_search_options": {}, "n": "2"}).open_input() == (
+        "web search can cost any amount",
+        "its n is no whole number above 0",
+    )

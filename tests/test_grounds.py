@@ -39,7 +39,11 @@ def test_a_limit_that_was_passed_leaves_nothing() -> None:
 @pytest.mark.parametrize(
     ("why", "values", "said"),
     [
-        (Why.UNPRICED, {"model": "gpt-x"}, "no rate holds for gpt-x. See what is near: accounting rates explain gpt-x"),
+        (
+            Why.UNPRICED,
+            {"model": "gpt x", "provider": "lab"},
+            "no rate holds for gpt x. See what is near: accounting rates explain 'gpt x' --provider lab; then add one.",
+        ),
         (
             Why.CURRENCY,
             {"model": "gpt-x", "currency": "USD"},
@@ -49,7 +53,7 @@ def test_a_limit_that_was_passed_leaves_nothing() -> None:
         (
             Why.AWAY,
             {"reasons": ["no answer within 2 s"]},
-            "it can't be asked now (no answer within 2 s). See what is wrong",
+            "it can't be asked now (no answer within 2 s)",
         ),
     ],
 )
@@ -59,3 +63,22 @@ def test_every_reason_says_what_to_do(why: Why, values: dict[str, Any], said: st
     assert said in message
     assert "accounting " in message
     assert "500 CNY" in grounds.message(why, **BUDGET, **values, state=STATE)
+
+
+def test_only_where_the_answer_alone_has_no_bound_a_default_for_answers_is_advised() -> None:
+    said: dict[str, Any] = {**BUDGET, "reasons": ["a remote image can cost any amount", "it names no max_tokens"]}
+    assert grounds.message(Why.UNBOUNDED, **said).endswith(
+        "it is strict, and nobody can say what the call costs at most, as a remote image can cost any amount and it "
+        "names no max_tokens. Bound the request; or be less strict: accounting budgets edit 'team a' --hard."
+    )
+    assert "accounting budgets edit 'team a' --max-output COUNT; or be less" in grounds.message(
+        Why.UNBOUNDED, **said, is_answer=True
+    )
+
+
+def test_while_the_store_is_away_nothing_is_advised_that_needs_it() -> None:
+    reason = "There is no store at sqlite:////books.sqlite3. Make one: accounting store create, or mend the URL"
+    said = grounds.message(Why.AWAY, **BUDGET, reasons=[reason])
+    assert "it can't be asked now (There is no store at sqlite:////books.sqlite3). Bring the store back" in said
+    assert "store create" not in said
+    assert "budgets edit" not in said

@@ -1,4 +1,5 @@
 import json
+import shlex
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 
 from accounting import budgets, reservations
 from accounting.cli import budget_changes
+from accounting.decisions import Refusal
 from accounting.store import reading, transact
 from accounting.usage import Call
 from tests.books import Books, made
@@ -341,3 +343,12 @@ def test_what_is_held_for_calls_in_a_currency_ends_with_an_exchange_rate_for_it(
     period = shown(run)["period"]
     assert (period["spent"], period["held"], period["foreign_calls"]) == ("21", "0", 0)
     assert run("verify").code == 0
+
+
+def test_the_command_in_a_refusal_for_want_of_a_rate_works_as_it_stands(run: Run, books: Books) -> None:
+    run("budgets", "add", "cap", *MONTHLY, "--everything", "--hard")
+    (refusal,) = reserve(books, running(1, now()))
+    assert isinstance(refusal, Refusal)
+    command = refusal.message.partition("accounting ")[2].partition(";")[0]
+    ran = run(*shlex.split(command))
+    assert (ran.code, "plain" in ran.out) == (1, True), "no rate holds, which is no fault of the command"
