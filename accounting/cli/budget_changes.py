@@ -16,6 +16,7 @@ from accounting.budget_figures import Figures
 from accounting.budgets import Budget, Fields, Terms
 from accounting.cli.books import AsJson, MaybeWhy, asks, books, confirmed, now, out, put_json
 from accounting.cli.budget_sheets import (
+    budget_fields,
     change_fields,
     cycle_in_words,
     fields_in_words,
@@ -57,7 +58,9 @@ Away = Annotated[
 Fx = Annotated[
     list[str] | None,
     typer.Option(
-        "--fx", metavar="CODE=RATE", help="What one unit of another currency is in the budget's: USD=7.1, or none."
+        "--fx",
+        metavar="CODE=RATE",
+        help="What one unit of another currency is in the budget's: USD=7.1; USD=none takes one back, none all.",
     ),
 ]
 MaxOutput = Annotated[
@@ -229,25 +232,32 @@ def _say_edited(before: Budget, found: Figures, fields: Fields) -> None:
     say(out(), *_warnings(found), *([_binding(after)] if after.is_binding != before.is_binding else ()))
 
 
-def pause(name: Name, why: MaybeWhy = None) -> None:
+def pause(name: Name, why: MaybeWhy = None, as_json: AsJson = False) -> None:
     """Have a budget stop no call for the time being. It counts on."""
     with books() as engine:
         budget = stamps.decide(
             engine, lambda conn: budgets.pause(conn, budgets.find(conn, name), now(), whoami(), why or "")
         )
-    say(out(), printable(f"{budget.name} is paused: it stops no call, and counts on. To end that: budgets resume"))
+    if as_json:
+        put_json(budget_fields(budget))
+        return
+    end = shlex.join(["accounting", "budgets", "resume", budget.name])
+    say(out(), printable(f"{budget.name} is paused: it stops no call, and counts on. To end that: {end}"))
 
 
-def resume(name: Name, why: MaybeWhy = None) -> None:
+def resume(name: Name, why: MaybeWhy = None, as_json: AsJson = False) -> None:
     """Have a paused budget stop calls again."""
     with books() as engine:
         budget = stamps.decide(
             engine, lambda conn: budgets.resume(conn, budgets.find(conn, name), now(), whoami(), why or "")
         )
-    say(out(), printable(f"{budget.name} is in force again. {_binding(budget)}"))
+    if as_json:
+        put_json(budget_fields(budget))
+    else:
+        say(out(), printable(f"{budget.name} is in force again. {_binding(budget)}"))
 
 
-def remove(name: Name, why: MaybeWhy = None, yes: Yes = False) -> None:
+def remove(name: Name, why: MaybeWhy = None, yes: Yes = False, as_json: AsJson = False) -> None:
     """Take a budget out of force for good. Its history stays, and its name is free again."""
     with books() as engine:
         with reading(engine) as conn:
@@ -256,13 +266,18 @@ def remove(name: Name, why: MaybeWhy = None, yes: Yes = False) -> None:
         if not agreed(question, yes):
             say(out(), "Nothing was changed.")
             return
-        stamps.decide(engine, lambda conn: _removed(conn, name, why or ""))
-    say(out(), printable(f"Removed {budget.name}. What it was: accounting budgets history {shlex.quote(budget.name)}"))
+        budget = stamps.decide(engine, lambda conn: _removed(conn, name, why or ""))
+    if as_json:
+        put_json(budget_fields(budget))
+        return
+    history = shlex.join(["accounting", "budgets", "history", budget.name])
+    say(out(), printable(f"Removed {budget.name}. What it was: {history}"))
 
 
-def _removed(conn: Connection, name: str, why: str) -> None:
+def _removed(conn: Connection, name: str, why: str) -> Budget:
     budget = budgets.remove(conn, budgets.find(conn, name), now(), whoami(), why)
     reservations.forget(conn, budget)
+    return budget
 
 
 def agreed(question: str, yes: bool) -> bool:
@@ -303,7 +318,7 @@ def _warnings(found: Figures) -> list[str]:
     """What may keep the budget from doing what was meant."""
     standing = found.standing
     budget, period, told = standing.budget, standing.period, []
-    if not found.has_calls:
+    if not found.has_calls and budget.scope.kind in _TYPED:
         told.append(f"No call of the last {LOOKED_BACK} days was on {printable(budget.told)}: is that its name?")
     if period.unpriced:
         told.append(f"Not in it: {counted(period.unpriced, 'call')} without a rate. To add one: accounting rates add")
@@ -311,6 +326,10 @@ def _warnings(found: Figures) -> list[str]:
         calls = counted(period.foreign_calls, "call")
         told.append(f"Not in it: {calls} in another currency. To say what that is in {budget.currency}: --fx CODE=RATE")
     return told
+
+
+_TYPED = frozenset({Kind.MODEL, Kind.PROVIDER, Kind.USER, Kind.TAG})
+"""What somebody may have mistyped: a project or a key is one that the books have."""
 
 
 def _only(subjects: Mapping[str, str | None]) -> tuple[str, str]:
@@ -385,14 +404,17 @@ def _most(text: str) -> int | None:
 
 
 def _exchange(known: Mapping[str, Decimal], said: Sequence[str]) -> dict[str, Decimal]:
-    """What is known, with what is said in its place; `USD=none` takes one out."""
-    found = dict(known)
+    """What is known, with what is said in its place; `USD=none` takes one out, `none` all that were known."""
+    new: dict[str, Decimal | None] = {}
     for text in said:
+        if text.strip() == "none":
+            known = {}
+            continue
         code, equals, rate = text.partition("=")
         if not equals:
-            raise ConfigurationError(f"--fx {text!r} is no exchange rate; expected one like USD=7.1.")
+            raise ConfigurationError(f"--fx {text!r} is no exchange rate; expected one like USD=7.1, or none.")
         currency = money.currency(code.strip())
-        found.pop(currency, None)
-        if rate.strip() != "none":
-            found[currency] = _number(rate, f"--fx {currency}")
-    return found
+        if currency in new:
+            raise ConfigurationError(f"--fx names {currency} twice; leave out all but one.")
+        new[currency] = None if rate.strip() == "none" else _number(rate, f"--fx {currency}")
+    return {code: rate for code, rate in {**known, **new}.items() if rate is not None}
