@@ -1,5 +1,6 @@
 import json
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +14,20 @@ from accounting.usage import Call
 from tests.books import Books, made
 from tests.budgeted import CARD, DOLLARS, ended, reserve, running
 from tests.cli.conftest import Run
+from tests.databases import Database
 
 LONG = timedelta(days=10_000)
 MONTHLY = ("--amount", 100, "--currency", "CNY", "--every", "month")
+
+
+@pytest.fixture
+def books(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
+    """Books on either database, which commands take for theirs."""
+    url = database.store()
+    monkeypatch.setenv("ACCOUNTING_STORE_URL", url)
+    made = Books(url)
+    yield made
+    made.close()
 
 
 def now() -> datetime:
@@ -73,6 +85,14 @@ def test_a_name_that_no_call_has_is_doubted(run: Run, books: Books) -> None:
     books.deliver(called(1, tags={"feature": "chat"}), now=now())
     assert "is that its name?" in run("budgets", "add", "a", *MONTHLY, "--tag", "feature=chta").out
     assert "is that its name?" not in run("budgets", "add", "b", *MONTHLY, "--tag", "feature=chat").out
+    assert "is that its name?" in run("budgets", "add", "c", *MONTHLY, "--model", "gtp*").out
+
+
+def test_what_the_books_name_is_not_doubted(run: Run, books: Books) -> None:
+    run("projects", "create", "checkout")
+    for name, scope in (("a", ("--everything",)), ("b", ("--project", "checkout"))):
+        ran = run("budgets", "add", name, *MONTHLY, *scope)
+        assert (ran.code, "is that its name?" in ran.out) == (0, False)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +150,7 @@ def test_a_period_is_what_was_said(run: Run, books: Books, every: tuple[str, ...
         (("--everything", "--threshold", "0"), "above 0"),
         (("--everything", "--fx", "7.1"), "expected one like USD=7.1"),
         (("--everything", "--fx", "CNY=7.1"), "the budget is in CNY itself"),
+        (("--everything", "--fx", "USD=7.1", "--fx", "USD=7.2"), "--fx names USD twice"),
         (("--everything", "--max-output", "many"), "is no count"),
     ],
 )
@@ -231,6 +252,16 @@ def test_every_term_can_be_edited(run: Run, books: Books) -> None:
         None,
         "refuse",
     )
+
+
+def test_exchange_rates_are_taken_back_one_by_one_or_all(run: Run, books: Books) -> None:
+    run("budgets", "add", "cap", *MONTHLY, "--everything", "--fx", "USD=7.1", "--fx", "EUR=8", "--fx", "JPY=0.05")
+    run("budgets", "edit", "cap", "--fx", "USD=none")
+    assert shown(run)["fx"] == {"EUR": "8", "JPY": "0.05"}
+    run("budgets", "edit", "cap", "--fx", "none", "--fx", "JPY=0.06")
+    assert shown(run)["fx"] == {"JPY": "0.06"}
+    assert run("budgets", "edit", "cap", "--fx", "none").code == 0
+    assert shown(run)["fx"] == {}
 
 
 def test_a_new_exchange_rate_counts_for_calls_in_the_books(run: Run, books: Books) -> None:
@@ -352,3 +383,32 @@ def test_the_command_in_a_refusal_for_want_of_a_rate_works_as_it_stands(run: Run
     command = refusal.message.partition("accounting ")[2].partition(";")[0]
     ran = run(*shlex.split(command))
     assert (ran.code, "plain" in ran.out) == (1, True), "no rate holds, which is no fault of the command"
+
+
+def test_what_a_removed_budget_was_stays_to_be_seen_though_its_name_is_used_again(run: Run, books: Books) -> None:
+    for amount in (1, 2, 3):
+        run("budgets", "add", "cap", "--amount", amount, "--currency", "CNY", "--every", "day", "--everything")
+        if amount < 3:
+            run("budgets", "remove", "cap", "--yes")
+    ran = run("budgets", "history", "cap")
+    assert ran.lines[-1] == "2 budgets of this name removed before: accounting budgets history cap --removed"
+    assert "limit 3" in ran.out
+    ran = run("budgets", "history", "cap", "--removed")
+    told = [what for line in ran.lines for what in ("cap, on everything, ", "  added  ", "  removed") if what in line]
+    assert told == ["cap, on everything, ", "  added  ", "  removed"] * 2
+    told = json.loads(run("budgets", "history", "cap", "--removed", "--json").out)["budgets"]
+    assert [(one["limit"], len(one["changes"]), one["removed_at"] is None) for one in told] == [
+        ("1", 2, False),
+        ("2", 2, False),
+    ]
+    assert json.loads(run("budgets", "history", "cap", "--json").out)["limit"] == "3"
+    ran = run("budgets", "history", "other", "--removed")
+    assert (ran.code, "No budget 'other' was removed" in ran.err) == (2, True)
+
+
+def test_what_stops_a_budget_is_told_to_programs(run: Run, books: Books) -> None:
+    run("budgets", "add", "cap", *MONTHLY, "--everything", "--hard")
+    assert json.loads(run("budgets", "pause", "cap", "--json").out)["paused_at"] is not None
+    assert json.loads(run("budgets", "resume", "cap", "--json").out)["paused_at"] is None
+    removed = json.loads(run("budgets", "remove", "cap", "--yes", "--json").out)
+    assert (removed["budget"], removed["removed_at"] is None) == ("cap", False)
