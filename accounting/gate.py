@@ -30,6 +30,9 @@ from accounting.usage import Call
 REFRESHED_EVERY = 2.0
 """Seconds after which a budget that was added or edited binds this process."""
 
+START_SECONDS = 60.0
+"""How long a call waits at most until what asks the store is loaded."""
+
 MOST_AT_ONCE = 256
 """Calls that are decided about in one transaction."""
 
@@ -125,6 +128,8 @@ class Keeper:
         self._file = budgetfile.file_of(url)
         self._coverage: Coverage | None = None
         self._last: Coverage | None = None  # what this host knew when the process began
+        self._loaded = Latch()  # what asks the store, or it can't be
+        self._loaded_by = 0.0
         self._first = Latch()  # it was tried to learn which budgets there are
         self._first_by = 0.0
         self._inbox: SimpleQueue[Ticket | Question | UUID | None] = SimpleQueue()
@@ -137,6 +142,8 @@ class Keeper:
         self._is_unkept = False  # the host's file could not be written last
         self._is_ending = False
         self._beginning = RLock()
+        self._has_begun = False
+        self._to_begin = [Thread(target=self._run, name="accounting-gate", daemon=True)]
         self._thread: Thread | None = None
 
     def covering(self, call: Call) -> list[Bound]:
@@ -165,9 +172,10 @@ class Keeper:
         """
         with suppress(Exception):  # what this host knows binds from the first call on
             self._begin()
-        if self._known() is None:
+        hard = [bound for bound in self._perhaps_covering(call) if bound.is_hard]
+        if not hard and self._coverage is None:
             return self._refusal_unknown()
-        return refusal_while_away([bound for bound in self._perhaps_covering(call) if bound.is_hard], error)
+        return refusal_while_away(hard, error)
 
     def release(self, call_id: UUID) -> None:
         """Have given back soon what was set aside for the call; waits for nothing and takes no lock."""
@@ -210,17 +218,14 @@ class Keeper:
     def _steps(self, call: Call, exposure: Callable[[bool], Exposure], on_budget: OnBudget | None) -> Steps:
         if self._coverage is None:
             self._begin()
-            if self._coverage is None and not self._first.is_open:
-                yield self._first, self._first_by - time.monotonic()
-            if self._known() is None:
-                self._faults.count("budgets.unknown", StoreAway("Nobody could say which budgets there are."))
-                return self._refusal_unknown()
+        if self._coverage is None:
+            yield from self._learned()
         covering = self.covering(call)
         if on_budget is not None:
             self._watch.see(on_budget, call, covering)
         hard = [bound for bound in covering if bound.is_hard]
         if not hard:
-            return None
+            return None if self._coverage is not None else self._refusal_unknown()
         fate = yield from self._asked(hard, call, exposure, on_budget)
         if isinstance(fate, Away):
             self._faults.count("budgets.away", fate.error)
@@ -228,7 +233,9 @@ class Keeper:
         return fate
 
     def _refusal_unknown(self) -> Refusal | None:
-        """What becomes of a call as long as nobody could say which budgets there are."""
+        """What becomes of a call as long as nobody could say which budgets there are; those that this host knew once
+        do not cover it."""
+        self._faults.count("budgets.unknown", StoreAway("Nobody could say which budgets there are."))
         if not self._is_required:
             return None
         message = grounds.unknown(REQUIRED)
@@ -251,6 +258,7 @@ class Keeper:
             return Away(error)
         if self._is_ending or current_thread() is self._thread:
             return Away(StoreAway("The program is ending, or the call was made where budgets are asked."))
+        yield from self._until_loaded()
         ticket = Ticket(ask, on_budget, passes=all(bound.when_away is WhenAway.PASS for bound in hard))
         self._inbox.put(ticket)
         try:
@@ -263,36 +271,52 @@ class Keeper:
 
     def _begin(self) -> None:
         """Start the thread, once, and take what this host knows."""
-        if self._thread is not None or self._is_ending:
+        if self._has_begun:
             return
         with self._beginning:
-            if self._thread is None:
-                self._last = budgetfile.known(self._file)
-                # As long as for any answer: on a busy host it takes seconds to load what asks, and who does not wait
-                # sends calls past budgets that bind.
-                self._first_by = time.monotonic() + self._seconds
-                self._coverage = self._at_first()
-                self._thread = Thread(target=self._run, name="accounting-gate", daemon=True)
-                self._start(self._thread)
+            self._last = self._last or budgetfile.known(self._file)
+            self._coverage = self._coverage or self._at_first()
+            self._first_by = self._loaded_by = time.monotonic() + START_SECONDS
+            with suppress(IndexError):  # a signal handler may have begun it meanwhile
+                self._start(self._to_begin.pop())
+            self._has_begun = True
 
     def _start(self, thread: Thread) -> None:
         try:
-            thread.start()
+            if not self._is_ending:
+                thread.start()
+                self._thread = thread
         except RuntimeError as error:  # no thread to be had: what this host knows binds, and can't be asked
             self._faults.count("budgets.start", error)
             self._is_ending = True
+        if self._is_ending:
+            self._loaded.open()
             self._first.open()
 
     def _at_first(self) -> Coverage | None:
         """What is known without asking the store; None where that must be asked first."""
-        if self._last is not None and (budgetfile.is_fresh(self._file) or self._is_current(self._last)):
+        if self._last is not None and budgetfile.is_fresh(self._file):
             return self._last
-        is_new = self._last is None or not self._last.budgets
-        return NOTHING if is_new and places.is_absent(self._url) else None
+        seen = glance.look(self._url)
+        if seen is None:
+            is_new = self._last is None or not self._last.budgets
+            return NOTHING if is_new and places.is_absent(self._url) else None
+        if self._last is not None and self._last.edition == seen.edition:
+            return self._last
+        return None if seen.binds else NOTHING  # soft ones are learned by and by
 
-    def _is_current(self, known: Coverage) -> bool:
-        """Whether nothing has changed in the store since."""
-        return glance.edition(self._url) == known.edition
+    def _learned(self) -> Generator[tuple[Latch, float], None, None]:
+        """Until it is known which budgets there are, or nobody could say in time.
+
+        To load what asks may take many seconds on a busy host: that must let no call past a budget.
+        """
+        yield from self._until_loaded()
+        if not self._first.is_open:
+            yield self._first, self._first_by - time.monotonic()
+
+    def _until_loaded(self) -> Generator[tuple[Latch, float], None, None]:
+        if not self._loaded.is_open:
+            yield self._loaded, self._loaded_by - time.monotonic()
 
     def _run(self) -> None:
         due_at = 0.0
@@ -412,6 +436,7 @@ class Keeper:
             if not self._is_failing:
                 self._faults.count("budgets.refresh", error)
             self._is_failing = self._is_away = True
+        self._loaded.open()  # a store that was not made yet needs nothing
         self._first.open()
         if self._gate is not None and not self._is_failing:
             self._keep()
@@ -449,7 +474,12 @@ class Keeper:
 
     def _opened(self) -> Gate:
         if self._gate is None:
-            self._gate = open_gate(self._url)
+            try:
+                self._gate = open_gate(self._url)
+            finally:
+                if not self._loaded.is_open:
+                    self._first_by = time.monotonic() + self._seconds
+                    self._loaded.open()
         return self._gate
 
     def _tell_watchers(self) -> None:

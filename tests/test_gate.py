@@ -18,6 +18,7 @@ import pytest
 import accounting
 from accounting import budgetfile, budgets, gate, glance, recorder, stamps
 from accounting.budgets import Budget
+from accounting.coverage import NOTHING
 from accounting.decisions import Mode
 from accounting.errors import BudgetExceeded
 from accounting.ports import Gate, open_gate
@@ -136,7 +137,8 @@ def test_a_program_waits_at_first_only_where_something_has_changed(
     os.utime(budgetfile.file_of(url), (0, 0))
     known = budgetfile.known(budgetfile.file_of(url))
     assert known is not None
-    assert glance.edition(url) == (known.edition if url.startswith("sqlite") else None)
+    seen = glance.look(url)
+    assert (seen and seen.edition) == (known.edition if url.startswith("sqlite") else None)
 
     def open_late(url: str) -> Gate:
         may_open.wait(10)
@@ -153,10 +155,33 @@ def test_a_program_waits_at_first_only_where_something_has_changed(
     assert post(client, upstream) == "over", "a new budget binds a new program's first call"
 
 
+def test_where_no_budget_binds_the_first_call_waits_for_nothing_to_be_loaded(
+    books: Books, client: Any, upstream: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL that can't be told without asking."""
+    url, may_open = recorder.recorder().url, Event()
+    soft = budget(books, "1000", now=datetime.now(UTC), mode=Mode.SOFT)
+    gone = budget(books, "0", name="gone", now=datetime.now(UTC))
+    stamps.decide(books.engine, lambda conn: budgets.pause(conn, gone, datetime.now(UTC), "ann@desk"))
+
+    def open_late(url: str) -> Gate:
+        may_open.wait(10)
+        return open_gate(url)
+
+    monkeypatch.setattr(gate, "open_gate", open_late)
+    keeper = recorder.recorder().gate
+    keeper._begin()
+    assert (keeper._coverage is not None) == url.startswith("sqlite")
+    if url.startswith("sqlite"):
+        assert post(client, upstream) == "200"
+    may_open.set()
+    assert until(lambda: [bound.id for bound in (keeper._coverage or NOTHING).budgets] == [soft.id])
+
+
 def test_a_glance_at_what_is_no_store_says_nothing(tmp_path: Path) -> None:
     file = tmp_path / "books.sqlite3"
-    assert glance.edition(f"sqlite:///{file}") is None
+    assert glance.look(f"sqlite:///{file}") is None
     assert not file.exists()
     file.write_bytes(b"x" * 5000)
-    assert glance.edition(f"sqlite:///{file}") is None
-    assert glance.edition("sqlite:///:memory:") is None
+    assert glance.look(f"sqlite:///{file}") is None
+    assert glance.look("sqlite:///:memory:") is None

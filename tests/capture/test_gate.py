@@ -14,7 +14,7 @@ from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -575,6 +575,74 @@ def test_the_first_call_waits_so_long_and_no_longer_to_learn_which_budgets_there
     assert first - begin >= 0.2
     assert time.monotonic() - first < 0.15, "the second does not wait again"
     expect_faults("budgets.unknown")
+
+
+def _stale(*bounds: Any) -> None:
+    """What this host knew long ago."""
+    file = budgetfile.file_of(URL)
+    budgetfile.keep(file, covering(*bounds))
+    os.utime(file, (0, 0))
+
+
+def test_a_slow_start_of_ours_lets_no_call_past_a_budget_that_the_host_s_file_does_not_know(
+    budgets: Budgets, server: Server, make_caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(url: str) -> Budgets:
+        time.sleep(0.5)
+        return budgets
+
+    monkeypatch.setenv("ACCOUNTING_BUDGET_SECONDS", "0.1")
+    monkeypatch.setattr(gate, "open_gate", load)
+    _stale(SOFT)
+    budgets.limit = 0
+    client = make_caller().metered()
+    assert client.post(server.url + CHAT, ASK).error == "BudgetExceeded"
+    assert server.asked == []
+
+
+def test_a_slow_start_of_ours_refuses_no_call_that_there_is_room_for(
+    budgets: Budgets, server: Server, make_caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(url: str) -> Budgets:
+        time.sleep(0.5)
+        return budgets
+
+    monkeypatch.setenv("ACCOUNTING_BUDGET_SECONDS", "0.2")
+    monkeypatch.setattr(gate, "open_gate", load)
+    budgetfile.keep(budgetfile.file_of(URL), covering(TEAM))
+    server.says(plain(JSON))
+    assert make_caller().metered().post(server.url + CHAT, ASK).body == JSON
+    assert len(budgets.reserved) == 1
+
+
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_what_this_host_knew_long_ago_does_not_say_that_no_budget_covers_a_call(
+    required: str, budgets: Budgets, server: Server, make_caller: MakeCaller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder.close()
+    monkeypatch.setenv("ACCOUNTING_BUDGETS_REQUIRED", required)
+    _stale(SOFT, replace(TEAM, scope=Scope(Kind.USER, name="another")))
+    budgets.is_away = True
+    server.says(plain(JSON))
+    error = make_caller().metered().post(server.url + CHAT, ASK).error
+    assert error == ("BudgetExceeded" if required == "true" else None)
+    expect_faults("budgets.unknown", "budgets.refresh")
+
+
+def test_where_no_thread_can_be_begun_what_this_host_knows_binds_and_the_end_is_clean(
+    budgets: Budgets, server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_to_be_had(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    _stale(TEAM)
+    keeper = recorder.recorder().gate
+    with monkeypatch.context() as here:
+        here.setattr(Thread, "start", none_to_be_had)
+        keeper._begin()
+    assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
+    end_gate()
+    expect_faults("budgets.start", "budgets.away")
 
 
 def test_what_another_process_of_this_host_has_just_learned_spares_the_first_wait(
