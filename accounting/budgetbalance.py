@@ -16,7 +16,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from accounting import backfill, budgetperiods, projects, scoped
+from accounting import backfill, budgetlimits, budgetperiods, projects, scoped
+from accounting.budgetlimits import Limits
 from accounting.budgetperiods import Period, Place
 from accounting.budgets import Budget
 from accounting.cycles import Span
@@ -85,13 +86,14 @@ class Wrong(NamedTuple):
 class Look:
     """A budget in the books at one time: its periods in these days, what they should say, what is set aside in them.
 
-    `spent` are the periods in which calls count, by the day that they begin on. `over` is set aside for calls of which
-    the books know what they cost; `odd` is no amount, or of no state.
+    `limits` are those of its periods. `spent` are the periods in which calls count, by the day that they begin on.
+    `over` is set aside for calls of which the books know what they cost; `odd` is no amount, or of no state.
     """
 
     budget: Budget
     days: Chosen
     today: date
+    limits: Limits
     rows: Sequence[Row]
     spent: Mapping[str, Period]
     sums: Mapping[tuple[int, str], Decimal]
@@ -131,8 +133,7 @@ class Look:
         ends_on = self.budget.cycle.span(date.fromisoformat(begins_on)).end
         yield "begins_on", begins_on
         yield "ends_on", _text(ends_on)
-        if ends_on is None or ends_on > self.today:
-            yield "amount", self.budget.terms.limit
+        yield "amount", self.limits.of(ends_on)
         period = self.spent.get(begins_on)
         for name in _SPENT:
             yield name, getattr(period, name) if period else 0
@@ -282,14 +283,15 @@ def _counts(period: Period) -> bool:
 def _look(conn: Connection, budget: Budget, days: Chosen) -> Look:
     whole = _whole(budget, days)
     if whole is None:
-        return Look(budget, days, date.min, (), {}, {}, (), ())
+        return Look(budget, days, date.min, Limits(ZERO), (), {}, {}, (), ())
     today = projects.calendar(conn).billed_on(_project(budget), database_now(conn))
     found = backfill.spent(budget, scoped.costs(conn, budget.scope, whole.first, whole.end))
     spent = {place.begins_on.isoformat(): period for place, period in found.items()}
     its = reservations.c.period_id.in_(_ids(budget, days))
     sums, odd = _set_aside(_asides(conn, its))
     rows = [_row(row) for row in conn.execute(_rows(conn, budget, days)).mappings()]
-    return Look(budget, whole, today, rows, spent, sums, list(_over(conn, budget, its)), odd)
+    limits = budgetlimits.read(conn, [budget])[budget.id]
+    return Look(budget, whole, today, limits, rows, spent, sums, list(_over(conn, budget, its)), odd)
 
 
 def _project(budget: Budget) -> int:

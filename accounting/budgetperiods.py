@@ -9,6 +9,8 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from accounting import budgetlimits
+from accounting.budgetlimits import Limits
 from accounting.budgets import Budget
 from accounting.cycles import Span
 from accounting.decisions import BudgetState
@@ -17,7 +19,6 @@ from accounting.projects import Calendar
 from accounting.scopes import Kind
 from accounting.store import insert
 from accounting.store.tables import budget_periods
-from accounting.store.tables import budgets as budget_rows
 
 
 class Place(NamedTuple):
@@ -87,21 +88,20 @@ def make(conn: Connection, places: Iterable[Place], budgets: Mapping[int, Budget
 
     To be done holding `Lock.INGEST`, shared at least: whoever sets a new limit does so in the periods that there are.
     """
-    rows = [_new(place, budgets[place.budget_id]) for place in sorted(places)]
-    if rows:
+    wanted = set(places)
+    new = wanted - read(conn, wanted).keys()
+    if new:
+        limits = budgetlimits.read(conn, [budgets[id_] for id_ in {place.budget_id for place in new}])
         # In one order everywhere, so that two transactions that add the same ones can't deadlock.
-        conn.execute(insert(conn, budget_periods).values(amount=_LIMIT).on_conflict_do_nothing(), rows)
+        rows = [_new(place, budgets[place.budget_id], limits[place.budget_id]) for place in sorted(new)]
+        conn.execute(insert(conn, budget_periods).on_conflict_do_nothing(), rows)
 
 
-def _new(place: Place, budget: Budget) -> dict[str, object]:
+def _new(place: Place, budget: Budget, limits: Limits) -> dict[str, object]:
     ends_on = budget.cycle.span(place.begins_on).end
     amounts = dict.fromkeys(("spent", "reserved", "held", "overrun"), ZERO)
     counts = dict.fromkeys(("unpriced", "foreign_calls"), 0)
-    return {**place._asdict(), "ends_on": ends_on, "of": budget.id, **amounts, **counts}
-
-
-# As it is now: who makes the period may know the budget from before its limit was changed.
-_LIMIT = sa.select(budget_rows.c.amount).where(budget_rows.c.id == sa.bindparam("of")).scalar_subquery()
+    return {**place._asdict(), "ends_on": ends_on, "amount": limits.of(ends_on), **amounts, **counts}
 
 
 def lock(conn: Connection, places: Collection[Place], ids: Collection[int] = ()) -> dict[Place, Period]:

@@ -126,7 +126,8 @@ def add(
 
 
 def edit(conn: Connection, budget: Budget, terms: Terms, now: datetime, who: str, why: str = "") -> Budget:
-    """The budget by other terms; what was spent stays. A new limit is that of periods that are not over, too.
+    """The budget by other terms; what was spent stays. A new limit is that of periods that are not over, too; see
+    `budgetlimits` for those that have no row yet.
 
     To be done in `stamps.decide`, and with other exchange rates a `backfill` after it.
     """
@@ -136,7 +137,8 @@ def edit(conn: Connection, budget: Budget, terms: Terms, now: datetime, who: str
         return budget
     _refuse_taken(conn, checked.name, budget)
     conn.execute(sa.update(budgets).where(budgets.c.id == budget.id).values(_row(checked)))
-    conn.execute(sa.update(budget_periods).where(*_going_on(conn, budget, now)).values(amount=checked.limit))
+    if checked.limit != budget.terms.limit:
+        conn.execute(sa.update(budget_periods).where(*_going_on(conn, budget, now)).values(amount=checked.limit))
     _note(conn, budget.id, "edited", changed, now, who, why)
     editions.budgets_changed(conn)
     return _one(conn, budget.id)
@@ -302,11 +304,16 @@ def _counted_from(scope: Scope, cycle: Cycle, calendar: Calendar, now: datetime)
 
 
 def _going_on(conn: Connection, budget: Budget, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Of its periods those that are not over: of a budget that is not a project's, in any zone on earth."""
-    today = _today(budget.scope, projects.calendar(conn), now)
-    first = today if budget.scope.kind is Kind.PROJECT else today - _FURTHEST_WEST
-    ends_on = budget_periods.c.ends_on
-    return budget_periods.c.budget_id == budget.id, sa.or_(ends_on.is_(None), ends_on > first)
+    """Of its periods those that are not over."""
+    ends_on, over = budget_periods.c.ends_on, over_by(budget, projects.calendar(conn), now)
+    return budget_periods.c.budget_id == budget.id, sa.or_(ends_on.is_(None), ends_on > over)
+
+
+def over_by(budget: Budget, calendar: Calendar, now: datetime) -> date:
+    """The last day that a period ends on, left out, which is over: of a budget that is not a project's, in any zone on
+    earth."""
+    today = _today(budget.scope, calendar, now)
+    return today if budget.scope.kind is Kind.PROJECT else today - _FURTHEST_WEST
 
 
 _FURTHEST_WEST = timedelta(days=1)

@@ -303,14 +303,12 @@ class BudgetedBooks(RuleBasedStateMachine):
                 budgetbalance.repair(conn, after)
 
         self._decide(work)
-        edited = replace(cap, limit=limit, mode=mode, fx=said.fx)
+        edited = replace(cap, mode=mode, fx=said.fx)
         if said.fx != cap.fx:
             self.ledger.exchange(edited)
-        self.ledger.caps[cap.id] = edited
-        if (cap.limit, cap.mode, cap.fx) != (limit, mode, said.fx):
-            today = self.ledger.day(self._project(cap.scope), self.now)
-            today -= timedelta(days=0 if cap.scope.kind is Kind.PROJECT else 1)  # it may be yesterday still somewhere
-            cap.limits.update(dict.fromkeys((first for first in cap.limits if not _is_over(cap, first, today)), limit))
+        today = self.ledger.day(self._project(cap.scope), self.now)
+        today -= timedelta(days=0 if cap.scope.kind is Kind.PROJECT else 1)  # it may be yesterday still somewhere
+        self.ledger.caps[cap.id] = edited if limit == cap.limit else edited.edited(limit, today)
 
     @precondition(lambda self: self.ledger.caps)
     @rule(place=places)
@@ -546,7 +544,7 @@ class BudgetedBooks(RuleBasedStateMachine):
                 continue
             first = row["begins_on"]
             assert (first, row["ends_on"]) == (first_day(cap.cycle, first), end_day(cap.cycle, first))
-            assert row["amount"] == cap.limits.setdefault(first, cap.limit)
+            assert row["amount"] == cap.limit_of(first)
             spent, reserved, held, over = (Fraction(row[name]) for name in ("spent", "reserved", "held", "overrun"))
             sums = Sums(spent, reserved, held, over, row["unpriced"], row["foreign_calls"])
             found[Place(cap.id, first)] = sums
@@ -653,11 +651,6 @@ def _below(call: Call) -> Call:
 
 def _other(fx: dict[str, Decimal], currency: str) -> dict[str, Decimal]:
     return {code: rate for code, rate in fx.items() if code != currency}
-
-
-def _is_over(cap: Cap, first: date, today: date) -> bool:
-    end = end_day(cap.cycle, first)
-    return end is not None and end <= today
 
 
 def _told(decision: Decision) -> Said:

@@ -48,7 +48,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Cap:
-    """A budget as it should be. `limits` are those of its periods that have a row."""
+    """A budget as it should be. `edits` are other limits that it got, each with the day it was then by its days."""
 
     id: int
     name: str
@@ -60,7 +60,8 @@ class Cap:
     fx: Mapping[str, Decimal]
     counted_from: date
     is_paused: bool = False
-    limits: dict[date, Decimal] = field(default_factory=dict)
+    first_limit: Decimal | None = None
+    edits: tuple[tuple[date, Decimal], ...] = ()
 
     @property
     def is_binding(self) -> bool:
@@ -68,6 +69,17 @@ class Cap:
 
     def place(self, day: date) -> Place | None:
         return None if day < self.counted_from else Place(self.id, first_day(self.cycle, day))
+
+    def limit_of(self, first: date) -> Decimal:
+        """Of the period that begins on that day, which a limit is not for that was set when it was over."""
+        limit, end = self.limit if self.first_limit is None else self.first_limit, end_day(self.cycle, first)
+        for today, edited in self.edits:
+            limit = limit if end is not None and end <= today else edited
+        return limit
+
+    def edited(self, limit: Decimal, today: date) -> "Cap":
+        first = self.limit if self.first_limit is None else self.first_limit
+        return replace(self, limit=limit, first_limit=first, edits=(*self.edits, (today, limit)))
 
     def converted(self, amount: Fraction | None, currency: str) -> Fraction | None:
         if amount is None or currency == self.currency:
@@ -365,7 +377,7 @@ def _refused(wanted: Sequence[Wanted], sums: Mapping[Place, Sums]) -> Said:
         if why is not None:
             return Said(why, cap.name)
     for cap, place, _, amount in wanted:
-        limit = Fraction(cap.limits.get(place.first, cap.limit))
+        limit = Fraction(cap.limit_of(place.first))
         if sums.get(place, Sums()).used + amount > limit:
             return Said(Why.OVER, cap.name, amount)
     return GRANTED

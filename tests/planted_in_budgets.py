@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from accounting import backfill, budgetperiods, budgets, projects, reservations, scoped, settling, storegate, versions
+from accounting.budgetlimits import Limits
 from accounting.budgetperiods import Period, Place
 from accounting.budgets import Budget
 from accounting.coverage import Coverage
@@ -229,6 +230,13 @@ def periods_that_are_over_get_the_new_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(budgets, "_going_on", lambda _conn, budget, _now: (its == budget.id,))
 
 
+def periods_that_begin_late_get_the_limit_of_today(patch: pytest.MonkeyPatch) -> None:
+    def of(limits: Limits, _ends_on: date | None) -> Decimal:
+        return limits.later[-1][1] if limits.later else limits.first
+
+    patch.setattr(Limits, "of", of)
+
+
 def nobody_hears_of_a_change(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(editions, "budgets_changed", lambda _conn: None)
 
@@ -301,6 +309,7 @@ def every_fault() -> Iterator[Plant]:
     yield a_new_budget_knows_what_waits
     yield the_running_period_keeps_its_limit
     yield periods_that_are_over_get_the_new_limit
+    yield periods_that_begin_late_get_the_limit_of_today
     yield nobody_hears_of_a_change
     yield paused_budgets_stop_calls
     yield whoever_names_no_project_is_nobody

@@ -1,6 +1,7 @@
 """What budgets say is held against the books, and put right from them."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from threading import Barrier
@@ -79,6 +80,19 @@ def test_a_figure_of_a_period_that_is_one_off_is_found_and_put_right(books: Book
     assert {(one.table, one.column) for one in found(books)} == {("budget_periods", column)}
     assert repaired(books) == {"budget_periods": Repaired(wrong=1)}
     assert books.rows(budget_periods) == [before]
+
+
+def test_the_limit_of_a_period_that_is_over_is_the_one_that_it_had(books: Books) -> None:
+    late = NOON - timedelta(days=3)
+    day = budget(books, "50", cycle=DAY, now=late, name="day")
+    books.deliver(ended(running(7, late)))
+    stamps.decide(books.engine, lambda conn: budgets.edit(conn, day, replace(day.terms, limit=Decimal(9)), NOON, "ann"))
+    assert [period.limit for period in periods(books, day)] == [50, 9]
+    assert found(books) == ()
+    put(books, sa.update(budget_periods).where(budget_periods.c.budget_id == day.id).values(amount=Decimal(9)))
+    (one,) = found(books)
+    assert (one.column, one.expected, one.found) == ("amount", "50", "9")
+    assert repaired(books) == {"budget_periods": Repaired(wrong=1)}
 
 
 def test_an_overrun_below_zero_is_found(books: Books) -> None:

@@ -17,7 +17,7 @@ from accounting.projects import UNASSIGNED
 from accounting.rates import Rate
 from accounting.scopes import Kind, Scope
 from accounting.usage import Call
-from tests.books import Books
+from tests.books import Books, at
 from tests.budgeted_books import (
     CUT,
     CYCLES,
@@ -155,6 +155,7 @@ def beheld(told: BudgetedBooks) -> Iterator[None]:
     yield told.reserve([running(TODAY)], LIKELY, is_over=False)
     yield told.pass_time(4)
     yield told.edit(0, Decimal(1), Mode.HARD, FX[0])
+    yield told.deliver([running(LONG_OVER)], [FINISHED] * 5)
     yield told.edit(1, Decimal(1), Mode.SOFT, FX[0])
     yield told.reserve([running(INSTANTS[6])] * 3, LIKELY, is_over=False)
     yield told.rename("ny")
@@ -163,6 +164,8 @@ def beheld(told: BudgetedBooks) -> Iterator[None]:
 
 
 LATER = INSTANTS[7]
+LONG_OVER = at("2026-03-20 04:00")
+"""On a day of which there were no calls yet."""
 
 
 def line(model: str, currency: str, price: int) -> Rate:

@@ -2,7 +2,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from threading import Event
 from typing import Any
@@ -19,6 +19,7 @@ from accounting.store import reading, transact
 from accounting.store.tables import calls
 from accounting.store.tables import reservations as rows
 from accounting.usage import Outcome, Usage, UsageSource
+from accounting.verify import verify
 from tests.books import NOON, Books, at, used
 from tests.budgeted import (
     CARD,
@@ -122,9 +123,9 @@ def test_a_lease_that_runs_lapses_not(books: Books) -> None:
     assert amounts(books, cap) == (0, 3, 0)
 
 
-def lowered(books: Books, cap: Budget, limit: str) -> Budget:
+def lowered(books: Books, cap: Budget, limit: str, now: datetime = NOON) -> Budget:
     terms = replace(cap.terms, limit=Decimal(limit))
-    return stamps.decide(books.engine, lambda conn: budgets.edit(conn, cap, terms, NOON, "ann@desk"))
+    return stamps.decide(books.engine, lambda conn: budgets.edit(conn, cap, terms, now, "ann@desk"))
 
 
 def test_a_period_begins_with_the_limit_that_holds_now_whatever_who_asks_knows_of_it(books: Books) -> None:
@@ -154,6 +155,20 @@ def test_a_new_limit_holds_in_a_period_that_begins_meanwhile(books: Books) -> No
         go_on.set()
         first.result(10), second.result(10)
     assert [period.limit for period in periods(books, cap)] == [4]
+
+
+def test_calls_that_come_in_late_count_in_a_period_with_the_limit_that_it_had(books: Books) -> None:
+    cap = budget(books, "100", cycle=Cycle(Every.DAY), now=NOON - 5 * A_DAY)
+    for ago, limit in ((3, "200"), (1, "300"), (1, "400")):
+        cap = lowered(books, cap, limit, NOON - ago * A_DAY)
+    books.deliver(*(ended(running(ago, NOON - ago * A_DAY)) for ago in range(7)))
+    # Until a day is over in all zones on earth, it has the limit that is set then.
+    limits = {(NOON.date() - period.place.begins_on).days: period.limit for period in periods(books, cap)}
+    assert limits == {5: 100, 4: 200, 3: 200, 2: 400, 1: 400, 0: 400}
+    assert verify(books.engine).differences == ()
+
+
+A_DAY = timedelta(days=1)
 
 
 def test_a_period_that_was_made_in_a_transaction_that_failed_is_made_again(books: Books) -> None:
