@@ -46,8 +46,8 @@ def meter(
 
     A call that a hard budget refuses is not sent. An SDK's user meets an answer of status 402 in the provider's own
     shape, which no SDK retries, and `budget_exceeded(error)` reads; of a client of httpx or httpx2 it is
-    `BudgetExceeded` that is raised. `on_budget(state, percent)` is called once for each budget, period and threshold
-    that a budget which covers calls of this client reaches: by a thread that others wait for, so it should be brief.
+    `BudgetExceeded` that is raised. `on_budget(state, percent)` is called once in each process for each budget, period
+    and threshold that a budget which covers calls of this client reaches: in a thread for such calls, one by one.
     """
     from accounting.insides import http_clients
     from accounting.transports import Metered

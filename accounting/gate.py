@@ -198,6 +198,14 @@ class Keeper:
             raise StoreAway(f"Budgets did not answer within {self._seconds:g} s (ACCOUNTING_BUDGET_SECONDS).")
         return question.answer
 
+    def knows_key(self, fingerprint: str) -> bool:
+        """Whether the key is one that matters to budgets; waits as a first call does."""
+        self._begin()
+        for latch, seconds in self._learned():
+            latch.wait(seconds)
+        known = self._known() or NOTHING
+        return fingerprint in known.keys or fingerprint in known.payers
+
     def end(self) -> None:
         """Have the thread end after what it has in hand. Calls that come now meet budgets that can't be asked."""
         self._is_ending = True

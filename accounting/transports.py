@@ -172,7 +172,15 @@ _OF_SDKS = b"x-stainless-"
 
 
 def _judged(guard: Guard, decision: Decision | None) -> Refusal | None:
-    return guard.tap.judged(decision) if isinstance(guard.tap, Tap) else None
+    if not isinstance(guard.tap, Tap):
+        return None
+    try:
+        return guard.tap.judged(decision)
+    except Exception as error:
+        if not isinstance(decision, Refusal):
+            raise
+        _counted(error)
+        return decision  # what a budget said holds, though it could not be written down
 
 
 def _unasked(guard: Guard, error: Exception) -> Refusal | None:

@@ -3,8 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from accounting import credentials
-from accounting.headroom import Headroom, _fingerprint
+from accounting.headroom import Headroom
 from tests.test_thresholds import STATE
 
 
@@ -39,9 +38,3 @@ def test_the_tightest_budget_has_the_highest_share_used_up(amounts: list[tuple[s
 def test_what_is_left_is_exact_and_its_share_rounded(spent: str, limit: str, share: str, remaining: str) -> None:
     found = headroom((spent, limit))
     assert (found.share, found.remaining) == (Decimal(share), Decimal(remaining))
-
-
-def test_a_key_is_known_by_itself_or_by_its_fingerprint() -> None:
-    fingerprint = credentials.known_as("sk-0123456789abcdef").fingerprint
-    assert _fingerprint("sk-0123456789abcdef") == _fingerprint(fingerprint) == fingerprint
-    assert _fingerprint("") == ""

@@ -20,7 +20,9 @@ from typing import Any
 import pytest
 
 import accounting
-from accounting import budgetfile, gate, recorder, thresholds
+from accounting import budgetfile, credentials, gate, recorder, thresholds
+from accounting.capture import Tap
+from accounting.coverage import Coverage
 from accounting.decisions import BudgetState, Mode
 from accounting.errors import BudgetExceeded, ConfigurationError, StoreAway
 from accounting.exposures import exposure_of
@@ -716,6 +718,19 @@ def test_a_call_that_a_fault_of_ours_stops_is_written_down_as_refused(
     expect_faults(next(iter(journaled.faults())))
 
 
+def test_a_refusal_that_cannot_be_written_down_holds(
+    budgets: Budgets, server: Server, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> Any:
+        raise RuntimeError("ours")
+
+    budgets.known, budgets.limit = covering(LENIENT), 0
+    monkeypatch.setattr(Tap, "_ended", broken)
+    assert caller.post(server.url + CHAT, ASK).error == "BudgetExceeded"
+    assert server.asked == []
+    expect_faults(next(iter(recorder.recorder().faults.counts())))
+
+
 @in_tasks
 def test_what_was_set_aside_for_a_call_that_a_fault_of_ours_stops_is_given_back(
     budgets: Budgets, server: Server, caller: Caller, journaled: Journaled, monkeypatch: pytest.MonkeyPatch
@@ -860,6 +875,16 @@ def test_what_remains_is_asked_for_whom_the_running_code_is_attributed_to(budget
     assert mine is not None
     assert [state.budget for state in mine.states] == ["tagged", "team"]
     assert other is None
+
+
+def test_what_remains_is_asked_for_a_key_or_its_fingerprint_whichever_budgets_know(budgets: Budgets) -> None:
+    """Together's keys look like fingerprints."""
+    keys = ["sk-0123456789abcdef", "0123456789abcdef" * 4]
+    known_as = [credentials.known_as(key).fingerprint for key in keys]
+    of_keys = [replace(TEAM, id=id_, name=str(id_), scope=Scope(Kind.KEY, id_)) for id_ in (1, 2)]
+    budgets.known = Coverage(budgets=of_keys, keys=dict(zip(known_as, (1, 2), strict=True)))
+    found = [accounting.remaining(key=key) for key in (*keys, *known_as, "sk-another-one-1234", "f" * 64)]
+    assert [each and each.budget for each in found] == ["1", "2", "1", "2", None, None]
 
 
 def test_a_store_that_does_not_say_what_remains_is_away(budgets: Budgets, monkeypatch: pytest.MonkeyPatch) -> None:
