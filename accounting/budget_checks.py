@@ -158,9 +158,15 @@ def outside(seen: Sequence[LeftOut], _now: datetime) -> Verdict:
     advice = (
         "accounting report --by model names those without a rate; then accounting rates add, and they count."
         if first.unpriced
-        else shlex.join(["accounting", "budgets", "edit", first.budget, "--fx"]) + " USD=… has them count."
+        else f"{shlex.join(['accounting', 'budgets', 'edit', first.budget, '--fx'])} CODE=RATE has them count; "
+        f"in which currency they are: {shlex.join(['accounting', 'budgets', 'show', first.budget])}"
     )
-    return Verdict(LOOK, f"Hard budgets that leave calls out of what is spent in their period: {named}{more}.", advice)
+    return Verdict(
+        LOOK,
+        "Hard budgets that leave calls out of what is spent in their period, and in force refuse such calls: "
+        f"{named}{more}.",
+        advice,
+    )
 
 
 def _which(one: LeftOut) -> str:

@@ -45,12 +45,15 @@ class Standing:
 class Figures:
     """A budget with what it spent a day lately, in its currency, with what is set aside in it, and with its forecast.
 
-    `has_calls` says whether any call of the last `forecast.LOOKED_BACK` days was of its scope.
+    `has_calls` says whether any call of the last `forecast.LOOKED_BACK` days was of its scope, and `has_unpriced`
+    whether any of these has no rate. `foreign` are the currencies of such calls that the budget has no rate for.
     """
 
     standing: Standing
     daily: Mapping[date, Decimal]
     has_calls: bool
+    has_unpriced: bool
+    foreign: Sequence[str]
     aside: Sequence[Aside]
     forecast: Forecast
 
@@ -88,6 +91,8 @@ def figures(conn: Connection, budget: Budget, at: datetime) -> Figures:
         standing=found,
         daily=daily,
         has_calls=any(cost.calls for cost in costs),
+        has_unpriced=any(cost.calls and cost.cost is None for cost in costs),
+        foreign=_foreign(budget, costs),
         aside=[each for each in reservations.aside(conn, budget) if each.period_id == found.period.id],
         forecast=forecast(
             daily, found.period.span, state.limit, state.spent, EXACT.add(state.reserved, state.held), now
@@ -103,6 +108,12 @@ def _daily(budget: Budget, costs: Sequence[scoped.Cost]) -> dict[date, Decimal]:
         if amount is not None:
             found[cost.day] = EXACT.add(found.get(cost.day, ZERO), amount)
     return found
+
+
+def _foreign(budget: Budget, costs: Sequence[scoped.Cost]) -> list[str]:
+    """Also of calls that were refused for it, so that it does not look mended once nothing else is left."""
+    priced = (cost.cost for cost in costs if cost.cost is not None)
+    return sorted({cost.currency for cost in priced if budget.converted(cost) is None})
 
 
 def _place(budget: Budget, today: date) -> Place:

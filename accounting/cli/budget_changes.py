@@ -16,12 +16,14 @@ from accounting.budget_figures import Figures
 from accounting.budgets import Budget, Fields, Terms
 from accounting.cli.books import AsJson, MaybeWhy, asks, books, confirmed, now, out, put_json
 from accounting.cli.budget_sheets import (
+    IN_REPORTS,
     budget_fields,
     change_fields,
     cycle_in_words,
     fields_in_words,
     figure_fields,
     mode_in_words,
+    refused_in_words,
 )
 from accounting.cli.said import count
 from accounting.cli.spans import day
@@ -321,11 +323,14 @@ def _warnings(found: Figures) -> list[str]:
     if not found.has_calls and budget.scope.kind in _TYPED:
         told.append(f"No call of the last {LOOKED_BACK} days was on {printable(budget.told)}: is that its name?")
     if period.unpriced:
-        told.append(f"Not in it: {counted(period.unpriced, 'call')} without a rate. To add one: accounting rates add")
+        calls = counted(period.unpriced, "call")
+        told.append(f"Not in it: {calls} without a rate{IN_REPORTS}. To add one: accounting rates add")
     if period.foreign_calls:
-        calls = counted(period.foreign_calls, "call")
-        told.append(f"Not in it: {calls} in another currency. To say what that is in {budget.currency}: --fx CODE=RATE")
-    return told
+        calls, edit = counted(period.foreign_calls, "call"), f"accounting budgets edit {shlex.quote(budget.name)}"
+        told.append(
+            f"Not in it: {calls} in another currency. To say what that is in {budget.currency}: {edit} --fx CODE=RATE"
+        )
+    return told + refused_in_words(found)
 
 
 _TYPED = frozenset({Kind.MODEL, Kind.PROVIDER, Kind.USER, Kind.TAG})

@@ -1,5 +1,6 @@
 """What is shown of budgets: in a list, one by one, and what became of them."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -124,6 +125,8 @@ def _facts(found: Figures) -> dict[str, str]:
         "forecast": forecast_in_words(forecast, standing),
         "runs out": _runs_out_in_words(forecast, standing),
     }
+    if refused := " ".join(refused_in_words(found)):
+        facts["refuses"] = refused
     if period.overrun:
         facts["overrun"] = f"{amount(period.overrun)} {code}, which calls cost beyond what was set aside for them"
     if budget.terms.fx:
@@ -174,15 +177,33 @@ def _period_in_words(standing: Standing) -> str:
 
 
 def _beside(standing: Standing) -> str:
-    said = _not_counted(standing.period)
+    said = _not_counted(standing.period, IN_REPORTS)
     return f"; not in it: {said}" if said else ""
 
 
-def _not_counted(period: Period) -> str:
+def _not_counted(period: Period, note: str = "") -> str:
     """Calls that are in the books and not in what was spent."""
-    unpriced = f"{counted(period.unpriced, 'call')} without a rate" if period.unpriced else ""
+    unpriced = f"{counted(period.unpriced, 'call')} without a rate{note}" if period.unpriced else ""
     foreign = f"{counted(period.foreign_calls, 'call')} in another currency" if period.foreign_calls else ""
     return ", ".join(filter(None, (unpriced, foreign)))
+
+
+IN_REPORTS = " (in reports unpriced, or without usage)"
+"""What a budget counts together, of calls without a rate, a report counts apart."""
+
+
+def refused_in_words(found: Figures) -> list[str]:
+    """Which calls like those of late a budget refuses whatever is left, and what has them pass."""
+    budget, told = found.standing.budget, []
+    if budget.is_binding and found.foreign:
+        edit = ["accounting", "budgets", "edit", budget.name]
+        rates = [word for code in found.foreign for word in ("--fx", f"{code}=RATE")]
+        told.append(
+            f"It refuses calls priced in {' or '.join(found.foreign)}. To have them pass: {shlex.join(edit + rates)}"
+        )
+    if budget.is_binding and found.has_unpriced:
+        told.append("It refuses calls of models without a rate. To have them pass: accounting rates add")
+    return told
 
 
 def used_percent(standing: Standing) -> Decimal | None:
@@ -266,6 +287,10 @@ def figure_fields(found: Figures) -> dict[str, Any]:
         **standing_fields(found.standing),
         "held_calls": [_held_fields(one) for one in held_calls(found.aside)],
         "running_calls": len(found.aside) - len(held_calls(found.aside)),
+        "refuses": {
+            "currencies": found.foreign if found.standing.budget.is_binding else [],
+            "unpriced": found.standing.budget.is_binding and found.has_unpriced,
+        },
         "pace": {name: getattr(pace, name) for name in Pace.__slots__},
         "forecast": {name: getattr(forecast, name) for name in Forecast.__slots__ if name != "pace"},
         "daily": [{"day": day, "spent": spent} for day, spent in sorted(found.daily.items())],

@@ -185,7 +185,7 @@ def test_show_says_all_there_is_to_a_budget(run: Run, books: Books) -> None:
     (held,) = hold(books, running(91, now()))
     reserve(books, running(92, now()), lease=LONG)
     found = facts(run)
-    assert found["spent"] == "60 CNY; not in it: 1 call without a rate"
+    assert found["spent"] == "60 CNY; not in it: 1 call without a rate (in reports unpriced, or without usage)"
     assert found["reserved"] == "3 CNY for 1 running call"
     assert found["held"] == "3 CNY for 1 call of unknown cost"
     assert found["remaining"] == "34 CNY"
@@ -412,3 +412,21 @@ def test_what_stops_a_budget_is_told_to_programs(run: Run, books: Books) -> None
     assert json.loads(run("budgets", "resume", "cap", "--json").out)["paused_at"] is None
     removed = json.loads(run("budgets", "remove", "cap", "--yes", "--json").out)
     assert (removed["budget"], removed["removed_at"] is None) == ("cap", False)
+
+
+def test_a_hard_budget_says_which_calls_it_refuses_whatever_is_left(run: Run, books: Books) -> None:
+    books.load(DOLLARS)
+    sent = running(1, now()), running(2, now())
+    answers = [ended(call, response_model=model) for call, model in zip(sent, ("dollars", "unheard-of"), strict=True)]
+    books.deliver(*answers, now=now())
+    foreign = "It refuses calls priced in USD. To have them pass: accounting budgets edit cap --fx USD=RATE"
+    unpriced = "It refuses calls of models without a rate. To have them pass: accounting rates add"
+    assert "refuses" not in run("budgets", "add", "cap", *MONTHLY, "--everything").out
+    assert "refuses" not in facts(run)
+    assert shown(run)["refuses"] == {"currencies": [], "unpriced": False}
+    assert {foreign, unpriced} <= {*run("budgets", "edit", "cap", "--hard").lines}
+    assert facts(run)["refuses"] == f"{foreign} {unpriced}"
+    assert shown(run)["refuses"] == {"currencies": ["USD"], "unpriced": True}
+    assert foreign not in run("budgets", "edit", "cap", "--fx", "USD=7").out
+    assert facts(run)["refuses"] == unpriced
+    assert foreign.replace("cap", "lid") in run("budgets", "add", "lid", *MONTHLY, "--everything", "--strict").lines
