@@ -46,9 +46,10 @@ class Now:
 class Pace:
     """How fast a period's limit goes, in the budget's currency.
 
-    `per_day` was spent a day until now, or lately where the budget never begins anew. `left_per_day` is what may be
-    used a day until the period ends. Used up evenly, the limit would be `even_per_day`, and would have come to
-    `even_by_now`; `percent` is what was spent of that. What has no meaning yet, or for a budget that never begins anew,
+    `per_day` was spent a day until now, or lately where the budget never begins anew; `left_per_day` is what may be
+    used a day until the period ends. Both are None for less than a day: a first hour, or a last one, would make them
+    any amount. Used up evenly, the limit would be `even_per_day`, None where it is that of one day, and would have come
+    to `even_by_now`; `percent` is what was spent of that. What has no meaning yet, or for a budget that never begins anew,
     is None.
     """
 
@@ -314,9 +315,9 @@ def _pace(span: Span, limit: Decimal, spent: Decimal, used: Decimal, now: Now, d
     gone = min(max((now.day - span.first).days + now.gone, ZERO), days)
     even = limit * gone / days
     return Pace(
-        per_day=_rounded(spent / gone) if gone else None,
-        left_per_day=_rounded(max(limit - used, ZERO) / (days - gone)) if days > gone else None,
-        even_per_day=_rounded(limit / days),
+        per_day=_rounded(spent / gone) if gone >= _ONE else None,
+        left_per_day=_rounded(max(limit - used, ZERO) / (days - gone)) if days > _ONE and days - gone >= _ONE else None,
+        even_per_day=_rounded(limit / days) if days > _ONE else None,
         even_by_now=_rounded(even),
         percent=(spent * _PERCENT / even).quantize(_ONE) if even else None,
     )
@@ -327,7 +328,7 @@ def _lately(span: Span, now: Now, daily: Mapping[date, Decimal]) -> Decimal | No
     earliest = max(span.first, now.day - LOOKED_BACK * _DAY)
     known = {day: amount for day, amount in daily.items() if earliest <= day <= now.day and amount}
     gone = (now.day - min(known, default=now.day)).days + now.gone
-    return _rounded(sum(known.values(), ZERO) / gone) if gone else None
+    return _rounded(sum(known.values(), ZERO) / gone) if gone >= _ONE else None
 
 
 def _rounded(amount: Decimal) -> Decimal:

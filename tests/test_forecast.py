@@ -161,6 +161,27 @@ def test_at_the_first_instant_of_a_period_there_is_no_pace_yet() -> None:
     assert (pace.per_day, pace.percent, pace.left_per_day) == (None, None, Decimal("3.33"))
 
 
+@pytest.mark.parametrize("every", [Every.DAY, Every.MONTH, Every.TOTAL])
+@pytest.mark.parametrize("gone", ["0", "0.001", "0.5", "0.999"])
+def test_less_than_a_day_tells_nothing_of_days(every: Every, gone: str) -> None:
+    first = date(2026, 11, 1)
+    pace = said({first: Decimal(3)}, first, Cycle(every).span(first), gone=gone).pace
+    assert pace.per_day is None
+    last = date(2026, 11, 30)
+    assert said({last: Decimal(3)}, last, Cycle(every).span(last), gone=gone).pace.left_per_day is None or gone == "0"
+
+
+def test_a_day_has_no_figures_by_the_day() -> None:
+    pace = said({MONDAY: Decimal(3)}, MONDAY, Cycle(Every.DAY).span(MONDAY), gone="0.5").pace
+    assert (pace.per_day, pace.left_per_day, pace.even_per_day) == (None, None, None)
+    assert [pace.even_by_now, pace.percent] == [50, 6]
+
+
+def test_a_total_that_is_to_begin_has_no_pace() -> None:
+    daily = days(date(2026, 9, 1), date(2026, 10, 20))
+    assert said(daily, date(2026, 10, 20), Span(NOVEMBER.first, None), gone="0.5").pace.per_day is None
+
+
 def test_before_a_period_begins_all_of_it_is_to_come() -> None:
     daily = days(date(2026, 9, 1), date(2026, 10, 20))
     found = said(daily, date(2026, 10, 20), limit=60)
