@@ -16,6 +16,7 @@ from accounting.decisions import Mode, WhenAway
 from accounting.forecast import HORIZON, LOOKED_BACK, Forecast, Pace
 from accounting.money import EXACT, ZERO, plain
 from accounting.reservations import Aside
+from accounting.scopes import Kind
 from accounting.settling import HELD
 from accounting.sheets import Cell, Column, Sheet, amount, counted, instant, printable, say, show
 
@@ -29,16 +30,16 @@ _BARS = "▁▂▃▄▅▆▇█"
 _LIST = (
     Column("budget", figure=False),
     Column("on", figure=False, spare=1),
-    Column("every", figure=False, spare=3),
+    Column("every", figure=False, spare=2),
     Column("limit"),
     Column("spent"),
-    Column("set aside", spare=2),
+    Column("set aside", spare=5),
     Column("left"),
-    Column("currency", figure=False),
-    Column("used percent"),
-    Column("mode", figure=False),
-    Column("ends", figure=False, spare=4),
-    Column("not counted", spare=5),
+    Column("currency", figure=False, spare=3),
+    Column("used percent", spare=6),
+    Column("mode", figure=False, spare=4),
+    Column("ends", figure=False, spare=7),
+    Column("not counted", figure=False, spare=8),
 )
 _HELD = (Column("call", figure=False), Column("since", figure=False), Column("held"))
 _PERIODS = (
@@ -228,15 +229,16 @@ def _percents(percents: Sequence[Decimal]) -> str:
 
 def pace_in_words(pace: Pace, code: str) -> str:
     """What was spent a day, and what would have been if the limit went evenly."""
-    if pace.per_day is None:
-        return "none yet"
-    even = "" if pace.percent is None else f", {pace.percent:,f} % of an even pace ({_a_day(pace.even_per_day, code)})"
-    left = "" if pace.left_per_day is None else f"; left until the end: {_a_day(pace.left_per_day, code)}"
-    return f"{_a_day(pace.per_day, code)}{even}{left}"
+    spent = [_a_day(pace.per_day, code)] if pace.per_day is not None else []
+    if pace.percent is not None:
+        daily = "" if pace.even_per_day is None else f" ({_a_day(pace.even_per_day, code)})"
+        spent.append(f"{pace.percent:,f} % of an even pace{daily}")
+    left = [f"left until the end: {_a_day(pace.left_per_day, code)}"] if spent and pace.left_per_day is not None else []
+    return "; ".join([", ".join(spent) or "none yet", *left])
 
 
-def _a_day(value: Decimal | None, code: str) -> str:
-    return f"{amount(value or ZERO)} {code} a day"
+def _a_day(value: Decimal, code: str) -> str:
+    return f"{amount(value)} {code} a day"
 
 
 def forecast_in_words(forecast: Forecast, standing: Standing) -> str:
@@ -314,7 +316,7 @@ def budget_fields(budget: Budget) -> dict[str, Any]:
     terms, cycle = budget.terms, budget.cycle
     return {
         "budget": budget.name,
-        "scope": {"kind": budget.scope.kind, "told": budget.told},
+        "scope": _scope_fields(budget),
         "every": cycle.every,
         "every_days": cycle.days or None,
         "since": cycle.since,
@@ -330,6 +332,20 @@ def budget_fields(budget: Budget) -> dict[str, Any]:
         "paused_at": budget.paused_at,
         "removed_at": budget.removed_at,
     }
+
+
+def _scope_fields(budget: Budget) -> dict[str, Any]:
+    """What it is on: a project and a key by their ids too, which no renaming changes."""
+    scope, named = budget.scope, {"kind": budget.scope.kind, "told": budget.told}
+    match scope.kind:
+        case Kind.ALL:
+            return named
+        case Kind.PROJECT | Kind.KEY:
+            return named | {"name": budget.told.removeprefix(f"{scope.kind} "), f"{scope.kind}_id": scope.id}
+        case Kind.TAG:
+            return named | {"name": scope.name, "value": scope.value}
+        case _:
+            return named | {"name": scope.name}
 
 
 def period_fields(period: Period) -> dict[str, Any]:

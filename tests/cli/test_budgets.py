@@ -5,10 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from accounting import budgets, reservations
+from accounting import budget_figures, budgets, reservations
 from accounting.cli import budget_changes
+from accounting.cli.budget_sheets import list_sheet
 from accounting.decisions import Refusal
+from accounting.sheets import fitting
 from accounting.store import reading, transact
 from accounting.usage import Call
 from tests.books import Books, made
@@ -95,6 +98,17 @@ def test_what_the_books_name_is_not_doubted(run: Run, books: Books) -> None:
         assert (ran.code, "is that its name?" in ran.out) == (0, False)
 
 
+_NAMED: dict[str, dict[str, Any]] = {
+    "project": {"name": "checkout"},
+    "key": {"name": "…a1b2 (a1a1a1a1)"},
+    "model": {"name": "pl*"},
+    "provider": {"name": "wcode"},
+    "user": {"name": "ann"},
+    "tag": {"name": "feature", "value": "a=b"},
+    "all": {},
+}
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "told"),
     [
@@ -113,6 +127,10 @@ def test_a_budget_is_on_what_was_said(run: Run, books: Books, said: tuple[str, .
     run("budgets", "add", "cap", *MONTHLY, *said)
     found = shown(run)
     assert found["scope"]["kind"] == kind
+    named = {name: each for name, each in found["scope"].items() if name not in ("kind", "told")}
+    ids = [each for name, each in named.items() if name == f"{kind}_id"]
+    assert [type(each) for each in ids] == [int] * (kind in ("project", "key"))
+    assert {name: each for name, each in named.items() if each not in ids} == _NAMED[kind]
     assert found["scope"]["told"].startswith(told)
     assert found["period"]["spent"] == "3"
 
@@ -208,6 +226,37 @@ def test_what_a_hard_budget_would_refuse_is_forecast_all_the_same_and_said(run: 
     run("budgets", "add", "told", "--amount", 20, *total)
     assert "CNY in 90 days, if no call were refused, by the mean of 3 days" in facts(run)["forecast"]
     assert "refused" not in facts(run, "told")["forecast"]
+
+
+def test_the_pace_of_a_day_is_no_figure_by_the_day(run: Run, books: Books) -> None:
+    books.load(CARD)
+    books.deliver(called(1), now=now())
+    run("budgets", "add", "cap", "--amount", 300, "--currency", "CNY", "--every", "day", "--everything")
+    assert facts(run)["pace"].endswith(" % of an even pace")
+    run("budgets", "add", "lid", "--amount", 300, "--currency", "CNY", "--every", "total", "--everything")
+    assert facts(run, "lid")["pace"] == "none yet"
+    later = f"{now() + timedelta(days=5):%Y-%m-%d}"
+    run(
+        "budgets",
+        "add",
+        "new",
+        *("--amount", 9, "--currency", "CNY"),
+        "--every",
+        "10d",
+        "--since",
+        later,
+        "--everything",
+    )
+    assert facts(run, "new")["pace"] == "none yet"
+
+
+def test_a_narrow_terminal_shows_what_a_budget_is_on_before_its_mode(run: Run, books: Books) -> None:
+    run("budgets", "add", "cap", *MONTHLY, "--provider", "wcode", "--strict")
+    with reading(books.engine) as conn:
+        sheet = list_sheet(budget_figures.standings(conn, budgets.known(conn), now()))
+    titles = [{column.title for column in fitting(sheet, Console(width=width))[0].columns} for width in range(40, 160)]
+    assert all({"on", "every"} <= shown for shown in titles if shown & {"currency", "mode"})
+    assert any({"on", "every"} <= shown and "currency" not in shown for shown in titles)
 
 
 def test_nothing_is_forecast_of_nothing(run: Run, books: Books) -> None:
