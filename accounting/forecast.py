@@ -49,8 +49,8 @@ class Pace:
     `per_day` was spent a day until now, or lately where the budget never begins anew; `left_per_day` is what may be
     used a day until the period ends. Both are None for less than a day: a first hour, or a last one, would make them
     any amount. Used up evenly, the limit would be `even_per_day`, None where it is that of one day, and would have come
-    to `even_by_now`; `percent` is what was spent of that. What has no meaning yet, or for a budget that never begins anew,
-    is None.
+    to `even_by_now`; `percent` is what was spent of that. What has no meaning yet, or for a budget that never begins
+    anew, is None.
     """
 
     per_day: Decimal | None
