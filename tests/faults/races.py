@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +51,8 @@ FORMATIONS = {
 MOST = Decimal(len(BODY) + 10 * MAX_TOKENS) / 1000
 """What a call costs that uses as many tokens as its request has bytes, and as many as it allows."""
 
+NO_SETTINGS: Mapping[str, str] = {}
+
 DEAREST = f"input={len(BODY)}; output={MAX_TOKENS}; cached=0; reasoning=0; wait=0.02"
 """An answer that costs `MOST`, so that what is settled early makes room for nobody."""
 
@@ -86,12 +88,17 @@ class Round:
         return exact(one)
 
 
-def race(directory: Path, books: Books, formation: str, mode: Mode, rounds: int) -> list[Round]:
-    """So many rounds of the formation; of each is told how it stands when all calls are in the books."""
+def race(
+    directory: Path, books: Books, formation: str, mode: Mode, rounds: int, settings: Mapping[str, str] = NO_SETTINGS
+) -> list[Round]:
+    """So many rounds of the formation; of each is told how it stands when all calls are in the books.
+
+    `settings` are the programs' environment, beside the usual.
+    """
     script = DEAREST if mode is Mode.STRICT else LONGER
     names = [f"{formation} {mode} {number}" for number in range(rounds)]
     budgets = {name: _budget(books, name, MOST * FIT, mode) for name in names}
-    with Simulator() as provider, _programs(directory, books, provider, formation) as programs:
+    with Simulator() as provider, _programs(directory, books, provider, formation, settings) as programs:
         said = {name: _round(programs, name, script) for name in names}
         seen = Counter(line.key for line in provider.ledger)
     return [_ended(books, name, budgets[name], said[name], seen) for name in names]
@@ -104,10 +111,10 @@ def _budget(books: Books, name: str, limit: Decimal, mode: Mode) -> Budget:
 
 @contextmanager
 def _programs(
-    directory: Path, books: Books, provider: Simulator, formation: str
+    directory: Path, books: Books, provider: Simulator, formation: str, settings: Mapping[str, str]
 ) -> Iterator[list["subprocess.Popen[str]"]]:
     """Programs that wait for a round; in the end all that they have in their journals is in the books."""
-    hosts = {host: _environment(directory, books, host) for _, _, host in FORMATIONS[formation]}
+    hosts = {host: {**_environment(directory, books, host), **settings} for _, _, host in FORMATIONS[formation]}
     programs = [
         _begun(hosts[host], str(PROGRAM), provider.url, colour, str(number))
         for colour, number, host in FORMATIONS[formation]
