@@ -114,6 +114,7 @@ def add(
     _refuse_cycle(cycle)
     code = money.currency(currency)
     checked = _checked(terms, code)
+    _refuse_name(checked.name)
     _refuse_taken(conn, checked.name, None)
     where = _columns(scope, cycle)
     row = where | _row(checked) | {"currency": code, "created_at": now, "created_by": who}
@@ -135,6 +136,8 @@ def edit(conn: Connection, budget: Budget, terms: Terms, now: datetime, who: str
     changed = changed_terms(budget.terms, checked)
     if not changed:
         return budget
+    if checked.name != budget.name:
+        _refuse_name(checked.name)
     _refuse_taken(conn, checked.name, budget)
     conn.execute(sa.update(budgets).where(budgets.c.id == budget.id).values(_row(checked)))
     if checked.limit != budget.terms.limit:
@@ -411,6 +414,12 @@ def _refuse_cycle(cycle: Cycle) -> None:
         raise ConfigurationError(f"A period of {cycle.days} days is none; expected 1 to {MOST_DAYS:,}.")
     if cycle.since is None:
         raise ConfigurationError(f"Periods of {cycle.days} days begin somewhere; expected the first day of one.")
+
+
+def _refuse_name(name: str) -> None:
+    """What steers a terminal could not be typed again, as commands that are advised name the budget."""
+    if odd := [each for each in name if not each.isprintable()]:
+        raise ConfigurationError(f"The budget's name {name!r} has {odd[0]!r}; expected text that can be printed.")
 
 
 def _refuse_taken(conn: Connection, name: str, by: Budget | None) -> None:

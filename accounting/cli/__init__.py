@@ -159,5 +159,12 @@ def _let_go_of_stdout() -> None:
 
 
 def _give_up(sentence: str) -> NoReturn:
-    typer.echo(sentence, err=True)
+    typer.echo(_printable(sentence), err=True)
     sys.exit(2)
+
+
+def _printable(sentence: str) -> str:
+    """Line by line: a name in it comes from outside, and must not steer a terminal."""
+    from accounting.sheets import printable
+
+    return "\n".join(map(printable, sentence.expandtabs().split("\n")))

@@ -313,7 +313,8 @@ def _left(found: Figures) -> str:
 def _binding(budget: Budget) -> str:
     if budget.is_binding:
         return "Running programs obey within 5 seconds."
-    return f"It stops no call. To have it: accounting budgets edit {shlex.quote(budget.name)} --hard"
+    edit = shlex.join(["accounting", "budgets", "edit", budget.name, "--hard"])
+    return printable(f"It stops no call. To have it: {edit}")
 
 
 def _warnings(found: Figures) -> list[str]:
@@ -321,7 +322,7 @@ def _warnings(found: Figures) -> list[str]:
     standing = found.standing
     budget, period, told = standing.budget, standing.period, []
     if not found.has_calls and budget.scope.kind in _TYPED:
-        told.append(f"No call of the last {LOOKED_BACK} days was on {printable(budget.told)}: is that its name?")
+        told.append(f"No call of the last {LOOKED_BACK} days was on {budget.told}: is that its name?")
     if period.unpriced:
         calls = counted(period.unpriced, "call")
         told.append(f"Not in it: {calls} without a rate{IN_REPORTS}. To add one: accounting rates add")
@@ -330,7 +331,7 @@ def _warnings(found: Figures) -> list[str]:
         told.append(
             f"Not in it: {calls} in another currency. To say what that is in {budget.currency}: {edit} --fx CODE=RATE"
         )
-    return told + refused_in_words(found)
+    return [*map(printable, told + refused_in_words(found))]
 
 
 _TYPED = frozenset({Kind.MODEL, Kind.PROVIDER, Kind.USER, Kind.TAG})

@@ -11,7 +11,7 @@ from accounting import verify as laws
 from accounting.cli.books import AsJson, books, err, out, put_json
 from accounting.cli.spans import Month, Since, Until, books_zone, span
 from accounting.contributions import SPEND_TABLES
-from accounting.sheets import counted, say
+from accounting.sheets import counted, printable, say
 from accounting.spend_sheet import Span
 from accounting.store import reading
 from accounting.verify import Verification
@@ -51,7 +51,8 @@ def _code(found: Verification, ended: bool) -> int:
 
 
 def _say(found: Verification, days: Span, ended: bool) -> None:
-    say(out(), *map(str, found.differences), _verdict(found, days), *_waiting(found), *found.remarks)
+    told = [*map(str, found.differences), _verdict(found, days), *_waiting(found), *found.remarks]
+    say(out(), *map(printable, told))  # names come from outside
     if not ended:
         say(out(), "Interrupted: the rest was not looked at.")
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from rich.console import Console
 
 from accounting import budget_figures, budgets, reservations
@@ -12,7 +13,9 @@ from accounting.cli import budget_changes
 from accounting.cli.budget_sheets import list_sheet
 from accounting.decisions import Refusal
 from accounting.sheets import fitting
-from accounting.store import reading, transact
+from accounting.store import reading, transact, writing
+from accounting.store.tables import budget_periods
+from accounting.store.tables import budgets as budgets_table
 from accounting.usage import Call
 from tests.books import Books, made
 from tests.budgeted import CARD, DOLLARS, ended, reserve, running
@@ -479,3 +482,33 @@ def test_a_hard_budget_says_which_calls_it_refuses_whatever_is_left(run: Run, bo
     assert foreign not in run("budgets", "edit", "cap", "--fx", "USD=7").out
     assert facts(run)["refuses"] == unpriced
     assert foreign.replace("cap", "lid") in run("budgets", "add", "lid", *MONTHLY, "--everything", "--strict").lines
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x1b[31mb", "a\u202eb"])
+def test_a_name_that_steers_a_terminal_is_refused(run: Run, books: Books, name: str) -> None:
+    said = run("budgets", "add", name, *MONTHLY, "--everything")
+    assert (said.code, said.out, "text that can be printed" in said.err) == (2, "", True)
+    run("budgets", "add", "cap", *MONTHLY, "--everything")
+    assert "text that can be printed" in run("budgets", "edit", "cap", "--name", name).err
+
+
+def test_a_name_that_steers_a_terminal_and_is_in_the_books_is_spelt_out(run: Run, books: Books) -> None:
+    books.load(CARD)
+    books.deliver(called(1), called(2, tags={"feature": "\x1b[31m"}), now=now())
+    run("budgets", "add", "cap", *MONTHLY, "--tag", "feature=\x1b[31m")
+    odd = "c\x1b[31mp"
+    with writing(books.engine) as conn:
+        conn.execute(sa.update(budgets_table).values(name=odd))
+        conn.execute(sa.update(budget_periods).values(spent=7))
+    asked: list[tuple[str, ...]] = [
+        *(("list",), ("show", odd), ("edit", odd, "--amount", "9"), ("edit", odd, "--hard"), ("release", odd)),
+        *(("pause", odd), ("resume", odd), ("remove", odd, "--yes")),
+    ]
+    with reading(books.engine) as conn:
+        (found,) = budgets.known(conn)
+    assert found.name == odd
+    assert "\x1b" not in run("budgets", "history", odd).out
+    for words in (("verify",), *(("budgets", *words) for words in asked)):
+        ran = run(*words)
+        assert "\x1b" not in ran.out + ran.err, words
+        assert "c\\x1b[31mp" in ran.out + ran.err, words
