@@ -23,7 +23,7 @@ from accounting.rates import UNPRICED, Rate, price
 from accounting.scoped import Cost
 from accounting.scopes import Kind, Scope, Scopes, Subject
 from accounting.store import aliaslines, ratelines
-from accounting.store.tables import reservations, store
+from accounting.store.tables import budget_periods, calls, reservations, store
 from accounting.usage import COUNTED, Outcome, Quantities, UsageSource
 
 RESERVED, HELD = "reserved", "held"
@@ -154,6 +154,21 @@ def settle(conn: Connection, known: Budgets, before: Sequence[Row], after: Seque
     budgetperiods.write(conn, _ended(periods, ends))
 
 
+def exchange(conn: Connection, before: Budget, after: Budget) -> None:
+    """The budget has other exchange rates: what is set aside for calls that are in the books ends, or changes, as what
+    is known of their cost does. What they add to what is spent is `backfill.fill`'s to say.
+    """
+    its = sa.select(budget_periods.c.id).where(budget_periods.c.budget_id == after.id)
+    locked = budgetperiods.lock(conn, (), conn.scalars(its).all())
+    open_ = [Reservation(*row) for row in conn.execute(_SET_ASIDE.where(reservations.c.period_id.in_(its)))]
+    rows = booked(conn, [each.call_id for each in open_])
+    bills = _bills({row["id"] for row in rows}, rows, rows, _rates(conn, rows))
+    changed = {id_ for id_, bill in bills.items() if bill.known(before) != bill.known(after)}
+    ends = [_end(each, bills[each.call_id], after, before) for each in open_ if each.call_id in changed]
+    _write(conn, ends)
+    budgetperiods.write(conn, _ended({period.id: period for period in locked.values()}, ends))
+
+
 def effects(
     known: Budgets, before: Iterable[Row], after: Iterable[Row], rates: Mapping[int, Rate]
 ) -> dict[Place, Decimal]:
@@ -244,11 +259,14 @@ class _Bill:
     cost: Money | None
     before: Money | None
 
-    def grown(self, budget: Budget) -> Decimal | None:
-        """How much more of its cost is known, in the budget's currency; None where what it cost can't be said."""
-        cost = None if self.cost is None else budget.converted(self.cost)
-        was = None if self.before is None else budget.converted(self.before)
-        return None if cost is None else EXACT.subtract(cost, was or ZERO)
+    def known(self, budget: Budget) -> Decimal | None:
+        """What it costs, in the budget's currency; None where that can't be said."""
+        return None if self.cost is None else budget.converted(self.cost)
+
+    def grown(self, budget: Budget, was: Budget) -> Decimal:
+        """How much more of its cost is known, in the currency of the budget, which was so before."""
+        before = None if self.before is None else was.converted(self.before)
+        return EXACT.subtract(self.known(budget) or ZERO, before or ZERO)
 
 
 def _bills(
@@ -259,13 +277,13 @@ def _bills(
     return {row["id"]: _Bill(row, _cost([row], rates).cost, was.get(row["id"])) for row in these}
 
 
-def _end(reservation: Reservation, bill: _Bill, budget: Budget | None) -> _End:
+def _end(reservation: Reservation, bill: _Bill, budget: Budget | None, was: Budget | None = None) -> _End:
+    """By the budget, which had other exchange rates before where it is said what it was."""
     if budget is None or _is_free(bill.after):
         return _End(reservation, None)
-    more = bill.grown(budget)
-    rest = EXACT.subtract(reservation.amount, more or ZERO)
+    rest = EXACT.subtract(reservation.amount, bill.grown(budget, was or budget))
     overrun = max(EXACT.minus(rest), ZERO)
-    is_known = bill.after["usage_source"] == UsageSource.PROVIDER and more is not None
+    is_known = bill.after["usage_source"] == UsageSource.PROVIDER and bill.known(budget) is not None
     # Of what is not known the provider may have charged more: the rest of what was set aside stays.
     return _End(reservation, rest if rest > 0 and not is_known else None, overrun)
 
@@ -308,9 +326,17 @@ def _key(reservation: Reservation) -> dict[str, Any]:
 
 
 def _reservations(conn: Connection, ids: Sequence[UUID]) -> list[Reservation]:
-    columns = (reservations.c[name] for name in Reservation._fields)
-    these = sa.select(*columns).where(reservations.c.call_id.in_(sa.bindparam("ids", expanding=True)))
+    these = _SET_ASIDE.where(reservations.c.call_id.in_(sa.bindparam("ids", expanding=True)))
     return [Reservation(*row) for some in _parts(ids) for row in conn.execute(these, {"ids": some})]
+
+
+def booked(conn: Connection, ids: Sequence[UUID]) -> list[Row]:
+    """Those of the calls that are in the books, as far as it decides."""
+    return [dict(row) for some in _parts(ids) for row in conn.execute(_CALLS, {"ids": some}).mappings()]
+
+
+_SET_ASIDE = sa.select(*(reservations.c[name] for name in Reservation._fields))
+_CALLS = sa.select(*(calls.c[name] for name in READ)).where(calls.c.id.in_(sa.bindparam("ids", expanding=True)))
 
 
 def _parts(ids: Sequence[UUID]) -> Iterator[Sequence[UUID]]:

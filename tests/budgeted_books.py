@@ -15,7 +15,6 @@ from sqlalchemy import Connection
 from accounting import (
     aliasbook,
     backfill,
-    budgetbalance,
     budgetperiods,
     budgets,
     handovers,
@@ -25,6 +24,7 @@ from accounting import (
     rerating,
     reservations,
     scoped,
+    settling,
     stamps,
 )
 from accounting.aliases import Rule
@@ -300,7 +300,7 @@ class BudgetedBooks(RuleBasedStateMachine):
             after = budgets.edit(conn, before, said, self.now, WHO)
             if after.terms.fx != before.terms.fx:
                 backfill.fill(conn, after)
-                budgetbalance.repair(conn, after)
+                settling.exchange(conn, before, after)
 
         self._decide(work)
         edited = replace(cap, mode=mode, fx=said.fx)

@@ -214,26 +214,26 @@ class Ledger:
             return
         self.posted[after.call.id] = after
         for key in [key for key in self.aside if key[0] == after.call.id]:
-            self._settle(key, before, after)
+            self._settle(key, before.costs(self.caps[key[1].cap]) if before else None, after)
 
     def exchange(self, cap: Cap) -> None:
         """The budget has other exchange rates now: what some calls cost is known, of which it was not."""
-        self.caps[cap.id] = cap
+        before, self.caps[cap.id] = self.caps[cap.id], cap
         its = {key: self.posted[key[0]] for key in self.aside if key[1].cap == cap.id and key[0] in self.posted}
         for key, one in its.items():
-            if one.call.usage.source is UsageSource.PROVIDER and one.costs(cap) is not None:
-                del self.aside[key]
+            if one.costs(before) != one.costs(cap):
+                self._settle(key, one.costs(before), one)
 
-    def _settle(self, key: tuple[UUID, Place], before: Posted | None, after: Posted) -> None:
+    def _settle(self, key: tuple[UUID, Place], was: Fraction | None, after: Posted) -> None:
+        """`was` is what was known before of what the call costs."""
         aside, cap = self.aside.pop(key), self.caps[key[1].cap]
         if after.is_free:
             return
-        now, was = after.costs(cap), before.costs(cap) if before else None
-        more = None if now is None else now - (was or 0)
-        rest = aside.amount - (more or 0)
+        now = after.costs(cap)
+        rest = aside.amount - (now or 0) + (was or 0)
         if rest < 0:
             self.overrun[key[1]] = self.overrun.get(key[1], Fraction()) - rest
-        is_known = after.call.usage.source is UsageSource.PROVIDER and more is not None
+        is_known = after.call.usage.source is UsageSource.PROVIDER and now is not None
         if rest > 0 and not is_known:
             self.aside[key] = Aside(rest, HELD, is_over=True)
 
@@ -322,7 +322,8 @@ class Ledger:
         due = [key for key, one in self.aside.items() if one.state == RESERVED and one.is_over]
         for key in due:
             if key[0] in self.posted:
-                self._settle(key, self.posted[key[0]], self.posted[key[0]])
+                one = self.posted[key[0]]
+                self._settle(key, one.costs(self.caps[key[1].cap]), one)
             else:
                 self.aside[key] = replace(self.aside[key], state=HELD)
         return len({call for call, _ in due})

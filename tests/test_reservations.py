@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from accounting import budgets, reservations, settling, stamps, storegate
+from accounting import backfill, budgets, reservations, settling, stamps, storegate
 from accounting.budgets import Budget
 from accounting.cycles import Cycle, Every
 from accounting.decisions import Grant, Mode, Refusal, Why
@@ -249,6 +249,31 @@ def test_another_currency_counts_by_the_rate_that_the_budget_names(books: Books)
     assert amounts(books, cap) == (0, Decimal("22.5"), 0)
     books.deliver(ended(call))
     assert amounts(books, cap) == (Decimal("22.5"), 0, 0)
+
+
+def test_an_exchange_rate_ends_what_was_set_aside_as_if_the_calls_came_in_now(books: Books) -> None:
+    cap = budget(books, "100")
+    known, cut = running(1), running(2)
+    assert whys(reserve(books, known, cut)) == [None, None]
+    said = used(200, 40)._replace(source=UsageSource.PARTIAL)
+    books.deliver(ended(known, response_model="dollars"), ended(cut, response_model="dollars", usage=said))
+    assert amounts(books, cap) == (0, 0, 6)
+    for fx, spent, held in ((2, "7.2", "1.8"), (None, "0", "3"), (3, "10.8", "1.2"), (1, "3.6", "2.4")):
+        cap = exchanged(books, cap, {} if fx is None else {"USD": Decimal(fx)})
+        assert amounts(books, cap) == (Decimal(spent), 0, Decimal(held))
+        assert verify(books.engine).differences == ()
+    (period,) = periods(books, cap)
+    assert period.overrun == 3  # of the first call, as soon as it was known what it cost
+
+
+def exchanged(books: Books, cap: Budget, fx: dict[str, Decimal]) -> Budget:
+    def work(conn: Connection) -> Budget:
+        after = budgets.edit(conn, cap, replace(cap.terms, fx=fx), NOON, "ann@desk")
+        backfill.fill(conn, after)
+        settling.exchange(conn, cap, after)
+        return after
+
+    return stamps.decide(books.engine, work)
 
 
 def test_calls_that_have_no_part_in_what_is_spent_are_counted(books: Books) -> None:

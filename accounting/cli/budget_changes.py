@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection, Engine
 
-from accounting import backfill, budget_figures, budgetbalance, budgets, keys, money, projects, reservations, stamps
+from accounting import backfill, budget_figures, budgets, keys, money, projects, reservations, settling, stamps
 from accounting.budget_figures import Figures
 from accounting.budgets import Budget, Fields, Terms
 from accounting.cli.books import AsJson, MaybeWhy, asks, books, confirmed, now, out, put_json
@@ -224,7 +224,7 @@ def _edited(conn: Connection, name: str, said: _Said, why: str) -> tuple[Budget,
     after = budgets.edit(conn, before, said.terms(before.terms), now(), whoami(), why)
     if after.terms.fx != before.terms.fx:
         backfill.fill(conn, after)
-        budgetbalance.repair(conn, after)  # held for calls in a currency without a rate until now: those count
+        settling.exchange(conn, before, after)
     return before, after
 
 
