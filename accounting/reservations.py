@@ -23,7 +23,7 @@ from accounting.projects import Calendar
 from accounting.resolution import RateBook
 from accounting.settling import HELD, RESERVED
 from accounting.store import Lock, database_now, hold
-from accounting.store.tables import budget_periods, calls, reservations
+from accounting.store.tables import budget_periods, budgets, reservations
 
 LEASE = timedelta(minutes=15)
 """So long what is set aside counts as that of a running call. After it the call may still come in, and count."""
@@ -74,10 +74,11 @@ def reserve(
     wanted = [list(_wanted(conn, known, ask)) for ask in asks]
     refused = [_unpriced(conn, known, ask, each) for ask, each in zip(asks, wanted, strict=True)]
     places = {one.place for each, no in zip(wanted, refused, strict=True) if no is None for one in each}
-    periods = _periods(conn, known, places)
+    periods = _in_force(conn, _periods(conn, known, places))
     rows: list[dict[str, object]] = []
     decisions: list[Decision] = []
-    for ask, each, no in zip(asks, wanted, refused, strict=True):
+    for ask, all_, no in zip(asks, wanted, refused, strict=True):
+        each = [one for one in all_ if one.place in periods]
         refusal = no or _over(known, ask, each, periods)
         if refusal is None:
             rows += (_row(ask, one, periods[one.place], now, lease) for one in each)
@@ -117,6 +118,19 @@ def _periods(conn: Connection, known: Knowledge, places: set[Place]) -> dict[Pla
     found = budgetperiods.lock(conn, places)
     known.made |= {place: period.id for place, period in found.items()}
     return found
+
+
+def _in_force(conn: Connection, periods: Mapping[Place, Period]) -> dict[Place, Period]:
+    """Without those of budgets that were removed while this waited: nothing would ever end what was set aside there."""
+    if not periods:
+        return {}
+    removed = set(conn.scalars(_REMOVED, {"ids": sorted({place.budget_id for place in periods})}))
+    return {place: period for place, period in periods.items() if place.budget_id not in removed}
+
+
+_REMOVED = sa.select(budgets.c.id).where(
+    budgets.c.id.in_(sa.bindparam("ids", expanding=True)), budgets.c.removed_at.is_not(None)
+)
 
 
 def _day(known: Knowledge, ask: Ask) -> date:
@@ -187,7 +201,9 @@ def release_held(conn: Connection, budget: Budget, ids: Collection[UUID] | None 
 
 
 def forget(conn: Connection, budget: Budget) -> None:
-    """Set nothing aside any more in a budget that was removed."""
+    """Set nothing aside any more in a budget that was removed, in the same transaction."""
+    # Every period: who has one locked already is about to set something aside there.
+    budgetperiods.lock(conn, (), [period.id for period in budgetperiods.all_of(conn, budget)])
     _take(conn, _of(budget))
 
 
@@ -201,18 +217,13 @@ def lapse(conn: Connection) -> int:
     ids = sorted(set(conn.scalars(oldest)))
     if not ids:
         return 0
-    booked = [dict(row) for row in conn.execute(_BOOKED, {"ids": ids}).mappings()]
+    booked = settling.booked(conn, ids)
     settling.settle(conn, settling.load(conn), booked, booked)
     rows = _locked(conn, sa.and_(due, reservations.c.call_id.in_(ids)))
     if rows:
         conn.execute(sa.update(reservations).where(*_THIS).values(state=HELD), list(map(_key, rows)))
     _move(conn, rows, lambda period, amount: period.moved(reserved=EXACT.minus(amount), held=amount))
     return len(ids)
-
-
-_BOOKED = sa.select(*(calls.c[name] for name in settling.READ)).where(
-    calls.c.id.in_(sa.bindparam("ids", expanding=True))
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,34 @@ def test_what_comes_to_be_held_while_all_that_is_held_is_released_stays_in_the_s
     other.dispose()
 
 
+@pytest.mark.parametrize("step", ["_periods", "_in_force"])
+def test_nothing_is_set_aside_in_a_budget_that_is_removed_meanwhile(
+    books: Books, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Once the caller knows which budgets there are: before it has its period to itself, or after it looked again."""
+    if not is_postgresql(books.engine):
+        pytest.skip("SQLite has one writer at a time.")
+    cap, other = budget(books, "100"), open_engine(books.url)
+    do: Callable[..., dict[Place, Period]] = getattr(reservations, step)
+    removal = threading.Thread(target=partial(stamps.decide, other, partial(removed, cap)))
+
+    def meanwhile(*given: Any) -> dict[Place, Period]:
+        found = do(*given) if step == "_in_force" else None
+        removal.start()
+        removal.join(1)  # which is in vain where the removal waits for the caller
+        return do(*given) if found is None else found
+
+    with gates(books, 1) as (gate,):
+        gate.reserve(asks([running(1)]))
+        gate.release([running(1).id])
+        monkeypatch.setattr(reservations, step, meanwhile)
+        assert [type(each) for each in gate.reserve(asks([running(2)]))] == [Grant]
+    removal.join()
+    assert books.rows(tables.reservations) == []
+    assert amounts(books, cap) == (0, 0, 0)
+    other.dispose()
+
+
 OVER = timedelta(days=-400)
 
 
