@@ -78,7 +78,11 @@ def test_calls_that_a_hard_budget_leaves_out_are_told(books: Books, model: str, 
     budget(books, "100", name="soft", mode=Mode.SOFT)
     books.deliver(ended(running(1), response_model=model), ended(running(2)))
     found = verdicts(books)["budgets"]
-    assert (found.state, found.said.endswith(f": {said}."), advice in found.advice) == (LOOK, True, True)
+    assert (found.state, found.said.endswith(f"refuse such calls: {said}."), advice in found.advice) == (
+        LOOK,
+        True,
+        True,
+    )
     assert verdicts(books, NOON + timedelta(days=40))["budgets"].state is OK
 
 
