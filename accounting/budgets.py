@@ -5,7 +5,7 @@ Running programs keep a copy of them: see `store.editions`.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -315,12 +315,13 @@ def _going_on(conn: Connection, budget: Budget, now: datetime) -> tuple[ColumnEl
 def over_by(budget: Budget, calendar: Calendar, now: datetime) -> date:
     """The last day that a period ends on, left out, which is over: of a budget that is not a project's, in any zone on
     earth."""
-    today = _today(budget.scope, calendar, now)
-    return today if budget.scope.kind is Kind.PROJECT else today - _FURTHEST_WEST
+    if budget.scope.kind is Kind.PROJECT:
+        return _today(budget.scope, calendar, now)
+    return (now + _FURTHEST_WEST).astimezone(UTC).date()
 
 
-_FURTHEST_WEST = timedelta(days=1)
-"""By so much, and a few hours more, it is earlier somewhere than elsewhere."""
+_FURTHEST_WEST = timedelta(hours=-12)
+"""Where a day ends last, by UTC."""
 
 
 def _today(scope: Scope, calendar: Calendar, now: datetime) -> date:

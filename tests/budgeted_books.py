@@ -307,7 +307,8 @@ class BudgetedBooks(RuleBasedStateMachine):
         if said.fx != cap.fx:
             self.ledger.exchange(edited)
         today = self.ledger.day(self._project(cap.scope), self.now)
-        today -= timedelta(days=0 if cap.scope.kind is Kind.PROJECT else 1)  # it may be yesterday still somewhere
+        if cap.scope.kind is not Kind.PROJECT:  # it may be yesterday still somewhere
+            today = (self.now - timedelta(hours=12)).date()
         self.ledger.caps[cap.id] = edited if limit == cap.limit else edited.edited(limit, today)
 
     @precondition(lambda self: self.ledger.caps)

@@ -159,16 +159,16 @@ def test_a_new_limit_holds_in_a_period_that_begins_meanwhile(books: Books) -> No
 
 def test_calls_that_come_in_late_count_in_a_period_with_the_limit_that_it_had(books: Books) -> None:
     cap = budget(books, "100", cycle=Cycle(Every.DAY), now=NOON - 5 * A_DAY)
-    for ago, limit in ((3, "200"), (1, "300"), (1, "400")):
-        cap = lowered(books, cap, limit, NOON - ago * A_DAY)
+    for at_, limit in ((NOON - 3 * A_DAY, "200"), (NOON - 25 * AN_HOUR, "300"), (NOON - A_DAY, "400")):
+        cap = lowered(books, cap, limit, at_)
     books.deliver(*(ended(running(ago, NOON - ago * A_DAY)) for ago in range(7)))
-    # Until a day is over in all zones on earth, it has the limit that is set then.
+    # Until a day is over in all zones on earth, at noon by UTC, it has the limit that is set then.
     limits = {(NOON.date() - period.place.begins_on).days: period.limit for period in periods(books, cap)}
-    assert limits == {5: 100, 4: 200, 3: 200, 2: 400, 1: 400, 0: 400}
+    assert limits == {5: 100, 4: 100, 3: 200, 2: 300, 1: 400, 0: 400}
     assert verify(books.engine).differences == ()
 
 
-A_DAY = timedelta(days=1)
+A_DAY, AN_HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 def test_a_period_that_was_made_in_a_transaction_that_failed_is_made_again(books: Books) -> None:
