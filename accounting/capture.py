@@ -20,7 +20,6 @@ from accounting.exposure import Exposure
 from accounting.exposures import exposure_of
 from accounting.formats import Answer, Ask, Format, find, flagged, is_silent, loads, unknown, wire
 from accounting.formats.unlisted import is_a_model_s
-from accounting.gate import Steps
 from accounting.limits import MAX_BODY
 from accounting.outgoing import Outgoing, Sent, is_signed, outgoing
 from accounting.polls import Poll
@@ -30,6 +29,7 @@ from accounting.recorder import Recorder, Ticket, recorder
 from accounting.scripts import script_of
 from accounting.subcalls import below
 from accounting.thresholds import OnBudget
+from accounting.tickets import Steps
 from accounting.usage import Call, Outcome, id_time, new_id
 
 LINK = "accounting.link"

@@ -16,10 +16,10 @@ from typing import Any
 from accounting.capture import Metering, Tap, tap_on
 from accounting.decisions import Decision, Refusal
 from accounting.errors import BudgetExceeded, JournalUnavailable, StoreAway, UnsupportedClient
-from accounting.gate import Steps
 from accounting.outgoing import Outgoing, Sent, form_in, form_of
 from accounting.polls import Poll
 from accounting.recorder import recorder
+from accounting.tickets import Steps
 
 _metered: ContextVar[bool] = ContextVar("accounting_metered", default=False)
 """Set while a metering transport handles a request: of nested ones the outermost records."""
