@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -221,7 +222,7 @@ def lapse(conn: Connection) -> int:
     settling.settle(conn, settling.load(conn), booked, booked)
     rows = _locked(conn, sa.and_(due, reservations.c.call_id.in_(ids)))
     if rows:
-        conn.execute(sa.update(reservations).where(*_THIS).values(state=HELD), list(map(_key, rows)))
+        conn.execute(sa.update(reservations).where(*settling.THIS).values(state=HELD), _keys(rows))
     _move(conn, rows, lambda period, amount: period.moved(reserved=EXACT.minus(amount), held=amount))
     return len(ids)
 
@@ -263,20 +264,14 @@ def _take(conn: Connection, chosen: ColumnElement[bool]) -> list[Aside]:
     rows = _locked(conn, chosen)
     if rows:
         # Not by what was asked for, as more may have come to fit it, in periods that are not locked.
-        conn.execute(sa.delete(reservations).where(*_THIS), list(map(_key, rows)))
+        conn.execute(sa.delete(reservations).where(*settling.THIS), _keys(rows))
         for state, off in ((RESERVED, _not_reserved), (HELD, _not_held)):
             _move(conn, [row for row in rows if row.state == state], off)
     return rows
 
 
-_THIS = (
-    reservations.c.call_id == sa.bindparam("this_call"),
-    reservations.c.period_id == sa.bindparam("this_period"),
-)
-
-
-def _key(aside: Aside) -> dict[str, object]:
-    return {"this_call": aside.call_id, "this_period": aside.period_id}
+def _keys(rows: Iterable[Aside]) -> list[dict[str, Any]]:
+    return [settling.key(row.call_id, row.period_id) for row in rows]
 
 
 def _not_reserved(period: Period, amount: Decimal) -> Period:

@@ -302,16 +302,17 @@ def _write(conn: Connection, ends: Iterable[_End]) -> None:
     for period_id, ids in gone.items():
         for some in _parts(ids):
             conn.execute(_GONE, {"this_period": period_id, "ids": some})
-    kept = [_key(end.reservation) | {"rest": end.held} for end in ends if end.held is not None]
+    kept = [key(*end.reservation[:2]) | {"rest": end.held} for end in ends if end.held is not None]
     if kept:
         rest = {"state": HELD, "amount": sa.bindparam("rest")}
-        conn.execute(sa.update(reservations).where(*_THIS).values(rest), kept)
+        conn.execute(sa.update(reservations).where(*THIS).values(rest), kept)
 
 
-_THIS = (
+THIS = (
     reservations.c.call_id == sa.bindparam("this_call"),
     reservations.c.period_id == sa.bindparam("this_period"),
 )
+"""One reservation; `key` says which."""
 
 
 # By period: one by one the calls of a batch would take as long as all else that is done about them.
@@ -321,8 +322,8 @@ _GONE = sa.delete(reservations).where(
 )
 
 
-def _key(reservation: Reservation) -> dict[str, Any]:
-    return {"this_call": reservation.call_id, "this_period": reservation.period_id}
+def key(call_id: UUID, period_id: int) -> dict[str, Any]:
+    return {"this_call": call_id, "this_period": period_id}
 
 
 def _reservations(conn: Connection, ids: Sequence[UUID]) -> list[Reservation]:
