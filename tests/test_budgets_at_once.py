@@ -22,7 +22,7 @@ from accounting.cycles import Cycle, Every
 from accounting.decisions import Ask, Decision, Grant, Mode
 from accounting.ingest import ingest
 from accounting.rollup import roll_all
-from accounting.store import is_postgresql, open_engine, reading, tables, transact
+from accounting.store import open_engine, reading, tables, transact
 from accounting.storegate import StoreGate
 from accounting.usage import Outcome, Usage
 from accounting.verify import verify
@@ -142,23 +142,28 @@ def sums_are_read_before(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(scoped, "costs", lambda _conn, *given: costs(read.before, *given))
 
 
-@pytest.mark.parametrize("plant", [nothing_is_held, sums_are_read_before])
+@pytest.mark.parametrize(
+    ("plant", "database"),
+    [(nothing_is_held, "postgresql"), (sums_are_read_before, "sqlite"), (sums_are_read_before, "postgresql")],
+    indirect=["database"],
+)
 def test_sums_that_are_read_without_a_lock_would_be_found(
     plant: Plant, books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if plant is nothing_is_held and not is_postgresql(books.engine):
-        pytest.skip("SQLite has one writer at a time, whatever is held.")
     plant(monkeypatch)
     with pytest.raises(AssertionError):
         a_new_budget_knows_what_comes_in_meanwhile(books, monkeypatch)
 
 
+# On SQLite there is one writer at a time, whatever is held.
+several_writers = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@several_writers
 def test_what_comes_to_be_held_while_all_that_is_held_is_released_stays_in_the_sums(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In another period, which nobody has locked."""
-    if not is_postgresql(books.engine):
-        pytest.skip("SQLite has one writer at a time.")
     cap, other = budget(books, "100", cycle=Cycle(Every.DAY)), open_engine(books.url)
     reserve(books, running(1), lease=OVER)
     transact(books.engine, reservations.lapse)
@@ -179,13 +184,12 @@ def test_what_comes_to_be_held_while_all_that_is_held_is_released_stays_in_the_s
     other.dispose()
 
 
+@several_writers
 @pytest.mark.parametrize("step", ["_periods", "_in_force"])
 def test_nothing_is_set_aside_in_a_budget_that_is_removed_meanwhile(
     books: Books, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Once the caller knows which budgets there are: before it has its period to itself, or after it looked again."""
-    if not is_postgresql(books.engine):
-        pytest.skip("SQLite has one writer at a time.")
     cap, other = budget(books, "100"), open_engine(books.url)
     do: Callable[..., dict[Place, Period]] = getattr(reservations, step)
     removal = threading.Thread(target=partial(stamps.decide, other, partial(removed, cap)))
